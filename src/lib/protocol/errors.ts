@@ -1,0 +1,23 @@
+/** Codes of the errors that this package throws at its users. */
+export type RealtimeErrorCode =
+	| 'INVALID_OPTION'
+	| 'NO_MANAGER'
+	| 'CHANNEL_NOT_ACTIVE'
+	| 'DUPLICATE_CHANNEL'
+	| 'UNKNOWN_TOPIC'
+	| 'INVALID_MESSAGE'
+	| 'UPSTREAM'
+	| 'TOKEN'
+	| 'CLOSED'
+	| 'UNSUPPORTED';
+
+/** An error of this package: its `code` is stable, its message says what to do. */
+export class RealtimeError extends Error {
+	override readonly name = 'RealtimeError';
+	readonly code: RealtimeErrorCode;
+
+	constructor(code: RealtimeErrorCode, message: string, options?: ErrorOptions) {
+		super(message, options);
+		this.code = code;
+	}
+}

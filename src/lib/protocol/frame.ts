@@ -1,0 +1,26 @@
+const encoder = new TextEncoder();
+
+/**
+ * One SSE event as bytes.
+ *
+ * @param event Name of the event; must not contain a line break.
+ * @param data JSON text, which cannot contain a line break.
+ * @param id Cursor; must not contain a line break.
+ */
+export function encodeEvent(event: string, data: string, id?: string): Uint8Array {
+	return encoder.encode(
+		id === undefined
+			? `event: ${event}\ndata: ${data}\n\n`
+			: `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`
+	);
+}
+
+/** A comment: seen by proxies and sockets, by no reader. */
+export function encodeComment(text: string): Uint8Array {
+	return encoder.encode(`: ${text}\n\n`);
+}
+
+/** How long, in milliseconds, an `EventSource` waits before it reconnects. */
+export function encodeRetry(milliseconds: number): Uint8Array {
+	return encoder.encode(`retry: ${milliseconds}\n\n`);
+}

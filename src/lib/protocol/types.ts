@@ -1,0 +1,68 @@
+/** Types of topics and payloads, inferred from a channel of either SDK generation. */
+/** @ts-ignore Optional peer: where it is not installed no channel of its kind exists either. */
+import type { Realtime as Legacy } from '@inngest/realtime';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { ChannelLike } from './channel.js';
+
+/** What a value becomes on its way through JSON: a `Date` is read as a string, functions are gone. */
+export type Jsonify<T> = unknown extends T
+	? T
+	: T extends { toJSON(): infer TJson }
+		? Jsonify<TJson>
+		: T extends string | number | boolean | null
+			? T
+			: T extends undefined | symbol | bigint | ((...args: never[]) => unknown)
+				? never
+				: T extends readonly unknown[]
+					? { [K in keyof T]: [Jsonify<T[K]>] extends [never] ? null : Jsonify<T[K]> }
+					: T extends object
+						? { [K in keyof T as JsonKey<K, T[K]>]: Jsonify<Exclude<T[K], undefined>> } & {}
+						: never;
+
+type JsonKey<K, TValue> = K extends symbol
+	? never
+	: unknown extends TValue
+		? K
+		: [Jsonify<Exclude<TValue, undefined>>] extends [never]
+			? never
+			: K;
+
+/** Names of the topics of a channel. */
+export type TopicKey<TChannel extends ChannelLike> = keyof TChannel['topics'] & string;
+
+type TopicOutput<TTopic> = TTopic extends { schema: infer TSchema extends StandardSchemaV1 }
+	? StandardSchemaV1.InferOutput<TSchema>
+	: TTopic extends Legacy.Topic.Definition<string, unknown, infer TSubscribe>
+		? TSubscribe
+		: unknown;
+
+/** What a subscriber reads from a topic: the output of its schema, after JSON. */
+export type TopicData<
+	TChannel extends ChannelLike,
+	TTopic extends TopicKey<TChannel> = TopicKey<TChannel>
+> = Jsonify<TopicOutput<TChannel['topics'][TTopic]>>;
+
+/** Kinds of messages that a topic carries. */
+export type MessageKind = 'data' | 'datastream-start' | 'chunk' | 'datastream-end' | 'run' | 'step';
+
+/** One message as it goes over the wire. */
+export interface RealtimeTopicEnvelope<TTopic extends string = string, TData = unknown> {
+	channel: string;
+	topic: TTopic;
+	/** For `datastream-start` and `datastream-end` the stream's id, for `chunk` a piece of text. */
+	data: TData;
+	runId?: string;
+	fnId?: string;
+	envId?: string;
+	/** ISO 8601. */
+	createdAt: string;
+	kind: MessageKind;
+	/** Set on the three kinds of a data stream. */
+	streamId?: string;
+}
+
+/** A message of one topic of a channel, with its payload typed. */
+export type RealtimeTopicMessage<
+	TChannel extends ChannelLike,
+	TTopic extends TopicKey<TChannel> = TopicKey<TChannel>
+> = { [K in TTopic]: RealtimeTopicEnvelope<K, TopicData<TChannel, K>> }[TTopic];
