@@ -1,0 +1,122 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { encode } from './gojson.js';
+
+/** One HTTP request and its answer. */
+export interface Exchange {
+	request: IncomingMessage;
+	response: ServerResponse;
+	url: URL;
+	/** The variable part of the path, where its route has one. */
+	param: string;
+}
+
+/** A failure to be answered with a status and a text. */
+export class HttpError extends Error {
+	readonly status: number;
+
+	constructor(status: number, message: string) {
+		super(message);
+		this.status = status;
+	}
+}
+
+export type Handler = (exchange: Exchange) => void | Promise<void>;
+
+/** Handlers by `METHOD /path`; a path that ends in `/:` takes one more segment. */
+export type Routes = Record<string, Handler>;
+
+/** Answers a request by the first route that fits; whatever goes wrong is answered too. */
+export async function dispatch(
+	routes: Routes,
+	request: IncomingMessage,
+	response: ServerResponse
+): Promise<void> {
+	response.on('error', () => {});
+	request.on('error', () => {});
+	allowOrigin(request, response);
+	response.setHeader('x-inngest-server-kind', 'dev');
+	try {
+		if (request.method === 'OPTIONS') return replyText(response, 200, '');
+		const url = readUrl(request);
+		const cut = url.pathname.lastIndexOf('/') + 1;
+		const param = decodeURIComponent(url.pathname.slice(cut));
+		const handler =
+			routes[`${request.method} ${url.pathname}`] ??
+			(param ? routes[`${request.method} ${url.pathname.slice(0, cut)}:`] : undefined);
+		if (!handler) {
+			throw new HttpError(
+				404,
+				`The embedded Inngest dev engine has no ${request.method} ${url.pathname}. For the dashboard and all other routes run "npx inngest-cli@latest dev".`
+			);
+		}
+		await handler({ request, response, url, param });
+	} catch (error) {
+		if (response.headersSent || response.destroyed) return void response.destroy();
+		const status =
+			error instanceof HttpError ? error.status : error instanceof URIError ? 400 : 500;
+		failure(response, status, error instanceof Error ? error.message : String(error));
+	}
+}
+
+/** The URL of a request. */
+export function readUrl(request: IncomingMessage): URL {
+	try {
+		return new URL(request.url ?? '/', 'http://localhost');
+	} catch {
+		throw new HttpError(400, 'Bad request URL');
+	}
+}
+
+/**
+ * Reads a whole body.
+ *
+ * @param maxBytes Most bytes to keep.
+ * @param options With `cut` a longer body is cut there, else it is an error (413).
+ */
+export async function readBody(
+	request: IncomingMessage,
+	maxBytes: number,
+	options: { cut?: boolean } = {}
+): Promise<Buffer> {
+	const parts: Buffer[] = [];
+	let size = 0;
+	for await (const part of request as AsyncIterable<Buffer>) {
+		size += part.length;
+		if (size - part.length <= maxBytes) parts.push(part);
+	}
+	if (size > maxBytes && !options.cut) {
+		throw new HttpError(413, `The body has ${size} bytes; at most ${maxBytes} are read here.`);
+	}
+	return Buffer.concat(parts).subarray(0, maxBytes);
+}
+
+/** Answers with JSON. */
+export function reply(response: ServerResponse, status: number, value: unknown): void {
+	response.writeHead(status, { 'content-type': 'application/json' });
+	response.end(encode(value) + '\n');
+}
+
+/** Answers with a text. */
+export function replyText(response: ServerResponse, status: number, text: string): void {
+	if (text) response.setHeader('content-type', 'text/plain; charset=utf-8');
+	response.writeHead(status).end(text);
+}
+
+/** Answers with an error in the shape that the real server's API has. */
+export function failure(response: ServerResponse, status: number, text: string): void {
+	reply(response, status, { error: text, data: null, status });
+}
+
+function allowOrigin(request: IncomingMessage, response: ServerResponse): void {
+	const { origin } = request.headers;
+	if (!origin) return;
+	response.setHeader('vary', 'Origin');
+	response.setHeader('access-control-allow-origin', origin);
+	if (request.method !== 'OPTIONS') return;
+	response.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE, OPTIONS');
+	response.setHeader(
+		'access-control-allow-headers',
+		request.headers['access-control-request-headers'] ?? '*'
+	);
+	response.setHeader('access-control-max-age', '3600');
+}

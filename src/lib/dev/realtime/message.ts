@@ -1,0 +1,65 @@
+import { compact, quote, timestamp } from '../gojson.js';
+import { DEV_ENV_ID } from '../ids.js';
+
+/** What a subscription asks for, as tokens and `unsub` frames carry it. */
+export interface Topic {
+	kind: string;
+	env_id: string;
+	run_id?: string;
+	channel: string;
+	name: string;
+}
+
+/** A message on its way to the subscribers of one topic. */
+export interface Message {
+	kind: 'data' | 'datastream-start' | 'datastream-end';
+	channel: string;
+	topic: string;
+	/** One JSON value. */
+	data: Buffer;
+	/** One JSON value. */
+	metadata?: Buffer;
+	createdAt: string;
+	runId?: string;
+}
+
+/** Who a message is for: the key of its topic. */
+export function topicKey(topic: Topic): string {
+	return topic.kind === 'run'
+		? runTopicKey(topic.channel, topic.name, topic.env_id)
+		: JSON.stringify([topic.env_id, topic.name]);
+}
+
+/** Key of the topic `name` of `channel`. */
+export function runTopicKey(channel: string, name: string, envId: string = DEV_ENV_ID): string {
+	return JSON.stringify([envId, channel, name]);
+}
+
+/** A message as subscribers read it. */
+export function encodeMessage(message: Message): Buffer {
+	const metadata: (string | Buffer)[] = message.metadata
+		? [',"metadata":', compact(message.metadata)]
+		: [];
+	const parts = [
+		`{"kind":${quote(message.kind)},"data":`,
+		compact(message.data),
+		...metadata,
+		`,"created_at":"${message.createdAt}"`,
+		message.channel === '' ? '' : `,"channel":${quote(message.channel)}`,
+		`,"env_id":"${DEV_ENV_ID}","topic":${quote(message.topic)}`,
+		message.runId ? `,"run_id":"${message.runId}"` : '',
+		'}'
+	];
+	return Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
+}
+
+/** A piece of a data stream as subscribers read it; it names neither channel nor topic. */
+export function encodeChunk(streamId: string, text: string, runId?: string): Buffer {
+	const run = runId ? `,"run_id":"${runId}"` : '';
+	return Buffer.from(`{"kind":"chunk","stream_id":${quote(streamId)},"data":${quote(text)}${run}}`);
+}
+
+/** What a server that shuts down tells its subscribers first. */
+export function encodeClosing(): Buffer {
+	return Buffer.from(`{"kind":"closing","data":"","created_at":"${timestamp()}","topic":""}`);
+}

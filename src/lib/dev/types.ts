@@ -1,0 +1,80 @@
+import type { DevEventInput } from './events.js';
+
+/** Where warnings and errors go; `console` fits. */
+export interface DevLogger {
+	info(message: string): void;
+	warn(message: string): void;
+	error(message: string): void;
+}
+
+/** Options of `startInngestDev`. */
+export interface InngestDevOptions {
+	/** Port to listen on; 0 takes any that is free (read it from `url`). @default 0 */
+	port?: number;
+	/** Address to listen on. @default '127.0.0.1' */
+	host?: string;
+	/**
+	 * The app's serve endpoint, such as `http://localhost:5173/api/inngest`. The engine asks it to
+	 * register its functions as soon as it answers, and again every few seconds.
+	 * @default undefined (apps register by themselves)
+	 */
+	appUrl?: string;
+	/** Where warnings and errors go. @default console */
+	logger?: DevLogger;
+}
+
+/** A message for one topic. */
+export interface DevPublishInput {
+	channel: string;
+	topic: string;
+	/** Anything that JSON can hold. */
+	data: unknown;
+	/** Run that the message comes from. */
+	runId?: string;
+}
+
+/** The embedded engine, running. Ended by `close()`. */
+export interface InngestDev {
+	/** Base URL, such as `http://127.0.0.1:8288`: the value for `INNGEST_BASE_URL`. */
+	readonly url: string;
+	readonly port: number;
+
+	/** Sends events, as `inngest.send()` does; returns their ids. */
+	send(events: DevEventInput | DevEventInput[]): Promise<string[]>;
+	/** Publishes a message, as a function's `publish()` does. Subscribers have it on return. */
+	publish(message: DevPublishInput): void;
+	/** Publishes a data stream; resolves when `source` ended and all of it was delivered. */
+	publishStream(
+		target: { channel: string; topic: string; runId?: string },
+		source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
+	): Promise<void>;
+
+	/** Realtime sockets that are open. */
+	readonly sockets: number;
+	/** Pairs of a realtime connection and a topic it listens to. */
+	readonly subscriptions: number;
+
+	/**
+	 * Fault: sends `closing` on every open socket, as a server does before it goes. They go on
+	 * delivering, ignore `sub` and `unsub`, and are cut after `graceMs`. New sockets are not affected.
+	 *
+	 * @param graceMs @default 300_000
+	 */
+	announceClosing(graceMs?: number): void;
+	/** Fault: cuts every realtime connection without a close frame. */
+	dropSockets(): void;
+	/** Fault: answers token requests with `status`, until called with `null`. */
+	failTokens(status: number | null): void;
+	/**
+	 * Fault: with `true` leaves the frames of all sockets unread, `sub` and pings alike, as a server
+	 * does that is slow to subscribe; with `false` handles them in their order.
+	 */
+	holdPongs(held: boolean): void;
+
+	/**
+	 * Cancels runs, ends connections and frees the port.
+	 *
+	 * @param options With `graceMs` sockets are told (`closing`) and served that much longer.
+	 */
+	close(options?: { graceMs?: number }): Promise<void>;
+}
