@@ -1,0 +1,24 @@
+import type { RequestHandler } from '@sveltejs/kit';
+import type { ChannelLike } from '../protocol/channel.js';
+import { createRealtime } from './createRealtime.js';
+import type { RealtimeEndpointOptions } from './options.js';
+
+/**
+ * Creates the `POST` handler of the one realtime endpoint of an app.
+ *
+ * @param options See {@link RealtimeEndpointOptions}.
+ * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work.
+ * @example
+ * ```ts
+ * // src/routes/api/events/+server.ts
+ * export const POST = createRealtimeEndpoint({
+ *   inngest,
+ *   channels: { demo: { channel: demoChannel, authorize: ({ locals }) => locals.user !== null } }
+ * });
+ * ```
+ */
+export function createRealtimeEndpoint<const TChannels extends Record<string, ChannelLike>>(
+	options: RealtimeEndpointOptions<TChannels>
+): RequestHandler {
+	return createRealtime(options).POST;
+}

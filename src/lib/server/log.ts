@@ -1,0 +1,147 @@
+import { compareCursors } from '../protocol/cursor.js';
+import { EVENT } from '../protocol/constants.js';
+import { encodeEvent } from '../protocol/frame.js';
+import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { ReplayEvent, ReplayStore, ReplaySlice } from './replay.js';
+
+/** An event with its position. What is derived from it is made once, and only where it is needed. */
+export class LogEntry {
+	readonly cursor: string;
+	/** `null` for a `resync`, which goes to the readers of every topic. */
+	readonly topic: string | null;
+	readonly #payload: string;
+	#envelope: RealtimeTopicEnvelope | undefined;
+	#frame: Uint8Array | undefined;
+
+	constructor(cursor: string, event: Omit<ReplayEvent, 'key'>, envelope?: RealtimeTopicEnvelope) {
+		this.cursor = cursor;
+		this.topic = event.topic;
+		this.#payload = event.payload;
+		this.#envelope = envelope;
+	}
+
+	get frame(): Uint8Array {
+		const name = this.topic === null ? EVENT.resync : EVENT.message;
+		return (this.#frame ??= encodeEvent(name, this.#payload, this.cursor));
+	}
+
+	/** The message; not to be read from a `resync`. */
+	get envelope(): RealtimeTopicEnvelope {
+		return (this.#envelope ??= JSON.parse(this.#payload) as RealtimeTopicEnvelope);
+	}
+}
+
+/** An event on its way into the store. */
+export interface LogEvent extends ReplayEvent {
+	readonly envelope?: RealtimeTopicEnvelope;
+}
+
+/** Entries after a cursor. */
+export interface LogSlice {
+	entries: LogEntry[];
+	missed?: ReplaySlice['missed'];
+}
+
+/**
+ * A channel's log: puts events into the store and hands them on in the store's order. A store that
+ * answers at once is never awaited. With one shared by several processes the log of the store is what
+ * is handed on, so that all processes send one order, whichever of them received a message first.
+ */
+export class ChannelLog {
+	/** Cursor of the last entry handed on; `null` until a store that answers later has told it. */
+	cursor: string | null = null;
+	readonly #store: ReplayStore;
+	readonly #channel: string;
+	readonly #onEntries: (entries: readonly LogEntry[]) => void;
+	readonly #onError: (error: unknown) => void;
+	#waiting: LogEvent[] = [];
+	#busy: Promise<void> | undefined;
+
+	constructor(
+		store: ReplayStore,
+		channel: string,
+		handlers: {
+			onEntries: (entries: readonly LogEntry[]) => void;
+			onError: (error: unknown) => void;
+		}
+	) {
+		this.#store = store;
+		this.#channel = channel;
+		this.#onEntries = handlers.onEntries;
+		this.#onError = handlers.onError;
+	}
+
+	/** Learns where the log stands. @returns a promise only where the store needs one. */
+	open(): Promise<{ isNew: boolean }> | { isNew: boolean } {
+		const opened = ({ first, last }: { first: string; last: string }): { isNew: boolean } => {
+			this.cursor = last;
+			return { isNew: first === last && last.endsWith('-0') };
+		};
+		const bounds = this.#store.bounds(this.#channel);
+		return bounds instanceof Promise ? bounds.then(opened) : opened(bounds);
+	}
+
+	append(event: LogEvent): void {
+		if (this.#busy) {
+			this.#waiting.push(event);
+			return;
+		}
+		const cursors = this.#store.append(this.#channel, [event]);
+		if (cursors instanceof Promise) {
+			this.#busy = this.#drain(cursors);
+			return;
+		}
+		this.cursor = cursors[0]!;
+		this.#onEntries([new LogEntry(this.cursor, event, event.envelope)]);
+	}
+
+	/** Entries after `cursor`. @returns a promise only where the store needs one. */
+	since(cursor: string): Promise<LogSlice> | LogSlice {
+		const read = ({ events, missed }: ReplaySlice): LogSlice => ({
+			entries: events.map((event) => new LogEntry(event.cursor, event)),
+			...(missed && { missed })
+		});
+		const slice = this.#store.since(this.#channel, cursor);
+		return slice instanceof Promise ? slice.then(read) : read(slice);
+	}
+
+	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
+	settled(): Promise<void> | undefined {
+		return this.#busy;
+	}
+
+	release(): void {
+		this.#store.release?.(this.#channel);
+	}
+
+	async #drain(first: Promise<readonly string[]>): Promise<void> {
+		let appended = first;
+		for (;;) {
+			try {
+				await appended;
+				await this.#handOn();
+			} catch (error) {
+				this.#onError(error);
+			}
+			const events = this.#waiting;
+			if (events.length === 0) break;
+			this.#waiting = [];
+			appended = Promise.resolve(this.#store.append(this.#channel, events));
+		}
+		this.#busy = undefined;
+	}
+
+	async #handOn(): Promise<void> {
+		if (this.cursor === null) return;
+		const { entries } = await this.since(this.cursor);
+		const last = entries.at(-1);
+		if (!last) return;
+		this.cursor = last.cursor;
+		this.#onEntries(entries);
+	}
+}
+
+/** @returns whether a position lies after another; positions of different epochs do. */
+export function isAfter(cursor: string, other: string | null): boolean {
+	return other === null || (compareCursors(cursor, other) ?? 1) > 0;
+}

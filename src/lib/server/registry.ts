@@ -1,0 +1,97 @@
+import type { RequestEvent } from '@sveltejs/kit';
+import { resolveChannel, type ResolvedChannel } from '../protocol/channel.js';
+import { RUN_TOPIC } from '../protocol/constants.js';
+import type { SubscriptionRequest } from '../protocol/request.js';
+import { Failure, TEXT } from './failure.js';
+import type { RealtimeChannelConfig } from './options.js';
+
+/** A registry entry that a request asked for. */
+export interface Match {
+	config: RealtimeChannelConfig;
+	channel: ResolvedChannel;
+	/** The topics asked for; without a list, all that the channel defines. */
+	topics: string[];
+}
+
+/**
+ * Finds the entry whose channel has the requested name.
+ *
+ * @throws {Failure} `channel-resolution` 400 or 500, `topic-validation` 400.
+ */
+export async function resolveSubscription(
+	registry: Readonly<Record<string, RealtimeChannelConfig>>,
+	event: RequestEvent,
+	subscription: SubscriptionRequest
+): Promise<Match> {
+	const errors: unknown[] = [];
+	const matches: { key: string; config: RealtimeChannelConfig; channel: ResolvedChannel }[] = [];
+	await Promise.all(
+		Object.entries(registry).map(async ([key, config]) => {
+			try {
+				const channel = await resolveEntry(config, event, subscription);
+				if (channel.name === subscription.channel) matches.push({ key, config, channel });
+			} catch (error) {
+				errors.push(error);
+			}
+		})
+	);
+	const [match] = matches;
+	if (!match) {
+		// A resolver may throw at names that are not its own; it matters only where nobody else matched.
+		if (errors.length === 0) {
+			throw new Failure('channel-resolution', 400, 'Requested channel is not available');
+		}
+		throw new Failure('channel-resolution', 500, TEXT.resolution, { cause: errors[0] });
+	}
+	if (matches.length > 1) {
+		const keys = Object.keys(registry).filter((key) => matches.some((other) => other.key === key));
+		throw new Failure('channel-resolution', 500, 'Realtime channel registry is ambiguous', {
+			body: { requestedChannel: subscription.channel, matchingRegistryKeys: keys }
+		});
+	}
+	const { config, channel } = match;
+	return { config, channel, topics: requestedTopics(config, channel, subscription) };
+}
+
+async function resolveEntry(
+	{ channel, channelParams }: RealtimeChannelConfig,
+	event: RequestEvent,
+	{ channel: requested, params = {} }: SubscriptionRequest
+): Promise<ResolvedChannel> {
+	const given: unknown = channelParams;
+	return resolveChannel(
+		channel,
+		typeof given === 'function' ? await given(event, requested, { ...params }) : given
+	);
+}
+
+function requestedTopics(
+	{ run }: RealtimeChannelConfig,
+	{ name, topics: defined }: ResolvedChannel,
+	{ topics: requested }: SubscriptionRequest
+): string[] {
+	// A type-only channel lists no topics: any name may be its own.
+	const isOpen = defined.length === 0;
+	const available = run ? [...defined, RUN_TOPIC] : defined;
+	if (!requested) {
+		if (available.length > 0) return available;
+		throw new Failure(
+			'topic-validation',
+			400,
+			`Channel "${name}" lists no topics; name those to be read`
+		);
+	}
+	const invalid = requested.filter(
+		(topic) => !available.includes(topic) && !(isOpen && topic !== RUN_TOPIC)
+	);
+	if (invalid.length === 0) return requested;
+	throw new Failure('topic-validation', 400, `Unknown topics: ${invalid.join(', ')}`, {
+		body: { invalidTopics: invalid }
+	});
+}
+
+/** The topics that the channel's feed listens to, whoever reads which of them. */
+export function feedTopics({ config, channel, topics }: Match): readonly string[] {
+	const defined = channel.topics.length > 0 ? channel.topics : topics;
+	return config.run && !defined.includes(RUN_TOPIC) ? [...defined, RUN_TOPIC] : defined;
+}

@@ -1,0 +1,73 @@
+import { detached, unref } from './node.js';
+
+/** Something that wants to be woken; owned by whoever added it. */
+export interface WheelEntry {
+	/** Set by the wheel: the step in which the entry is due. */
+	dueStep?: number | undefined;
+	wake(nowMs: number): void;
+}
+
+const STEP_MS = 50;
+
+/**
+ * One timer for any number of entries, so that an idle stream holds neither a timer nor a closure.
+ * Entries of one step are woken together, never early. The timer runs only while there are entries.
+ */
+export class Wheel {
+	readonly #steps = new Map<number, Set<WheelEntry>>();
+	#timer: ReturnType<typeof setInterval> | undefined;
+	#step = 0;
+	#startedAt = 0;
+
+	/** Entries waiting. */
+	get size(): number {
+		let size = 0;
+		for (const entries of this.#steps.values()) size += entries.size;
+		return size;
+	}
+
+	/** Wakes `entry` once after `delayMs` or a step later; an entry waits for one moment at a time. */
+	add(entry: WheelEntry, delayMs: number): void {
+		this.delete(entry);
+		if (!this.#timer) this.#start();
+		const elapsed = Date.now() - this.#startedAt;
+		const due = Math.max(this.#step + 1, Math.ceil((elapsed + delayMs) / STEP_MS));
+		let entries = this.#steps.get(due);
+		if (!entries) this.#steps.set(due, (entries = new Set()));
+		entries.add(entry);
+		entry.dueStep = due;
+	}
+
+	delete(entry: WheelEntry): void {
+		if (entry.dueStep === undefined) return;
+		const entries = this.#steps.get(entry.dueStep);
+		entries?.delete(entry);
+		if (entries?.size === 0) this.#steps.delete(entry.dueStep);
+		entry.dueStep = undefined;
+		if (this.#steps.size === 0) this.#stop();
+	}
+
+	#start(): void {
+		this.#startedAt = Date.now();
+		this.#step = 0;
+		this.#timer = detached(() => unref(setInterval(() => this.#advance(), STEP_MS)));
+	}
+
+	#stop(): void {
+		clearInterval(this.#timer);
+		this.#timer = undefined;
+	}
+
+	#advance(): void {
+		const nowMs = Date.now();
+		const target = Math.floor((nowMs - this.#startedAt) / STEP_MS);
+		while (this.#timer && this.#step < target) {
+			const entries = this.#steps.get(++this.#step);
+			if (!entries) continue;
+			this.#steps.delete(this.#step);
+			for (const entry of entries) entry.dueStep = undefined;
+			for (const entry of entries) entry.wake(nowMs);
+			if (this.#steps.size === 0) this.#stop();
+		}
+	}
+}
