@@ -1,0 +1,192 @@
+import { untrack } from 'svelte';
+import type { Readable } from 'svelte/store';
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
+import type { Arrival, TopicSlot } from '../channel.js';
+import type {
+	ChannelSource,
+	MessageOf,
+	Reactive,
+	RealtimeTopicOptions,
+	RealtimeTopicState,
+	RealtimeUnreadable,
+	TopicOf
+} from '../types.js';
+import { ChannelRef, read } from './ref.js';
+
+/** The public signatures tie the options to the channel; in here its type is of no use. */
+type AnyTopicOptions<T> = Omit<RealtimeTopicOptions<ChannelSource, string, T>, 'channelParams'> & {
+	channelParams?: unknown;
+};
+
+/** The newest value of a topic, made of its newest message when it is read. */
+class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> {
+	readonly #ref: ChannelRef;
+	readonly #topic: Reactive<string>;
+	readonly #map: (message: RealtimeTopicEnvelope) => T;
+	readonly #or: ((unreadable: RealtimeUnreadable<T>) => T | null) | undefined;
+	readonly #initial: T | null;
+	#slot: TopicSlot | undefined;
+	#arrival: Arrival | null = null;
+	#value: T | null = null;
+
+	constructor(
+		channel: ChannelSource,
+		topic: Reactive<string>,
+		{ channelParams, bus, map, or, initial = null }: AnyTopicOptions<T> = {}
+	) {
+		this.#ref = new ChannelRef(channel, channelParams, bus);
+		this.#topic = topic;
+		this.#map = map ?? ((message) => message as T);
+		this.#or = or;
+		this.#initial = initial;
+	}
+
+	get current(): T | null {
+		const slot = this.#find();
+		slot.signal.track();
+		return this.#read(slot);
+	}
+
+	/** A store's contract, but every message counts, also one that equals the one before. */
+	subscribe(run: (value: T | null) => void): () => void {
+		let told = this.#find();
+		run(this.#read(told));
+		return this.#ref.follow((state) => {
+			const slot = state.topic(read(this.#topic));
+			const tell = () => run(this.#read(slot));
+			if (slot !== told) untrack(tell);
+			told = slot;
+			return slot.signal.listen(tell);
+		});
+	}
+
+	#find(): TopicSlot {
+		return this.#ref.state.topic(read(this.#topic));
+	}
+
+	#read(slot: TopicSlot): T | null {
+		const { arrival } = slot;
+		if (slot !== this.#slot) {
+			this.#slot = slot;
+			this.#arrival = this.#value = null;
+		}
+		if (arrival && arrival !== this.#arrival) {
+			this.#arrival = arrival;
+			this.#take(arrival);
+		}
+		return this.#value ?? this.#initial;
+	}
+
+	#take({ raw, message, error }: Arrival): void {
+		try {
+			if (message) {
+				this.#value = this.#map(message);
+				return;
+			}
+		} catch (thrown) {
+			error = thrown instanceof Error ? thrown : new Error(String(thrown));
+		}
+		if (this.#or && error) {
+			try {
+				this.#value = this.#or({ error, raw, previous: this.#value });
+				return;
+			} catch (thrown) {
+				error = thrown as Error;
+			}
+		}
+		// The frame that nobody could parse is reported by the bus already.
+		if (!message) return;
+		const { owner, state } = this.#ref;
+		const text = `A message of the topic "${message.topic}" of the realtime channel "${state.channelId}" could not be mapped; the previous value stays.`;
+		// What the app does about it may be state, which must not change while a template reads.
+		queueMicrotask(() =>
+			owner.report({ source: 'parse', message: text, channelId: state.channelId, error })
+		);
+	}
+}
+
+/**
+ * A store of a topic's newest message, or what `map` makes of it; `null` before the first. Unlike with
+ * Svelte's own stores, subscribers hear of every message, also of one that equals the one before.
+ *
+ * @param channel A channel, its definition, or a function that gives one.
+ * @param topic Name of the topic, or a function that gives one.
+ * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
+ * no manager around subscribes to the channel.
+ * @example
+ * ```ts
+ * const text = getRealtimeBusTopicJson(demoChannel, 'message', {
+ * 	map: ({ data }) => data.message
+ * });
+ * ```
+ */
+export function getRealtimeBusTopicJson<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput = MessageOf<TChannel, TTopic>
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { initial: NoInfer<TOutput> }
+): Readable<TOutput>;
+export function getRealtimeBusTopicJson<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput = MessageOf<TChannel, TTopic>
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput>
+): Readable<TOutput | null>;
+export function getRealtimeBusTopicJson(
+	channel: ChannelSource,
+	topic: Reactive<string>,
+	options?: AnyTopicOptions<unknown>
+): Readable<unknown> {
+	const value = new TopicValue(channel, topic, options);
+	return { subscribe: (run) => value.subscribe(run) };
+}
+
+/**
+ * The newest message of a topic, or what `map` makes of it, as `current`; `null` (or `initial`) before
+ * the first. `map` is called with the newest message when `current` is read, not with those between.
+ *
+ * @param channel A channel, its definition, or a function that gives one.
+ * @param topic Name of the topic, or a function that gives one.
+ * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
+ * no manager around subscribes to the channel; reading `current` throws the same when the arguments
+ * come to mean such a channel.
+ * @example
+ * ```ts
+ * const progress = getRealtimeBusTopicState(demoChannel, 'progress', {
+ * 	map: ({ data }) => data.percent,
+ * 	initial: 0
+ * });
+ * const half = $derived(progress.current >= 50);
+ * ```
+ */
+export function getRealtimeBusTopicState<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput = MessageOf<TChannel, TTopic>
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { initial: NoInfer<TOutput> }
+): RealtimeTopicState<TOutput>;
+export function getRealtimeBusTopicState<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput = MessageOf<TChannel, TTopic>
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput>
+): RealtimeTopicState<TOutput | null>;
+export function getRealtimeBusTopicState(
+	channel: ChannelSource,
+	topic: Reactive<string>,
+	options?: AnyTopicOptions<unknown>
+): RealtimeTopicState<unknown> {
+	return new TopicValue(channel, topic, options);
+}

@@ -1,0 +1,19 @@
+/**
+ * Runs `start` now and again whenever state that it reads changes; what it returns is called before
+ * each further run and when the returned function is called. Works in and outside of components; on
+ * the server it does nothing.
+ */
+export function follow(start: () => (() => void) | void): () => void {
+	return $effect.root(() => {
+		$effect.pre(start);
+	});
+}
+
+/** Calls `end` with the end of the component or `$effect.root` around; outside of both, never. */
+export function onEnd(end: () => void): void {
+	try {
+		$effect.pre(() => end);
+	} catch {
+		// No effect around: the caller ends what it starts, or the manager does.
+	}
+}

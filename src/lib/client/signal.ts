@@ -1,0 +1,50 @@
+import { createSubscriber } from 'svelte/reactivity';
+import { throttle } from './schedule.js';
+
+/**
+ * A thing that changes outside Svelte. Its listeners hear of every change at once; effects and
+ * templates that called `track` while they ran run again, at most once per frame.
+ */
+export class Signal<T = void> {
+	readonly #listeners = new Set<(value: T) => void>();
+	readonly #onError: (error: unknown) => void;
+	/** Makes the effect that runs now depend on this. */
+	readonly track: () => void;
+
+	/**
+	 * @param onError Told what a listener threw; the others are called all the same.
+	 * @param intervalMs Least milliseconds between two runs of an effect; `undefined` is one frame.
+	 */
+	constructor(
+		onError: (error: unknown) => void,
+		intervalMs: () => number | undefined = () => undefined
+	) {
+		this.#onError = onError;
+		this.track = createSubscriber((update) => {
+			const ask = throttle(update, intervalMs);
+			const stop = this.listen(ask);
+			return () => {
+				stop();
+				ask.cancel();
+			};
+		});
+	}
+
+	/** Calls `listener` with every change from now on, until the returned function is called. */
+	listen(listener: (value: T) => void): () => void {
+		// One function may listen twice; a wrapper keeps the two apart.
+		const own = (value: T) => listener(value);
+		this.#listeners.add(own);
+		return () => this.#listeners.delete(own);
+	}
+
+	emit(value: T): void {
+		for (const listener of [...this.#listeners]) {
+			try {
+				listener(value);
+			} catch (error) {
+				this.#onError(error);
+			}
+		}
+	}
+}
