@@ -1,14 +1,21 @@
 import { createServer } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { acceptEvent, EventError, MAX_EVENT_BYTES, parseEvents } from './events.js';
+import { acceptEvent, EventError, MAX_REQUEST_BYTES, parseEvents } from './events.js';
 import type { DevEvent, DevEventInput } from './events.js';
 import { encode } from './gojson.js';
 import { dispatch, readBody, readUrl, reply, replyText } from './http.js';
 import type { Exchange, Routes } from './http.js';
 import { publishBody, publishIterable } from './realtime/publish.js';
 import { Realtime } from './realtime/realtime.js';
-import type { DevPublishInput, InngestDev, InngestDevOptions } from './types.js';
+import { Registry } from './registry/registry.js';
+import { AppSync } from './registry/sync.js';
+import { runRoutes } from './runs/api.js';
+import { Dispatcher } from './runs/dispatcher.js';
+import type { DevLogger, DevPublishInput, DevRun, InngestDev, InngestDevOptions } from './types.js';
+import { Warnings } from './warnings.js';
 
 /**
  * Starts an Inngest-compatible server in this process, for development and tests.
@@ -16,44 +23,50 @@ import type { DevPublishInput, InngestDev, InngestDevOptions } from './types.js'
  * @throws when the port is taken.
  */
 export async function startInngestDev(options: InngestDevOptions = {}): Promise<InngestDev> {
-	const engine = new Engine();
+	const engine = new Engine(options.logger ?? console);
 	await engine.listen(options.port ?? 0, options.host ?? '127.0.0.1');
+	if (options.appUrl) engine.sync(options.appUrl);
 	return engine;
 }
 
 /** Wires HTTP, events, runs and realtime; owns all of them. */
 class Engine implements InngestDev {
-	readonly #realtime = new Realtime();
-	readonly #routes: Routes = {
-		'GET /health': ({ response }) => reply(response, 200, { status: 200, message: 'OK' }),
-		'GET /dev': (exchange) => this.#info(exchange),
-		'POST /e/:': (exchange) => this.#receive(exchange),
-		'POST /v1/realtime/token': (exchange) => this.#realtime.token(exchange),
-		'POST /v1/realtime/publish': (exchange) => this.#realtime.publish(exchange),
-		'GET /v1/realtime/connect': (exchange) => this.#realtime.connect(exchange),
-		'GET /v1/realtime/sse': (exchange) => this.#realtime.events(exchange)
-	};
-	readonly #server = createServer((request, response) => {
-		void dispatch(this.#routes, request, response);
-	});
 	url = '';
+	readonly #logger: DevLogger;
+	readonly #warnings: Warnings;
+	readonly #registry: Registry;
+	readonly #dispatcher: Dispatcher;
+	readonly #realtime = new Realtime();
+	readonly #server = createServer();
+	#sync: AppSync | undefined;
 	#closed: Promise<void> | undefined;
 
-	constructor() {
-		this.#server.on('upgrade', (request, socket, head) => {
-			socket.on('error', () => socket.destroy());
-			try {
-				const url = readUrl(request);
-				if (url.pathname !== '/v1/realtime/connect') throw new Error('no such socket');
-				this.#realtime.upgrade(request, socket, head, url);
-			} catch {
-				socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-			}
-		});
+	constructor(logger: DevLogger) {
+		this.#logger = logger;
+		this.#warnings = new Warnings(logger);
+		this.#registry = new Registry(this.#warnings, logger);
+		this.#dispatcher = new Dispatcher(this.#registry, this.#warnings);
+		const routes: Routes = {
+			'GET /health': ({ response }) => reply(response, 200, { status: 200, message: 'OK' }),
+			'GET /dev': (exchange) => this.#info(exchange),
+			'POST /e/:': (exchange) => this.#receive(exchange),
+			'POST /fn/register': (exchange) => this.#registry.register(exchange),
+			'POST /v1/realtime/token': (exchange) => this.#realtime.token(exchange),
+			'POST /v1/realtime/publish': (exchange) => this.#realtime.publish(exchange),
+			'GET /v1/realtime/connect': (exchange) => this.#realtime.connect(exchange),
+			'GET /v1/realtime/sse': (exchange) => this.#realtime.events(exchange),
+			...runRoutes(this.#dispatcher)
+		};
+		this.#server.on('request', (request, response) => void dispatch(routes, request, response));
+		this.#server.on('upgrade', (...upgrade) => this.#upgrade(...upgrade));
 	}
 
 	get port(): number {
 		return Number(new URL(this.url).port);
+	}
+
+	get runs(): readonly DevRun[] {
+		return this.#dispatcher.runs.map((run) => run.view());
 	}
 
 	get sockets(): number {
@@ -73,6 +86,14 @@ class Engine implements InngestDev {
 				this.url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 				resolve();
 			});
+		});
+	}
+
+	sync(appUrl: string): void {
+		this.#sync = new AppSync(appUrl, {
+			warnings: this.#warnings,
+			logger: this.#logger,
+			isRegistered: () => this.#registry.apps.length > 0
 		});
 	}
 
@@ -114,33 +135,65 @@ class Engine implements InngestDev {
 			this.#realtime.announceClosing(graceMs);
 			await delay(graceMs);
 		}
+		this.#sync?.close();
+		this.#dispatcher.close();
 		this.#realtime.close();
 		this.#server.closeAllConnections();
 		await stopped;
 	}
 
+	/** `GET /dev`: by its shape an Inngest dev server is known. */
 	#info({ response }: Exchange): void {
-		reply(response, 200, { version: 'dev', authed: false, functions: [], handlers: [] });
+		const { apps, functions } = this.#registry;
+		reply(response, 200, {
+			version: 'sveltekit-inngest',
+			authed: false,
+			startOpts: { autodiscover: false, sdkUrls: apps.map((app) => app.url) },
+			functions: functions.map((fn) => fn.config),
+			handlers: apps.map(({ url, sdk, framework }) => ({ url, sdk, framework })),
+			isSingleNodeService: false,
+			isMissingSigningKey: false,
+			isMissingEventKeys: false,
+			features: {}
+		});
 	}
 
 	/** `POST /e/:key` */
 	async #receive({ request, response }: Exchange): Promise<void> {
-		const seed = request.headers['x-inngest-event-id-seed'];
+		const seed = [request.headers['x-inngest-event-id-seed']].flat()[0];
 		const ids: string[] = [];
+		const answer = (status: number, error?: string): void => {
+			// One empty id where there is none: the real server's list always has one.
+			const body = { ids: ids.length > 0 ? ids : [''], status, ...(error ? { error } : {}) };
+			replyText(response, status, encode(body) + '\n');
+		};
+		const body = await readBody(request, MAX_REQUEST_BYTES);
 		try {
-			const body = await readBody(request, MAX_EVENT_BYTES * 2);
 			for (const [index, event] of parseEvents(body).entries()) {
-				ids[index] = this.#accept(acceptEvent(event, [seed].flat()[0], index + 1));
+				ids[index] = this.#accept(acceptEvent(event, seed, index + 1));
 			}
 		} catch (error) {
 			if (!(error instanceof EventError)) throw error;
-			const answer = { ids: ids.length ? ids : [''], status: 400, error: error.message };
-			return replyText(response, 400, encode(answer) + '\n');
+			return answer(400, error.message);
 		}
-		replyText(response, 200, encode({ ids: ids.length ? ids : [''], status: 200 }) + '\n');
+		answer(200);
 	}
 
 	#accept(event: DevEvent): string {
+		this.#dispatcher.receive(event);
 		return event.internalId;
+	}
+
+	#upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+		socket.on('error', () => socket.destroy());
+		try {
+			const url = readUrl(request);
+			if (url.pathname === '/v1/realtime/connect') {
+				return this.#realtime.upgrade(request, socket, head, url);
+			}
+		} catch {
+			// Answered below.
+		}
+		socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
 	}
 }

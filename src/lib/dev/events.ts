@@ -1,9 +1,10 @@
 import { ulid } from './ids.js';
 
-/** Most bytes of one event. */
-export const MAX_EVENT_BYTES = 3 * 1024 * 1024;
-/** Most events of one request. */
-export const MAX_EVENTS = 5_000;
+/** Most bytes of a request with events. */
+export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
+
+const MAX_EVENT_BYTES = 3 * 1024 * 1024;
+const MAX_EVENTS = 5_000;
 
 const EARLIEST_MS = Date.UTC(1980, 0, 1);
 const LATEST_MS = Date.UTC(2100, 0, 1);
@@ -52,6 +53,14 @@ export function parseEvents(body: Buffer): unknown[] {
 	if (events.length > MAX_EVENTS) {
 		throw new EventError(`Too many events: ${events.length}, at most ${MAX_EVENTS} in one request`);
 	}
+	if (body.length <= MAX_EVENT_BYTES) return events;
+	for (const event of events) {
+		const size = Buffer.byteLength(JSON.stringify(event));
+		if (size <= MAX_EVENT_BYTES) continue;
+		throw new EventError(
+			`Event is over the max size: Max ${MAX_EVENT_BYTES} bytes / Size ${size} bytes`
+		);
+	}
 	return events;
 }
 
@@ -69,20 +78,20 @@ export function acceptEvent(value: unknown, seed?: string, index = 1): DevEvent 
 	if (name === '') throw new EventError('event name is empty');
 	if (ts !== 0 && ts < EARLIEST_MS) throw new EventError('timestamp is before Jan 1, 1980');
 	if (ts !== 0 && ts > LATEST_MS) throw new EventError('timestamp is after Jan 1, 2100');
-	return createEvent({ name, data, user, id, ts: ts || Date.now(), v }, seededId(seed, index));
+	const own = { ...data };
+	// What the engine tells itself is not for senders to set.
+	delete own._inngest;
+	return createEvent({ name, data: own, user, id, ts, v }, seededId(seed, index));
 }
 
 /** An event that comes from the engine itself, or that was checked. */
 export function createEvent(input: DevEventInput, internalId: string = ulid()): DevEvent {
-	const data = { ...input.data };
-	// What starts a run from within is not for senders to set.
-	delete data._inngest;
 	return {
 		id: input.id || internalId,
 		internalId,
 		name: input.name,
-		data,
-		ts: input.ts ?? Date.now(),
+		data: input.data ?? {},
+		ts: input.ts || Date.now(),
 		user: input.user ?? {},
 		...(input.v ? { v: input.v } : {})
 	};

@@ -22,7 +22,7 @@ export class HttpError extends Error {
 
 export type Handler = (exchange: Exchange) => void | Promise<void>;
 
-/** Handlers by `METHOD /path`; a path that ends in `/:` takes one more segment. */
+/** Handlers by `METHOD /path`; a segment `:` stands for any text. */
 export type Routes = Record<string, Handler>;
 
 /** Answers a request by the first route that fits; whatever goes wrong is answered too. */
@@ -38,17 +38,7 @@ export async function dispatch(
 	try {
 		if (request.method === 'OPTIONS') return replyText(response, 200, '');
 		const url = readUrl(request);
-		const cut = url.pathname.lastIndexOf('/') + 1;
-		const param = decodeURIComponent(url.pathname.slice(cut));
-		const handler =
-			routes[`${request.method} ${url.pathname}`] ??
-			(param ? routes[`${request.method} ${url.pathname.slice(0, cut)}:`] : undefined);
-		if (!handler) {
-			throw new HttpError(
-				404,
-				`The embedded Inngest dev engine has no ${request.method} ${url.pathname}. For the dashboard and all other routes run "npx inngest-cli@latest dev".`
-			);
-		}
+		const { handler, param } = route(routes, request.method ?? '', url.pathname);
 		await handler({ request, response, url, param });
 	} catch (error) {
 		if (response.headersSent || response.destroyed) return void response.destroy();
@@ -56,6 +46,21 @@ export async function dispatch(
 			error instanceof HttpError ? error.status : error instanceof URIError ? 400 : 500;
 		failure(response, status, error instanceof Error ? error.message : String(error));
 	}
+}
+
+function route(routes: Routes, method: string, path: string): { handler: Handler; param: string } {
+	const segments = path.split('/');
+	const exact = routes[`${method} ${path}`];
+	if (exact) return { handler: exact, param: '' };
+	for (let at = segments.length - 1; at > 1; at--) {
+		if (segments[at] === '') continue;
+		const handler = routes[`${method} ${segments.with(at, ':').join('/')}`];
+		if (handler) return { handler, param: decodeURIComponent(segments[at]!) };
+	}
+	throw new HttpError(
+		404,
+		`The embedded Inngest dev engine has no ${method} ${path}. For the dashboard and all other routes run "npx inngest-cli@latest dev".`
+	);
 }
 
 /** The URL of a request. */

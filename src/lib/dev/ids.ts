@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 
 /** Ids that the real dev server gives to everything it holds. */
 export const DEV_ACCOUNT_ID = '00000000-0000-4000-a000-000000000000';
@@ -34,4 +34,12 @@ export function parseUlid(text: string | null): string | undefined {
 /** An id like those the real server gives data streams: 64 bits to the base of 36. */
 export function streamId(): string {
 	return randomBytes(8).readBigUInt64BE().toString(36);
+}
+
+/** The same UUID for the same text. */
+export function uuidOf(text: string): string {
+	const bytes = createHash('sha1').update(text).digest().subarray(0, 16);
+	bytes[6] = (bytes[6]! & 0x0f) | 0x50;
+	bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+	return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

@@ -23,6 +23,31 @@ export interface InngestDevOptions {
 	logger?: DevLogger;
 }
 
+/** Where a run stands. */
+export type DevRunStatus = 'Queued' | 'Running' | 'Completed' | 'Failed' | 'Cancelled';
+
+/** One run of a function, as it stands when `runs` is read. */
+export interface DevRun {
+	id: string;
+	/** The app's id and the function's, joined by a dash. */
+	functionId: string;
+	/** Id of the event that started it, as `send()` returned it. */
+	eventId: string;
+	eventName: string;
+	status: DevRunStatus;
+	/** What the function returned. */
+	output?: unknown;
+	/** Why it failed. */
+	error?: { name: string; message: string; stack?: string };
+	/** Most attempts that one of its steps, or its own code, has needed so far. */
+	attempts: number;
+	/** Steps that are done. */
+	steps: number;
+	createdAt: Date;
+	startedAt?: Date;
+	endedAt?: Date;
+}
+
 /** A message for one topic. */
 export interface DevPublishInput {
 	channel: string;
@@ -48,6 +73,9 @@ export interface InngestDev {
 		target: { channel: string; topic: string; runId?: string },
 		source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 	): Promise<void>;
+
+	/** Runs of functions, the oldest first: all that go on, and the last 1,000 that ended. */
+	readonly runs: readonly DevRun[];
 
 	/** Realtime sockets that are open. */
 	readonly sockets: number;

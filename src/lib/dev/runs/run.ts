@@ -1,0 +1,136 @@
+import type { DevEvent } from '../events.js';
+import { ulid } from '../ids.js';
+import type { DevFunction } from '../registry/function.js';
+import type { DevRun, DevRunStatus } from '../types.js';
+
+// The longest wait that a timer takes.
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Why a run failed, in the shape that the real server gives it. */
+export interface RunError {
+	error: string;
+	name: string;
+	message: string;
+	stack?: string;
+	cause?: unknown;
+}
+
+/** How a run ended. */
+export type RunOutcome =
+	| { status: 'Completed'; output: unknown }
+	| { status: 'Failed'; error: RunError; output: unknown }
+	| { status: 'Cancelled' };
+
+/** One call of the app that is due. */
+export interface Job {
+	/** A job of an id runs once in the life of a run. */
+	id: string;
+	/** Step to run; without one, the function's code is run up to its next unknown step. */
+	stepId?: string;
+	/** Step that was done last. */
+	after: string;
+	/** Counted from 0. */
+	attempt: number;
+	/** Set where the job is one of several steps at once. */
+	parallelKey?: string;
+	race: boolean;
+}
+
+/** One run of a function: what it remembers, and the timers and calls that are under way for it. */
+export class Run {
+	readonly id = ulid();
+	readonly fn: DevFunction;
+	readonly event: DevEvent;
+	readonly createdAt = Date.now();
+	/** State of the finished steps, as JSON by id. */
+	readonly steps = new Map<string, string>();
+	/** Ids of the finished steps in their order. */
+	readonly stack: string[] = [];
+	/** Steps that must be done before the function's code goes on. */
+	pending = new Set<string>();
+	/** Version of the protocol, which the SDK chooses in its first answer. */
+	requestVersion = -1;
+	/** Whether the SDK must report steps instead of running them at once. */
+	forceStepPlan = false;
+	outcome: RunOutcome | undefined;
+	startedAt: number | undefined;
+	endedAt: number | undefined;
+	attempts = 0;
+	readonly #jobs = new Set<string>();
+	readonly #timers = new Set<NodeJS.Timeout>();
+	readonly #ended = new AbortController();
+
+	constructor(fn: DevFunction, event: DevEvent) {
+		this.fn = fn;
+		this.event = event;
+	}
+
+	/** Aborted when the run ends. */
+	get signal(): AbortSignal {
+		return this.#ended.signal;
+	}
+
+	get status(): DevRunStatus {
+		return this.outcome?.status ?? (this.startedAt === undefined ? 'Queued' : 'Running');
+	}
+
+	/** Claims a job id; `false` when it was claimed before. */
+	claim(jobId: string): boolean {
+		if (this.#jobs.has(jobId)) return false;
+		this.#jobs.add(jobId);
+		return true;
+	}
+
+	/** Remembers a step; `false` when it was remembered before. */
+	save(stepId: string, state: string): boolean {
+		if (this.steps.has(stepId)) return false;
+		this.steps.set(stepId, state);
+		this.stack.push(stepId);
+		this.pending.delete(stepId);
+		return true;
+	}
+
+	/** Calls `action` at a time, unless the run ends before. */
+	at(timeMs: number, action: () => void): void {
+		const waitMs = Math.max(0, timeMs - Date.now());
+		const timer = setTimeout(
+			() => {
+				this.#timers.delete(timer);
+				if (waitMs > MAX_TIMER_MS) this.at(timeMs, action);
+				else action();
+			},
+			Math.min(waitMs, MAX_TIMER_MS)
+		).unref();
+		this.#timers.add(timer);
+	}
+
+	/** Ends the run: no call, no timer goes on. `false` when it had ended before. */
+	end(outcome: RunOutcome): boolean {
+		if (this.outcome) return false;
+		this.outcome = outcome;
+		this.endedAt = Date.now();
+		for (const timer of this.#timers) clearTimeout(timer);
+		this.#timers.clear();
+		this.#ended.abort();
+		return true;
+	}
+
+	/** The run as users of the engine see it. */
+	view(): DevRun {
+		const { outcome } = this;
+		return {
+			id: this.id,
+			functionId: this.fn.id,
+			eventId: this.event.internalId,
+			eventName: this.event.name,
+			status: this.status,
+			attempts: this.attempts,
+			steps: this.stack.length,
+			createdAt: new Date(this.createdAt),
+			...(this.startedAt === undefined ? {} : { startedAt: new Date(this.startedAt) }),
+			...(this.endedAt === undefined ? {} : { endedAt: new Date(this.endedAt) }),
+			...(outcome?.status === 'Completed' ? { output: outcome.output } : {}),
+			...(outcome?.status === 'Failed' ? { error: outcome.error } : {})
+		};
+	}
+}
