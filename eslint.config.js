@@ -16,7 +16,8 @@ export default ts.config(
 		languageOptions: { globals: { ...globals.browser, ...globals.node } },
 		rules: {
 			'no-undef': 'off',
-			'@typescript-eslint/consistent-type-imports': 'error',
+			'@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
+			'@typescript-eslint/ban-ts-comment': ['error', { 'ts-ignore': 'allow-with-description' }],
 			'@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }]
 		}
 	},
@@ -42,6 +43,11 @@ export default ts.config(
 				{ patterns: ['**/client/**', '**/dev/**', 'svelte', 'svelte/*'] }
 			]
 		}
+	},
+	{
+		// A type test declares values for their types alone.
+		files: ['tests/types/**'],
+		rules: { '@typescript-eslint/no-unused-vars': 'off' }
 	},
 	{
 		files: ['src/routes/**', 'src/demo/**'],

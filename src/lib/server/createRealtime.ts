@@ -1,20 +1,30 @@
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
-import type { ChannelLike } from '../protocol/channel.js';
+import { resolveChannel, type ChannelLike, type ChannelParams } from '../protocol/channel.js';
 import { RealtimeError } from '../protocol/errors.js';
+import { RUN_TOPIC } from '../protocol/constants.js';
 import type { SubscriptionRequest } from '../protocol/request.js';
+import type { RealtimeTopicEnvelope, RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
 import { Admission } from './admission.js';
 import { Authorization } from './authorization.js';
 import { eachLimited } from './concurrency.js';
 import { Connection, type ConnectionSettings } from './connection.js';
 import { createReport, Failure, type Report } from './failure.js';
-import { Hub, type HubStats } from './hub.js';
+import { Hub, sumStats, type HubStats } from './hub.js';
+import {
+	FeedIterator,
+	type Positioned,
+	type RealtimeIterator,
+	type RealtimeResync
+} from './iterate.js';
 import { captureContext, isWorkerd, onShutdown } from './node.js';
 import {
 	readOptions,
 	type RealtimeChannelConfig,
-	type RealtimeEndpointOptions
+	type RealtimeEndpointOptions,
+	type RequestableTopic
 } from './options.js';
-import { feedTopics, resolveSubscription } from './registry.js';
+import { publish, type PublishTarget } from './publish.js';
+import { feedSource, resolveSubscription } from './registry.js';
 import { replaceReloaded } from './reload.js';
 import { parseGet, parsePost, type ParsedRequest } from './request.js';
 import { degradedFrame, Subscription, type SubscriptionSpec } from './subscription.js';
@@ -35,10 +45,61 @@ export interface Realtime {
 	GET: RequestHandler;
 	/** Serves `<RealtimeManager>`. */
 	POST: RequestHandler;
+	/**
+	 * Iterates over the messages of a channel in this process, from the feed that serves the browsers.
+	 * Nobody is authorized: that is for the caller to do. Where messages may be missing an item of kind
+	 * `resync` says so. A consumer that is slow goes on from the replay log, as a browser does.
+	 *
+	 * @throws {RealtimeError} from `next()`: `UPSTREAM` when Inngest cannot be reached at first, `CLOSED`
+	 *   when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the channel does not define.
+	 * @example
+	 * ```ts
+	 * for await (const item of realtime.subscribe(demoChannel, { signal: request.signal })) {
+	 *   if (item.kind !== 'resync') console.log(item.topic, item.data);
+	 * }
+	 * ```
+	 */
+	subscribe<
+		TChannel extends ChannelLike,
+		const TTopic extends RequestableTopic<TChannel> = TopicKey<TChannel>
+	>(
+		channel: TChannel,
+		options?: RealtimeSubscribeOptions<TChannel, TTopic>
+	): RealtimeIterator<RealtimeItem<TChannel, TTopic>>;
+	/**
+	 * Publishes a message from code that is not an Inngest function: a form action, a `load`.
+	 *
+	 * @param topic A topic of a channel: `demoChannel().message`, or `chat.message` of inngest 4.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match the topic's schema,
+	 *   `UNSUPPORTED` where the Inngest client cannot publish, `UPSTREAM` when Inngest refuses.
+	 * @example
+	 * ```ts
+	 * await realtime.publish(demoChannel().message, { message: 'hello' });
+	 * ```
+	 */
+	publish<TData>(topic: PublishTarget<TData>, data: NoInfer<TData>): Promise<void>;
 	stats(): RealtimeStats;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
 	close(): void;
 }
+
+/** Options of `subscribe`. */
+export interface RealtimeSubscribeOptions<TChannel extends ChannelLike, TTopic extends string> {
+	/** @default all topics of the channel */
+	topics?: readonly TTopic[];
+	/** Parameters of the channel's builder. */
+	channelParams?: ChannelParams<TChannel>;
+	/** Ends the iteration. */
+	signal?: AbortSignal;
+	/** Cursor of the last item that was handled; what followed it comes first. */
+	lastEventId?: string;
+}
+
+/** What `subscribe` yields. */
+export type RealtimeItem<TChannel extends ChannelLike, TTopic extends string> =
+	| Positioned<RealtimeTopicMessage<TChannel, TTopic & TopicKey<TChannel>>>
+	| (typeof RUN_TOPIC extends TTopic ? Positioned<RealtimeTopicEnvelope<typeof RUN_TOPIC>> : never)
+	| RealtimeResync;
 
 const HEADERS = {
 	'content-type': 'text/event-stream',
@@ -73,15 +134,17 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const { inngest, reauthorizeOnEachMessage = false } = options;
 	const registry = options.channels as unknown as Record<string, RealtimeChannelConfig>;
 	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
-	const hub = Hub.of(inngest, settings);
+	// Where a socket may not outlive its request each connection has a hub of its own.
+	const shared = isShared ? Hub.of(inngest, settings) : undefined;
 	const report = createReport(options.onFailure);
 	const admission = new Admission(settings.limits);
-	const connections = new Set<Connection>();
+	const connections = new Map<Connection, Hub>();
+	const iterators = new Set<FeedIterator>();
 	let deliveries = 0;
 	let slowReaders = 0;
 	let closed = false;
 
-	const connectionSettings: ConnectionSettings = {
+	const connectionSettings = (hub: Hub): ConnectionSettings => ({
 		wheel: hub.wheel,
 		intervalMs: settings.intervalMs,
 		maxBufferedBytes: settings.limits.maxBufferedBytes,
@@ -89,12 +152,13 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		recheckMs: settings.recheckMs,
 		retryMs: RETRY_MS,
 		started(connection) {
-			connections.add(connection);
+			connections.set(connection, hub);
 			admission.enter(connection.request.key);
 		},
 		ended(connection) {
 			connections.delete(connection);
 			admission.leave(connection.request.key);
+			if (!shared) hub.close();
 		},
 		delivered() {
 			deliveries++;
@@ -102,7 +166,8 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		slow() {
 			slowReaders++;
 		}
-	};
+	});
+	const sharedSettings = shared && connectionSettings(shared);
 
 	/** Resolves and authorizes one channel. */
 	async function prepare(
@@ -118,12 +183,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		// Callbacks run as their own request's, whoever's message or timer it is that leads to them.
 		const run = isChecked || isRechecked ? captureContext() : undefined;
 		return {
-			source: {
-				channel: channel.name,
-				topics: feedTopics(match),
-				definitions: channel.definitions,
-				replay: config.replay
-			},
+			source: feedSource(config, channel, match.topics),
 			topics,
 			check: isChecked
 				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
@@ -137,6 +197,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		spec: SubscriptionSpec,
 		lastEventId: string | undefined
 	): void {
+		const hub = connections.get(connection)!;
 		const subscription = new Subscription(connection, hub, spec, report);
 		connection.add(subscription);
 		void subscription.start(lastEventId);
@@ -154,7 +215,8 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
 		const socket = (event.platform as { req?: { socket?: { destroy?: () => void } } } | undefined)
 			?.req?.socket;
-		const connection = new Connection(connectionSettings, {
+		const settingsOfHub = sharedSettings ?? connectionSettings(new Hub(inngest, settings));
+		const connection = new Connection(settingsOfHub, {
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			key,
@@ -219,19 +281,70 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	}
 
+	function iterate(
+		channel: ChannelLike,
+		options: RealtimeSubscribeOptions<ChannelLike, string> = {}
+	): FeedIterator {
+		if (closed) {
+			throw new RealtimeError('CLOSED', 'This realtime endpoint was closed; nothing can be read.');
+		}
+		const resolved = resolveChannel(channel, options.channelParams);
+		const { name, topics: defined } = resolved;
+		const topics = [...(options.topics ?? defined)];
+		const unknown = topics.filter(
+			(topic) => topic !== RUN_TOPIC && defined.length > 0 && !defined.includes(topic)
+		);
+		if (unknown.length > 0 || topics.length === 0) {
+			throw new RealtimeError(
+				'UNKNOWN_TOPIC',
+				`Channel "${name}" has no such topics: ${unknown.join(', ') || 'none were named'}.`
+			);
+		}
+		const hub = shared ?? new Hub(inngest, settings);
+		const entry = Object.values(registry).find(
+			(config) => config.channel.topics === resolved.definitions
+		);
+		const iterator = new FeedIterator(hub, feedSource(entry, resolved, topics), {
+			topics: new Set(topics),
+			report,
+			lastEventId: options.lastEventId,
+			signal: options.signal,
+			onEnd: () => {
+				iterators.delete(iterator);
+				if (!shared) hub.close();
+			}
+		});
+		iterators.add(iterator);
+		return iterator;
+	}
+
 	const endStreams = (): void => {
-		for (const connection of [...connections]) connection.end();
+		for (const connection of [...connections.keys()]) connection.end();
 	};
 	const realtime: Realtime = {
 		GET: (event) => answer(event, (limits) => parseGet(event.request, event.url, limits)),
 		POST: (event) => answer(event, (limits) => parsePost(event.request, limits)),
-		stats: () => ({ streams: admission.streams, deliveries, slowReaders, ...hub.stats }),
+		subscribe: (channel, options) => iterate(channel, options) as never,
+		publish: (topic, data) =>
+			publish(
+				inngest,
+				Object.values(registry).map((config) => config.channel),
+				topic,
+				data
+			),
+		stats: () => ({
+			streams: admission.streams,
+			deliveries,
+			slowReaders,
+			...(shared ? shared.stats : sumStats([...connections.values()]))
+		}),
 		close() {
 			if (closed) return;
 			closed = true;
 			stopListening();
 			endStreams();
-			hub.release(inngest);
+			for (const iterator of iterators) void iterator.return();
+			shared?.release(inngest);
 		}
 	};
 	const lifecycle = { endStreams, close: realtime.close };

@@ -222,3 +222,20 @@ export class Hub implements FeedHost {
 		}
 	}
 }
+
+/** The stats of several hubs as of one. */
+export function sumStats(hubs: readonly Hub[]): HubStats {
+	const all = hubs.map(({ stats }) => stats);
+	const sum = (read: (stats: HubStats) => number): number =>
+		all.reduce((total, stats) => total + read(stats), 0);
+	return {
+		feeds: sum(({ feeds }) => feeds),
+		upstream: {
+			state: all.some(({ upstream }) => upstream.state === 'open') ? 'open' : 'idle',
+			sockets: sum(({ upstream }) => upstream.sockets)
+		},
+		messages: sum(({ messages }) => messages),
+		drops: sum(({ drops }) => drops),
+		replay: { events: sum(({ replay }) => replay.events), bytes: sum(({ replay }) => replay.bytes) }
+	};
+}

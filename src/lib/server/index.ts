@@ -1,4 +1,10 @@
-export { createRealtime, type Realtime, type RealtimeStats } from './createRealtime.js';
+export {
+	createRealtime,
+	type Realtime,
+	type RealtimeItem,
+	type RealtimeStats,
+	type RealtimeSubscribeOptions
+} from './createRealtime.js';
 export { createRealtimeEndpoint } from './createRealtimeEndpoint.js';
 export type { RealtimeServerFailureContext, RealtimeServerFailureHandler } from './failure.js';
 export type {
@@ -10,6 +16,8 @@ export type {
 	RealtimeLimits,
 	RealtimeReauthorizeContext
 } from './options.js';
+export type { RealtimeIterator, RealtimeResync } from './iterate.js';
+export type { PublishTarget } from './publish.js';
 export {
 	MemoryReplayStore,
 	type ReplayedEvent,

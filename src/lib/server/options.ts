@@ -1,6 +1,6 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
-import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS, RUN_TOPIC } from '../protocol/constants.js';
+import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS, type RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeRequestParams } from '../protocol/request.js';
 import type { RealtimeTopicMessage, TopicKey } from '../protocol/types.js';

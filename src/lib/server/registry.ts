@@ -3,6 +3,7 @@ import { resolveChannel, type ResolvedChannel } from '../protocol/channel.js';
 import { RUN_TOPIC } from '../protocol/constants.js';
 import type { SubscriptionRequest } from '../protocol/request.js';
 import { Failure, TEXT } from './failure.js';
+import type { FeedSource } from './hub.js';
 import type { RealtimeChannelConfig } from './options.js';
 
 /** A registry entry that a request asked for. */
@@ -90,8 +91,21 @@ function requestedTopics(
 	});
 }
 
-/** The topics that the channel's feed listens to, whoever reads which of them. */
-export function feedTopics({ config, channel, topics }: Match): readonly string[] {
-	const defined = channel.topics.length > 0 ? channel.topics : topics;
-	return config.run && !defined.includes(RUN_TOPIC) ? [...defined, RUN_TOPIC] : defined;
+/**
+ * The feed that serves a channel: it listens to all of its topics, whoever reads which of them. A
+ * type-only channel lists none, so that each set of requested topics is a feed of its own.
+ */
+export function feedSource(
+	config: RealtimeChannelConfig | undefined,
+	channel: ResolvedChannel,
+	requested: readonly string[]
+): FeedSource {
+	const topics = new Set(channel.topics.length > 0 ? channel.topics : requested);
+	if (config?.run || requested.includes(RUN_TOPIC)) topics.add(RUN_TOPIC);
+	return {
+		channel: channel.name,
+		topics: [...topics],
+		definitions: channel.definitions,
+		replay: config?.replay
+	};
 }

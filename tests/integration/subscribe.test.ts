@@ -1,0 +1,107 @@
+import { afterEach, expect, expectTypeOf, test } from 'vitest';
+import { demoChannel, userChannel } from '../support/channels.js';
+import { startWorld, type World } from '../support/world.js';
+
+let world: World;
+afterEach(() => world.close());
+
+const channels = {
+	demo: { channel: demoChannel, authorize: () => true },
+	user: { channel: userChannel, authorize: () => true }
+};
+
+const text = (item: { kind: string; data?: unknown }): string =>
+	item.kind === 'resync' ? 'resync' : (item.data as { message: string }).message;
+
+test('server code iterates over a channel from the feed that serves the browsers', async () => {
+	world = await startWorld({ channels });
+	const browser = await world.open({ channel: 'demo' });
+	await browser.connected();
+	const items = world.realtime.subscribe(demoChannel, { topics: ['message'] });
+	const first = items.next();
+	await world.publish('demo', 'admin-message', { message: 'not asked for' });
+	await world.publish('demo', 'message', { message: 'one' });
+	const { value } = await first;
+	if (!value || value.kind === 'resync') throw new Error('nothing was missed');
+	expectTypeOf(value.data).toEqualTypeOf<{ message: string }>();
+	expect(value.data.message).toBe('one');
+	expect(world.realtime.stats()).toMatchObject({ feeds: 1, upstream: { sockets: 1 } });
+	await items.return();
+});
+
+test('an iteration goes on after its cursor, and ends by its signal', async () => {
+	world = await startWorld({ channels });
+	const abort = new AbortController();
+	const browser = await world.open({ channel: 'demo' });
+	await browser.connected();
+	for (const message of ['1', '2', '3']) await world.publish('demo', 'message', { message });
+	await browser.when(() => browser.messages.length === 3);
+	const lastEventId = browser.frames.find(({ event }) => event === 'message')!.id!;
+	const seen: string[] = [];
+	const reading = (async () => {
+		for await (const item of world.realtime.subscribe(demoChannel, {
+			lastEventId,
+			signal: abort.signal
+		})) {
+			seen.push(text(item));
+			if (seen.length === 2) await world.publish('demo', 'message', { message: '4' });
+			if (seen.length === 3) abort.abort();
+		}
+	})();
+	await reading;
+	expect(seen).toEqual(['2', '3', '4']);
+});
+
+test('a slow consumer goes on from the replay log, and is told where that is too short', async () => {
+	world = await startWorld({ channels, replay: { maxEvents: 1_500 } });
+	const items = world.realtime.subscribe(demoChannel, { topics: ['message'] });
+	const browser = await world.open({ channel: 'demo' });
+	const first = items.next();
+	await browser.connected();
+	const publish = async (from: number, to: number): Promise<void> => {
+		for (let n = from; n <= to; n++) {
+			await world.publish('demo', 'message', { message: String(n) });
+		}
+		await browser.when(() => browser.messages.length === to);
+	};
+	await publish(1, 1_200);
+	const seen = [text((await first).value!)];
+	while (seen.length < 1_200) seen.push(text((await items.next()).value!));
+	expect(seen).toEqual(Array.from({ length: 1_200 }, (_, index) => String(index + 1)));
+	await publish(1_201, 3_200);
+	expect((await items.next()).value).toMatchObject({ kind: 'resync', reason: 'expired' });
+	expect(text((await items.next()).value!)).toBe('1701');
+	await items.return();
+});
+
+test('an iteration of an unknown topic or a closed endpoint is refused in words', async () => {
+	world = await startWorld({ channels });
+	// @ts-expect-error The channel has no such topic.
+	expect(() => world.realtime.subscribe(demoChannel, { topics: ['nope'] })).toThrow(
+		'Channel "demo" has no such topics: nope.'
+	);
+	const reading = world.realtime.subscribe(userChannel, { channelParams: 'alice' }).next();
+	world.realtime.close();
+	expect(await reading).toEqual({ done: true, value: undefined });
+	expect(() => world.realtime.subscribe(demoChannel)).toThrow('closed');
+});
+
+test('a message is published from code outside of a function, validated and typed', async () => {
+	world = await startWorld({ channels });
+	const items = world.realtime.subscribe(userChannel, { channelParams: 'alice' });
+	const browser = await world.open({ channel: 'demo' });
+	await browser.connected();
+	const first = items.next();
+	await world.realtime.publish(demoChannel().message, { message: 'from a form action' });
+	await browser.when(() => browser.messages.length === 1);
+	await expect(
+		// @ts-expect-error The schema asks for a string.
+		world.realtime.publish(demoChannel().message, { message: 1 })
+	).rejects.toMatchObject({ code: 'INVALID_MESSAGE' });
+	await items.return();
+	expect(await first).toEqual({ done: true, value: undefined });
+	await world.engine.close();
+	await expect(
+		world.realtime.publish(demoChannel().message, { message: 'nobody is there' })
+	).rejects.toMatchObject({ code: 'UPSTREAM' });
+});
