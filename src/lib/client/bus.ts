@@ -40,7 +40,13 @@ export class RealtimeBus {
 	#connection: RealtimeConnection | undefined;
 
 	/** @internal */
-	constructor(props: () => BusProps, active: () => Subscriptions, parent?: RealtimeBus) {
+	constructor(
+		props: () => BusProps,
+		active: () => Subscriptions,
+		parent?: RealtimeBus,
+		environment?: PageEnvironment
+	) {
+		this.#environment = environment;
 		this.#props = props;
 		this.#active = active;
 		// A list that makes no sense throws now, not when something first reads it.
@@ -112,7 +118,7 @@ export class RealtimeBus {
 		for (const state of this.#states.values()) {
 			if (!active.has(state.channelId)) this.#inactive(state, 'The channel is not subscribed.');
 		}
-		this.#connection.update({ ...options, subscriptions: active.values() });
+		this.#connection.update({ ...options, subscriptions: active });
 	}
 
 	/** @internal */

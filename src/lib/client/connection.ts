@@ -42,7 +42,8 @@ export interface ConnectionSink {
 /** What a connection shall do. */
 export interface ConnectionOptions {
 	endpoint: string;
-	subscriptions: Iterable<RealtimeResolvedSubscription>;
+	/** By channel. */
+	subscriptions: ReadonlyMap<string, RealtimeResolvedSubscription>;
 	enabled: boolean;
 	reconnect: RealtimeReconnectOptions | false;
 	pauseOnHidden: number | false;
@@ -59,7 +60,7 @@ export class RealtimeConnection {
 	readonly #page: Page;
 	readonly #backoff = new Backoff();
 	#options: ConnectionOptions | undefined;
-	#wanted: RealtimeResolvedSubscription[] = [];
+	#wanted: ReadonlyMap<string, RealtimeResolvedSubscription> = new Map();
 	#key = '';
 	#current: Lane | null = null;
 	#next: Lane | null = null;
@@ -96,10 +97,10 @@ export class RealtimeConnection {
 	/** Makes what is open follow what is wanted. */
 	update(options: ConnectionOptions): void {
 		this.#options = options;
-		this.#wanted = [...options.subscriptions];
+		this.#wanted = options.subscriptions;
 		this.#backoff.options = options.reconnect || {};
 		this.#page.pauseOnHidden = options.pauseOnHidden;
-		const key = [options.endpoint, ...this.#wanted.map(signature).sort()].join();
+		const key = [options.endpoint, ...[...this.#wanted.values()].map(signature).sort()].join();
 		if (key !== this.#key) {
 			this.#key = key;
 			this.#refused.clear();
@@ -149,7 +150,7 @@ export class RealtimeConnection {
 	}
 
 	#wantedNow(): RealtimeResolvedSubscription[] {
-		return this.#wanted.filter(({ channelId }) => !this.#refused.has(channelId));
+		return [...this.#wanted.values()].filter(({ channelId }) => !this.#refused.has(channelId));
 	}
 
 	#open(): void {
@@ -218,7 +219,7 @@ export class RealtimeConnection {
 			this.#sink.unreadable(channels, message.data, error as Error);
 			return;
 		}
-		if (!frame || !lane.get(frame.channel)) return;
+		if (!frame || !lane.get(frame.channel) || !this.#wanted.has(frame.channel)) return;
 		const { channel } = frame;
 		if (frame.event === 'health' && frame.data.intervalMs) lane.expect(frame.data.intervalMs);
 		if (lane === this.#heldFrom && this.#held.has(channel)) {

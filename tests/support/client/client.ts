@@ -1,0 +1,88 @@
+import { vi } from 'vitest';
+import { RealtimeBus } from '../../../src/lib/client/bus.js';
+import type { ChannelState } from '../../../src/lib/client/channel.js';
+import { resolveSubscriptions } from '../../../src/lib/client/subscriptions.js';
+import type {
+	RealtimeClientFailureContext,
+	RealtimeManagerProps,
+	RealtimeSubscription
+} from '../../../src/lib/client/types.js';
+import type { HealthPayload, ResyncPayload } from '../../../src/lib/protocol/health.js';
+import { FakeEndpoint } from './endpoint.js';
+import { FakePage } from './page.js';
+
+type Props = Omit<RealtimeManagerProps, 'subscriptions' | 'children'>;
+
+/** What a manager does, without a component: a bus on a fake endpoint and a fake page. */
+export class Client {
+	readonly endpoint: FakeEndpoint;
+	readonly page = new FakePage();
+	readonly failures: RealtimeClientFailureContext[] = [];
+	readonly resyncs: ResyncPayload[] = [];
+	/** Payloads of all messages, by channel. */
+	readonly heard: Record<string, unknown[]> = {};
+	/** Statuses of all health changes, by channel. */
+	readonly healths: Record<string, string[]> = {};
+	readonly bus: RealtimeBus;
+	#props: Props;
+	#active = resolveSubscriptions([]);
+	readonly #known = new Set<ChannelState>();
+
+	constructor(props: Props = {}, endpoint = new FakeEndpoint()) {
+		this.endpoint = endpoint;
+		this.#props = props;
+		this.bus = new RealtimeBus(
+			() => ({
+				onFailure: (failure) => this.failures.push(failure),
+				onResync: (resync) => this.resyncs.push(resync),
+				...this.#props
+			}),
+			() => this.#active,
+			undefined,
+			this.page.environment
+		);
+	}
+
+	/** Changes subscriptions and settles. */
+	async subscribe(...subscriptions: RealtimeSubscription[]): Promise<void> {
+		this.#active = resolveSubscriptions(subscriptions);
+		for (const channelId of this.#active.keys()) this.#listen(channelId);
+		await this.set({});
+	}
+
+	/** Changes props and settles. */
+	async set(props: Props): Promise<void> {
+		this.#props = { ...this.#props, ...props };
+		const { endpoint = '/api/events', enabled = true } = this.#props;
+		const { reconnect = {}, pauseOnHidden = false, fetch = this.endpoint.fetch } = this.#props;
+		const options = { endpoint, enabled, reconnect, pauseOnHidden, fetch };
+		this.bus.update(options, this.#active);
+		await settle();
+	}
+
+	state(channelId: string): ChannelState {
+		const found = this.bus.find(channelId);
+		if (!found) throw new Error(`${channelId} is not active.`);
+		return found.state;
+	}
+
+	health(channelId: string): HealthPayload {
+		return this.state(channelId).health;
+	}
+
+	#listen(channelId: string): void {
+		const state = this.state(channelId);
+		if (this.#known.has(state)) return;
+		this.#known.add(state);
+		const heard = (this.heard[channelId] ??= []);
+		const healths = (this.healths[channelId] ??= []);
+		state.messages.listen(({ data }) => heard.push(data));
+		state.healthChanges.listen(() => healths.push(state.health.status));
+	}
+}
+
+/** Lets promises and streams run; timers only as far as `ms`. Needs fake timers. */
+export async function settle(ms = 0): Promise<void> {
+	await vi.advanceTimersByTimeAsync(ms);
+	await vi.advanceTimersByTimeAsync(0);
+}

@@ -1,0 +1,153 @@
+import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
+import { describe, expectTypeOf, test } from 'vitest';
+import type { Readable } from 'svelte/store';
+import type { SourceSelect } from 'sveltekit-sse';
+import { z } from 'zod';
+import {
+	getRealtimeBusState,
+	getRealtimeBusTopicJson,
+	getRealtimeBusTopicState,
+	type HealthPayload,
+	type ReactiveCurrent,
+	type RealtimeBus,
+	type RealtimeManagerProps,
+	type RealtimeSubscription,
+	type RealtimeTopicMessage
+} from '../../src/lib/client/index.js';
+
+const demo = channel('demo')
+	.addTopic(topic('message').schema(z.object({ message: z.string() })))
+	.addTopic(topic('admin-message').type<{ level: number }>());
+const user = channel((userId: string) => `user:${userId}`).addTopic(
+	topic('message').type<{ message: string }>()
+);
+const room = channel((org: string, id: number) => `room:${org}:${id}`).addTopic(
+	topic('any').type<{ a?: string }>()
+);
+const typed = typeOnlyChannel<typeof demo>('demo');
+
+/** A channel of inngest 4 as its types describe it. */
+const pipeline = (params: { runId: string }) => ({ name: `pipeline:${params.runId}`, topics });
+const topics = { status: { schema: z.object({ done: z.boolean() }) } };
+const next = Object.assign(pipeline, { topics });
+
+describe('subscriptions', () => {
+	test('a list of different channels needs no annotation', () => {
+		const subscriptions = [{ channel: demo }, { channel: user, channelParams: 'alice' }];
+		expectTypeOf(subscriptions).toExtend<RealtimeManagerProps['subscriptions']>();
+		const more = [
+			{ channel: demo, topics: ['message'], params: { scope: 'limited' } },
+			{ channel: room, channelParams: ['acme', 1] },
+			{ channel: typed, topics: ['message'] },
+			{ channel: next, channelParams: { runId: 'a' }, run: true },
+			{ channel: user('bob') }
+		];
+		expectTypeOf(more).toExtend<RealtimeManagerProps['subscriptions']>();
+	});
+	test('with its channel named, parameters and topics are checked', () => {
+		expectTypeOf<{
+			channel: typeof user;
+			channelParams: string;
+			topics: ['message'];
+		}>().toExtend<RealtimeSubscription<typeof user>>();
+		expectTypeOf<{ channel: typeof user; channelParams: number }>().not.toExtend<
+			RealtimeSubscription<typeof user>
+		>();
+		expectTypeOf<{ channel: typeof user; topics: ['other'] }>().not.toExtend<
+			RealtimeSubscription<typeof user>
+		>();
+	});
+});
+
+describe('topic hooks', () => {
+	test('a topic gives its message, or null before the first', () => {
+		expectTypeOf(getRealtimeBusTopicState(demo, 'message')).toEqualTypeOf<
+			ReactiveCurrent<RealtimeTopicMessage<typeof demo, 'message'> | null>
+		>();
+		const state = getRealtimeBusTopicState(demo, 'message');
+		expectTypeOf(state.current!.data).toEqualTypeOf<{ message: string }>();
+	});
+	test('explicit type arguments stay legal', () => {
+		const state = getRealtimeBusTopicState<typeof demo, 'admin-message'>(demo, 'admin-message');
+		expectTypeOf(state.current!.data.level).toEqualTypeOf<number>();
+		const store = getRealtimeBusTopicJson<typeof demo, 'message'>(demo, 'message');
+		expectTypeOf(store).toEqualTypeOf<
+			Readable<RealtimeTopicMessage<typeof demo, 'message'> | null>
+		>();
+	});
+	test('map gives its output, initial takes null away', () => {
+		const mapped = getRealtimeBusTopicState(demo, 'message', { map: ({ data }) => data.message });
+		expectTypeOf(mapped.current).toEqualTypeOf<string | null>();
+		const initial = getRealtimeBusTopicState(demo, 'admin-message', {
+			map: ({ data }) => data.level,
+			initial: 0
+		});
+		expectTypeOf(initial.current).toEqualTypeOf<number>();
+		const maybe = getRealtimeBusTopicState(demo, 'admin-message', {
+			map: ({ data }) => data.level,
+			initial: 0 as number | null
+		});
+		expectTypeOf(maybe.current).toEqualTypeOf<number | null>();
+		const explicit = getRealtimeBusTopicState<typeof demo, 'admin-message', number>(
+			demo,
+			'admin-message',
+			{ map: ({ data }) => data.level, initial: 1 }
+		);
+		expectTypeOf(explicit.current).toEqualTypeOf<number>();
+		const store = getRealtimeBusTopicJson(demo, 'message', {
+			map: ({ data }) => data.message,
+			or: ({ error, raw, previous }) => previous ?? `${raw}${error.message}`,
+			initial: ''
+		});
+		expectTypeOf(store).toEqualTypeOf<Readable<string>>();
+	});
+	test('a topic that the channel lacks is refused', () => {
+		// @ts-expect-error no such topic
+		getRealtimeBusTopicState(demo, 'other');
+		// @ts-expect-error no such topic
+		getRealtimeBusState(demo).onMessage('other', () => {});
+	});
+	test('parameters are those of the builder', () => {
+		getRealtimeBusTopicState(user, 'message', { channelParams: 'alice' });
+		getRealtimeBusTopicState(room, 'any', { channelParams: ['acme', 1] });
+		getRealtimeBusTopicState(next, 'status', { channelParams: { runId: 'a' } });
+		// @ts-expect-error a string is wanted
+		getRealtimeBusTopicState(user, 'message', { channelParams: 1 });
+		// @ts-expect-error a channel without parameters takes none
+		getRealtimeBusTopicState(demo, 'message', { channelParams: 'alice' });
+	});
+	test('arguments may be functions', () => {
+		const state = getRealtimeBusTopicState(
+			() => user,
+			() => 'message' as const,
+			{ channelParams: () => 'alice' }
+		);
+		expectTypeOf(state.current!.data).toEqualTypeOf<{ message: string }>();
+		const plain = getRealtimeBusTopicState(() => demo, 'message');
+		expectTypeOf(plain.current!.data).toEqualTypeOf<{ message: string }>();
+		// @ts-expect-error no such topic
+		getRealtimeBusTopicState(() => demo, 'other');
+	});
+	test('channels of both SDK generations and typeOnlyChannel are understood', () => {
+		const status = getRealtimeBusTopicState(next, 'status', { channelParams: { runId: 'a' } });
+		expectTypeOf(status.current!.data).toEqualTypeOf<{ done: boolean }>();
+		const message = getRealtimeBusTopicState(typed, 'message');
+		expectTypeOf(message.current!.data).toEqualTypeOf<{ message: string }>();
+		const instance = getRealtimeBusTopicState(user('bob'), 'message');
+		expectTypeOf(instance.current!.data).toEqualTypeOf<{ message: string }>();
+	});
+});
+
+describe('bus state', () => {
+	test('select is that of sveltekit-sse', () => {
+		expectTypeOf(getRealtimeBusState(demo).select).toExtend<SourceSelect>();
+	});
+	test('health is never null, handlers are typed', () => {
+		const { health, onMessage } = getRealtimeBusState(user, 'alice', { bus: {} as RealtimeBus });
+		expectTypeOf(health.current).toEqualTypeOf<HealthPayload>();
+		onMessage('message', (message) => {
+			expectTypeOf(message.data).toEqualTypeOf<{ message: string }>();
+			expectTypeOf(message.topic).toEqualTypeOf<'message'>();
+		});
+	});
+});
