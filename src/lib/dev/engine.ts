@@ -15,6 +15,7 @@ import { AppSync } from './registry/sync.js';
 import { runRoutes } from './runs/api.js';
 import { Dispatcher } from './runs/dispatcher.js';
 import type { DevLogger, DevPublishInput, DevRun, InngestDev, InngestDevOptions } from './types.js';
+import { EMBEDDED_VERSION } from './vite/discover.js';
 import { Warnings } from './warnings.js';
 
 /**
@@ -25,27 +26,25 @@ import { Warnings } from './warnings.js';
 export async function startInngestDev(options: InngestDevOptions = {}): Promise<InngestDev> {
 	const engine = new Engine(options.logger ?? console);
 	await engine.listen(options.port ?? 0, options.host ?? '127.0.0.1');
-	if (options.appUrl) engine.sync(options.appUrl);
+	if (options.appUrl) engine.keep(options.appUrl);
 	return engine;
 }
 
 /** Wires HTTP, events, runs and realtime; owns all of them. */
 class Engine implements InngestDev {
 	url = '';
-	readonly #logger: DevLogger;
-	readonly #warnings: Warnings;
 	readonly #registry: Registry;
 	readonly #dispatcher: Dispatcher;
+	readonly #sync: AppSync;
 	readonly #realtime = new Realtime();
 	readonly #server = createServer();
-	#sync: AppSync | undefined;
 	#closed: Promise<void> | undefined;
 
 	constructor(logger: DevLogger) {
-		this.#logger = logger;
-		this.#warnings = new Warnings(logger);
-		this.#registry = new Registry(this.#warnings, logger);
-		this.#dispatcher = new Dispatcher(this.#registry, this.#warnings);
+		const warnings = new Warnings(logger);
+		this.#registry = new Registry(warnings, logger);
+		this.#dispatcher = new Dispatcher(this.#registry, warnings);
+		this.#sync = new AppSync(this.#registry, logger);
 		const routes: Routes = {
 			'GET /health': ({ response }) => reply(response, 200, { status: 200, message: 'OK' }),
 			'GET /dev': (exchange) => this.#info(exchange),
@@ -89,12 +88,12 @@ class Engine implements InngestDev {
 		});
 	}
 
-	sync(appUrl: string): void {
-		this.#sync = new AppSync(appUrl, {
-			warnings: this.#warnings,
-			logger: this.#logger,
-			isRegistered: () => this.#registry.apps.length > 0
-		});
+	keep(appUrl: string): void {
+		this.#sync.keep(appUrl);
+	}
+
+	register(appUrl: string): Promise<boolean> {
+		return this.#sync.register(appUrl);
 	}
 
 	async send(events: DevEventInput | DevEventInput[]): Promise<string[]> {
@@ -135,7 +134,7 @@ class Engine implements InngestDev {
 			this.#realtime.announceClosing(graceMs);
 			await delay(graceMs);
 		}
-		this.#sync?.close();
+		this.#sync.close();
 		this.#dispatcher.close();
 		this.#realtime.close();
 		this.#server.closeAllConnections();
@@ -146,7 +145,7 @@ class Engine implements InngestDev {
 	#info({ response }: Exchange): void {
 		const { apps, functions } = this.#registry;
 		reply(response, 200, {
-			version: 'sveltekit-inngest',
+			version: EMBEDDED_VERSION,
 			authed: false,
 			startOpts: { autodiscover: false, sdkUrls: apps.map((app) => app.url) },
 			functions: functions.map((fn) => fn.config),

@@ -30,7 +30,9 @@ export function post(url: string, body: string, options: PostOptions): Promise<P
 			method,
 			headers: { ...headers, 'content-length': length },
 			signal,
-			agent: false
+			agent: false,
+			// Apps under development have certificates of their own.
+			rejectUnauthorized: false
 		});
 		request.on('error', reject);
 		request.on('response', (response) => {

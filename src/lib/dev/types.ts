@@ -64,6 +64,13 @@ export interface InngestDev {
 	readonly url: string;
 	readonly port: number;
 
+	/**
+	 * Asks an app's serve endpoint to register its functions here, once; `appUrl` keeps asking.
+	 *
+	 * @returns whether it did. Why not is logged, unless the app could not be reached.
+	 */
+	register(appUrl: string): Promise<boolean>;
+
 	/** Sends events, as `inngest.send()` does; returns their ids. */
 	send(events: DevEventInput | DevEventInput[]): Promise<string[]>;
 	/** Publishes a message, as a function's `publish()` does. Subscribers have it on return. */

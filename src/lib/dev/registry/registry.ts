@@ -34,6 +34,8 @@ export class Registry {
 	readonly #apps = new Map<string, DevApp>();
 	readonly #warnings: Warnings;
 	readonly #logger: DevLogger;
+	/** How often an app has registered. */
+	registrations = 0;
 
 	constructor(warnings: Warnings, logger: DevLogger) {
 		this.#warnings = warnings;
@@ -69,6 +71,7 @@ export class Registry {
 		}
 		const modified = this.#apps.get(app.name)?.checksum !== app.checksum;
 		if (modified) this.#apps.set(app.name, app);
+		this.registrations++;
 		reply(response, 200, { ok: true, modified, sync_id: randomUUID(), app_id: app.uuid });
 	}
 

@@ -1,81 +1,70 @@
 import { post } from '../post.js';
 import type { DevLogger } from '../types.js';
-import type { Warnings } from '../warnings.js';
+import type { Registry } from './registry.js';
 
 const POLL_MS = 5_000;
 const FIRST_POLL_MS = 250;
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 
 /**
- * Keeps an app registered: asks its serve endpoint to register as soon as it answers, and every 5
- * seconds from then on, as the real dev server does. Ended by `close()`.
+ * Asks apps to register. Those given to `keep` are asked as soon as they answer, and every 5 seconds
+ * from then on, as the real dev server does. Ended by `close()`.
  */
 export class AppSync {
-	readonly #url: string;
-	readonly #warnings: Warnings;
+	readonly #registry: Registry;
 	readonly #logger: DevLogger;
-	readonly #isRegistered: () => boolean;
 	readonly #closed = new AbortController();
-	#timer: NodeJS.Timeout | undefined;
-	#failures = 0;
-	#lastProblem = '';
+	readonly #problems = new Map<string, string>();
 
-	/** @param isRegistered Whether a function of this app's endpoint has arrived. */
-	constructor(url: string, { warnings, logger, isRegistered }: SyncSurroundings) {
-		this.#url = url;
-		this.#warnings = warnings;
+	constructor(registry: Registry, logger: DevLogger) {
+		this.#registry = registry;
 		this.#logger = logger;
-		this.#isRegistered = isRegistered;
-		void this.#poll();
 	}
 
-	close(): void {
-		clearTimeout(this.#timer);
-		this.#closed.abort();
+	/** Keeps the app that is served at `url` registered. */
+	keep(url: string, failures = 0): void {
+		void this.register(url).then((registered) => {
+			if (this.#closed.signal.aborted) return;
+			// An app that is just starting answers soon; one that is not there is no reason to be busy.
+			const waitMs = registered ? POLL_MS : Math.min(POLL_MS, FIRST_POLL_MS * 2 ** failures);
+			const timer = setTimeout(() => this.keep(url, registered ? 0 : failures + 1), waitMs).unref();
+			this.#closed.signal.addEventListener('abort', () => clearTimeout(timer));
+		});
 	}
 
-	async #poll(): Promise<void> {
-		const registered = await this.#sync();
-		if (this.#closed.signal.aborted) return;
-		// An app that is just starting answers soon; one that is not there is no reason to be busy.
-		const delayMs = registered ? POLL_MS : Math.min(POLL_MS, FIRST_POLL_MS * 2 ** this.#failures++);
-		if (registered) this.#failures = 0;
-		this.#timer = setTimeout(() => void this.#poll(), delayMs).unref();
-	}
-
-	async #sync(): Promise<boolean> {
+	/** Asks the app that is served at `url` once; returns whether it registered here. */
+	async register(url: string): Promise<boolean> {
+		const before = this.#registry.registrations;
 		try {
-			const { status, body } = await post(this.#url, JSON.stringify({ url: this.#url }), {
+			const { status, body } = await post(url, JSON.stringify({ url }), {
 				method: 'PUT',
 				headers: { 'content-type': 'application/json', 'x-inngest-server-kind': 'dev' },
 				signal: AbortSignal.any([this.#closed.signal, AbortSignal.timeout(TIMEOUT_MS)])
 			});
-			if (status === 200) return this.#confirm();
-			this.#problem(`answered ${status}: ${body.toString('utf8').slice(0, 500)}`);
+			if (this.#registry.registrations > before) this.#problems.delete(url);
+			else this.#problem(url, explain(status, body.toString('utf8')));
 		} catch {
 			// Not up yet, or restarting.
 		}
-		return false;
+		return this.#registry.registrations > before;
 	}
 
-	#confirm(): boolean {
-		this.#lastProblem = '';
-		if (this.#isRegistered()) return true;
-		this.#warnings.once(
-			`The app at ${this.#url} registered somewhere else. Set INNGEST_DEV=1 and INNGEST_BASE_URL to this engine's URL before its Inngest client is created.`
-		);
-		return false;
+	close(): void {
+		this.#closed.abort();
 	}
 
-	#problem(text: string): void {
-		if (text === this.#lastProblem) return;
-		this.#lastProblem = text;
-		this.#logger.warn(`[inngest dev] The app at ${this.#url} could not be registered: it ${text}`);
+	#problem(url: string, text: string): void {
+		if (this.#problems.get(url) === text || this.#closed.signal.aborted) return;
+		this.#problems.set(url, text);
+		this.#logger.warn(`[inngest dev] The app at ${url} did not register. ${text}`);
 	}
 }
 
-interface SyncSurroundings {
-	warnings: Warnings;
-	logger: DevLogger;
-	isRegistered: () => boolean;
+function explain(status: number, text: string): string {
+	if (status === 200) {
+		return 'It registered somewhere else: set INNGEST_DEV=1 and INNGEST_BASE_URL before its Inngest client is created.';
+	}
+	if (status === 404)
+		return 'Nothing is served there: mount serve() of the Inngest SDK at this path.';
+	return `It answered ${status}${text.startsWith('<') ? '' : `: ${text.slice(0, 300)}`}.`;
 }
