@@ -1,0 +1,216 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { createLogger, createServer, resolveConfig } from 'vite';
+import type { InlineConfig, Plugin, ViteDevServer } from 'vite';
+import type { Mock } from 'vitest';
+import { startInngestDev } from '../../../src/lib/dev/index.js';
+import { inngestDev } from '../../../src/lib/dev/vite.js';
+import type { InngestDevPluginOptions } from '../../../src/lib/dev/vite.js';
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+const DEV = Symbol.for('sveltekit-inngest.dev');
+const RELOAD = Symbol.for('sveltekit-inngest.reload');
+const globals = globalThis as { [DEV]?: boolean; [RELOAD]?: Set<() => void> };
+
+let root: string;
+let info: Mock<(text: string) => void>;
+let server: ViteDevServer | undefined;
+
+beforeEach(async () => {
+	root = await mkdtemp(join(import.meta.dirname, 'app-'));
+	await writeApp('first');
+	for (const name of ['INNGEST_BASE_URL', 'INNGEST_DEV', 'INNGEST_EVENT_KEY']) {
+		vi.stubEnv(name, undefined);
+	}
+});
+afterEach(async () => {
+	await server?.close();
+	server = undefined;
+	vi.unstubAllEnvs();
+	await rm(root, { recursive: true });
+});
+
+/** The server code of an app with one function. */
+function writeApp(functionId: string): Promise<void> {
+	return writeFile(
+		join(root, 'functions.ts'),
+		`import { Inngest } from 'inngest';
+		import { serve } from 'inngest/node';
+		const client = new Inngest({ id: 'app' });
+		export const handler = serve({
+			client,
+			functions: [client.createFunction({ id: '${functionId}' }, { event: 'a' }, () => 'done')]
+		});`
+	);
+}
+
+/** Serves the app as a framework does: its code is loaded through Vite. */
+const framework: Plugin = {
+	name: 'framework',
+	configureServer(vite) {
+		vite.middlewares.use((request, response, next) => {
+			if (!request.url?.startsWith('/api/inngest')) return next();
+			vite
+				.ssrLoadModule('/functions.ts')
+				.then(({ handler }) => (handler as Handler)(request, response), next);
+		});
+	}
+};
+
+function config(options: InngestDevPluginOptions): InlineConfig {
+	const customLogger = createLogger('silent');
+	info = vi.fn();
+	customLogger.info = info;
+	return {
+		configFile: false,
+		root,
+		customLogger,
+		server: { port: 0, ws: false },
+		plugins: [inngestDev({ underVitest: true, port: 0, ...options }), framework]
+	};
+}
+
+async function start(options: InngestDevPluginOptions = {}): Promise<ViteDevServer> {
+	server = await createServer(config(options));
+	return server.listen();
+}
+
+const lines = (): string[] =>
+	info.mock.calls.map(([text]) => String(text)).filter((text) => text.includes('Inngest'));
+
+async function registered(url = process.env.INNGEST_BASE_URL): Promise<string[]> {
+	const response = await fetch(`${url}/dev`);
+	const { functions } = (await response.json()) as { functions: { id: string }[] };
+	return functions.map(({ id }) => id);
+}
+
+async function listen(handler: Handler): Promise<{ server: Server; port: number }> {
+	const server = createHttpServer(handler);
+	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+	return { server, port: (server.address() as AddressInfo).port };
+}
+
+it('starts an engine, points the app at it, registers it, and says so in one line', async () => {
+	await start();
+	const url = process.env.INNGEST_BASE_URL;
+	expect(lines()).toEqual([`  ➜  Inngest: embedded engine at ${url}`]);
+	expect(process.env.INNGEST_DEV).toBe('1');
+	expect(globals[DEV]).toBe(true);
+	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
+	const sent = await fetch(`${url}/e/key`, { method: 'POST', body: '{"name":"a"}' });
+	const { ids } = (await sent.json()) as { ids: string[] };
+	await vi.waitFor(async () => {
+		const { data } = (await (await fetch(`${url}/v1/events/${ids[0]}/runs`)).json()) as {
+			data: unknown;
+		};
+		expect(data).toMatchObject([{ status: 'Completed', output: 'done' }]);
+	}, 5_000);
+});
+
+it('ends the engine with the server and gives the environment back', async () => {
+	await start();
+	const url = process.env.INNGEST_BASE_URL;
+	await server!.close();
+	expect(process.env.INNGEST_BASE_URL).toBeUndefined();
+	expect(process.env.INNGEST_DEV).toBeUndefined();
+	expect(globals[DEV]).toBeUndefined();
+	await expect(fetch(`${url}/health`)).rejects.toThrow();
+});
+
+it('registers the app again when its server code changes, and ends what holds on to the old', async () => {
+	await start();
+	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
+	const reload = vi.fn();
+	globals[RELOAD]!.add(reload);
+	try {
+		await writeApp('second');
+		await vi.waitFor(async () => expect(await registered()).toEqual(['app-second']), 5_000);
+		expect(reload).toHaveBeenCalledTimes(1);
+	} finally {
+		globals[RELOAD]!.delete(reload);
+	}
+});
+
+it('keeps its engine when the server restarts', async () => {
+	await start();
+	const url = process.env.INNGEST_BASE_URL;
+	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
+	await server!.restart();
+	expect(process.env.INNGEST_BASE_URL).toBe(url);
+	expect(await registered(url)).toEqual(['app-first']);
+	expect(lines()).toHaveLength(1);
+	await server!.close();
+	await expect(fetch(`${url}/health`)).rejects.toThrow();
+});
+
+it('uses the dev server that answers at INNGEST_BASE_URL', async () => {
+	const external = await listen((_request, response) =>
+		response.end('{"version":"1.0.0","startOpts":{},"functions":[]}')
+	);
+	const url = `http://127.0.0.1:${external.port}`;
+	vi.stubEnv('INNGEST_BASE_URL', url);
+	await start();
+	expect(lines()).toEqual([`  ➜  Inngest: dev server at ${url}`]);
+	expect(process.env.INNGEST_BASE_URL).toBe(url);
+	expect(process.env.INNGEST_DEV).toBe('1');
+	external.server.close();
+});
+
+it('reads .env files, and starts an engine where nothing answers at the URL they name', async () => {
+	const closed = await startInngestDev();
+	await closed.close();
+	await writeFile(join(root, '.env'), `INNGEST_BASE_URL=${closed.url}\nINNGEST_EVENT_KEY=key`);
+	await start();
+	expect(process.env.INNGEST_EVENT_KEY).toBe('key');
+	expect(process.env.INNGEST_BASE_URL).not.toBe(closed.url);
+	expect(lines()).toEqual([expect.stringContaining(`nothing answers at ${closed.url}`)]);
+});
+
+it('takes the next free port where something else has its own', async () => {
+	const other = await listen((_request, response) => response.end('something else'));
+	await start({ port: other.port });
+	expect(Number(new URL(process.env.INNGEST_BASE_URL!).port)).toBeGreaterThan(other.port);
+	expect(lines()[0]).toContain(process.env.INNGEST_BASE_URL);
+	other.server.close();
+});
+
+it('leaves an embedded engine of another process alone', async () => {
+	const other = await startInngestDev();
+	await start({ port: other.port });
+	expect(process.env.INNGEST_BASE_URL).not.toBe(other.url);
+	await other.close();
+});
+
+it('starts nothing where INNGEST_DEV asks for the cloud', async () => {
+	vi.stubEnv('INNGEST_DEV', '0');
+	await start();
+	expect(process.env.INNGEST_BASE_URL).toBeUndefined();
+	expect(lines()).toEqual([expect.stringContaining('Inngest Cloud')]);
+});
+
+it('lets a dev server in a container call the app', async () => {
+	await start();
+	expect(server!.config.server.allowedHosts).toContain('host.docker.internal');
+});
+
+it('is no part of builds, of previews, and of tests unless asked', async () => {
+	const names = async (
+		options: InngestDevPluginOptions,
+		...rest: [command: 'build' | 'serve', preview: boolean]
+	): Promise<string[]> => {
+		const [command, isPreview] = rest;
+		const inline = { configFile: false as const, plugins: [inngestDev(options)] };
+		const resolved = await resolveConfig(inline, command, undefined, undefined, isPreview);
+		return resolved.plugins.map(({ name }) => name);
+	};
+	const asked = { underVitest: true };
+	expect(await names(asked, 'serve', false)).toContain('sveltekit-inngest');
+	expect(await names(asked, 'build', false)).not.toContain('sveltekit-inngest');
+	expect(await names(asked, 'serve', true)).not.toContain('sveltekit-inngest');
+	expect(await names({}, 'serve', false)).not.toContain('sveltekit-inngest');
+});
