@@ -1,11 +1,22 @@
 import adapter from '@sveltejs/adapter-node';
 import { vitePreprocess } from '@sveltejs/vite-plugin-svelte';
 
+// The demo imports the package by its name, as apps do. The longer names come first, or the shorter
+// would be taken for a part of them.
+const entries = {
+	'sveltekit-inngest/server/createRealtimeEndpoint': 'src/lib/server/createRealtimeEndpoint.ts',
+	'sveltekit-inngest/server': 'src/lib/server/index.ts',
+	'sveltekit-inngest/client': 'src/lib/client/index.ts',
+	'sveltekit-inngest/dev': 'src/lib/dev/index.ts',
+	'sveltekit-inngest/vite': 'src/lib/dev/vite.ts',
+	'sveltekit-inngest': 'src/lib/index.ts'
+};
+
 /** @type {import('@sveltejs/kit').Config} */
 export default {
 	preprocess: vitePreprocess(),
 	kit: {
 		adapter: adapter(),
-		alias: { 'sveltekit-inngest': 'src/lib' }
+		alias: { ...entries, $demo: 'src/demo' }
 	}
 };

@@ -2,6 +2,7 @@ import { sveltekit } from '@sveltejs/kit/vite';
 import { playwright } from '@vitest/browser-playwright';
 import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { inngestDev } from './src/lib/dev/vite.js';
 
 const CHROMIUM = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
 const launchOptions = {
@@ -24,7 +25,7 @@ const node = (name: string, testTimeout = 15_000) => ({
 });
 
 export default defineConfig({
-	plugins: [sveltekit()],
+	plugins: [inngestDev(), sveltekit()],
 	test: {
 		projects: [
 			node('unit'),

@@ -1,0 +1,6 @@
+import type { LayoutServerLoad } from './$types.js';
+
+export const load: LayoutServerLoad = ({ locals }) => {
+	const { name, role } = locals.person;
+	return { name, role };
+};

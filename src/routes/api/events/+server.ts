@@ -1,0 +1,3 @@
+import { realtime } from '$demo/server/realtime.js';
+
+export const { GET, POST } = realtime;
