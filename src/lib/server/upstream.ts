@@ -121,7 +121,7 @@ export class Upstream {
 			return false;
 		}
 		if (!this.#session) {
-			if (Date.now() < this.#retryAtMs) return false;
+			if (this.#mustWait()) return false;
 			await this.#connect();
 			return true;
 		}
@@ -130,9 +130,10 @@ export class Upstream {
 		if (surplus.length > 0) session.unsubscribe(surplus);
 		const missing = this.#missing(session);
 		if (missing.length > 0) {
-			if (Date.now() < this.#retryAtMs) return false;
+			if (this.#mustWait()) return false;
 			try {
 				await session.subscribe(firstPiece(missing, MAX_FRAME_BYTES));
+				this.#forgiveFailures(session);
 			} catch (error) {
 				// The end of a session is handled where it is told.
 				if (session === this.#session) throw error;
@@ -205,7 +206,7 @@ export class Upstream {
 
 	#sessionClosed(session: Session, reason: string): void {
 		this.#session = undefined;
-		if (Date.now() - session.openedAt >= STABLE_MS) this.#failures = 0;
+		this.#forgiveFailures(session);
 		// Before the switch the old socket still delivers, and goes on as if there had been no new one.
 		if (this.#overlap?.switched) this.#endOverlap();
 		this.#backOff(new Error(`The socket to Inngest realtime was lost: ${reason}.`));
@@ -276,15 +277,26 @@ export class Upstream {
 		}
 	}
 
+	#forgiveFailures(session: Session): void {
+		if (Date.now() - session.openedAt >= STABLE_MS) this.#failures = 0;
+	}
+
 	#backOff(error: Error): void {
 		if (this.#closed) return;
-		const delayMs = backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
-		this.#retryAtMs = Date.now() + delayMs;
-		clearTimeout(this.#retryTimer);
-		this.#retryTimer = unref(setTimeout(() => this.#reconcile(), delayMs + 1));
+		this.#retryAtMs = Date.now() + backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
+		this.#reconcile();
 		const waiting = [...this.#wanted.values()].flatMap((listeners) => [...listeners]);
 		for (const listener of waiting) if (!this.#live.has(listener)) listener.failed(error);
 		this.#loseUnserved(error);
+	}
+
+	/** Whether the next attempt is not due yet; it is then made when it is. */
+	#mustWait(): boolean {
+		const waitMs = this.#retryAtMs - Date.now();
+		if (waitMs <= 0) return false;
+		clearTimeout(this.#retryTimer);
+		this.#retryTimer = unref(setTimeout(() => this.#reconcile(), waitMs + 1));
+		return true;
 	}
 
 	#missing(session?: Session): UpstreamTopic[] {

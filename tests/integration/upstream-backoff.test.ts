@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Upstream } from '../../src/lib/server/upstream.js';
+import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+
+let server: ScriptedServer;
+let upstream: Upstream;
+beforeEach(async () => {
+	server = await ScriptedServer.start();
+	upstream = new Upstream(tokensAt(server.url), () => {});
+});
+afterEach(async () => {
+	vi.useRealTimers();
+	vi.restoreAllMocks();
+	upstream.close();
+	await server.close();
+});
+
+/** Jitter gives this part of the longest delay. */
+function fixJitter(part: number): void {
+	vi.spyOn(Math, 'random').mockReturnValue(part);
+}
+
+/** Expects the attempt after the failure that `listener` was told last about `delayMs` later. */
+async function expectAttemptAfter(delayMs: number, listener: Recorder): Promise<void> {
+	const attempts = server.tokens.length;
+	const failures = listener.events.length;
+	await vi.advanceTimersByTimeAsync(delayMs - 5);
+	await new Promise(setImmediate);
+	expect(server.tokens).toHaveLength(attempts);
+	await vi.advanceTimersByTimeAsync(10);
+	await until(() => listener.events.length > failures, 'another attempt');
+	expect(server.tokens).toHaveLength(attempts + 1);
+	await new Promise(setImmediate);
+}
+
+test('attempts are spaced exponentially, with full jitter and a longest delay', async () => {
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	server.onToken = () => 500;
+	fixJitter(1);
+	const listener = new Recorder('a');
+	upstream.listen(listener);
+	await until(() => listener.events.length === 1, 'the first failure');
+	for (const delayMs of [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]) {
+		await expectAttemptAfter(delayMs, listener);
+	}
+	fixJitter(0.1);
+	await expectAttemptAfter(30_000, listener);
+	await expectAttemptAfter(3_000, listener);
+});
+
+test('a listener that comes during a back-off is served when that ends, though all others left', async () => {
+	fixJitter(0.9);
+	server.onToken = () => 500;
+	const first = new Recorder('first');
+	const stop = upstream.listen(first);
+	await until(() => first.events.length === 1, 'the first failure');
+	stop();
+	// The upstream sees to it after the current input.
+	await new Promise(setImmediate);
+	server.onToken = () => 201;
+	const second = new Recorder('second');
+	upstream.listen(second);
+	await second.whenLive();
+});
+
+test('once a stable socket takes topics again, earlier failures no longer count', async () => {
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	fixJitter(1);
+	const first = new Recorder('first');
+	upstream.listen(first);
+	await first.whenLive();
+	vi.setSystemTime(Date.now() + 11_000);
+	server.onToken = () => 500;
+	const second = new Recorder('second');
+	upstream.listen(second);
+	await until(() => second.events.length === 1, 'a refusal');
+	await expectAttemptAfter(250, second);
+	await expectAttemptAfter(500, second);
+	await expectAttemptAfter(1_000, second);
+	server.onToken = () => 201;
+	await vi.advanceTimersByTimeAsync(2_001);
+	await second.whenLive();
+	server.onToken = () => 500;
+	const third = new Recorder('third');
+	upstream.listen(third);
+	await until(() => third.events.length === 1, 'another refusal');
+	await expectAttemptAfter(250, third);
+});
