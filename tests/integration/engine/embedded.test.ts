@@ -258,6 +258,26 @@ it('serves sockets on while it closes with grace', async () => {
 	expect(await socket.closed).toMatchObject({ code: 1006 });
 });
 
+it('pings 15 s after its last ping was answered', async () => {
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+	try {
+		const socket = await TestSocket.open(dev, 'channel', ['a']);
+		await socket.pinged();
+		await socket.barrier();
+		let pings = 0;
+		socket.socket.on('ping', () => pings++);
+		vi.advanceTimersByTime(14_999);
+		await socket.barrier();
+		expect(pings).toBe(0);
+		vi.advanceTimersByTime(1);
+		await socket.barrier();
+		expect(pings).toBe(1);
+		await socket.close();
+	} finally {
+		vi.useRealTimers();
+	}
+});
+
 it('drops sockets without a close frame', async () => {
 	const socket = await TestSocket.open(dev, 'channel', ['a']);
 	dev.dropSockets();

@@ -15,6 +15,7 @@ export class AppSync {
 	readonly #logger: DevLogger;
 	readonly #closed = new AbortController();
 	readonly #problems = new Map<string, string>();
+	readonly #timers = new Map<string, NodeJS.Timeout>();
 
 	constructor(registry: Registry, logger: DevLogger) {
 		this.#registry = registry;
@@ -27,8 +28,8 @@ export class AppSync {
 			if (this.#closed.signal.aborted) return;
 			// An app that is just starting answers soon; one that is not there is no reason to be busy.
 			const waitMs = registered ? POLL_MS : Math.min(POLL_MS, FIRST_POLL_MS * 2 ** failures);
-			const timer = setTimeout(() => this.keep(url, registered ? 0 : failures + 1), waitMs).unref();
-			this.#closed.signal.addEventListener('abort', () => clearTimeout(timer));
+			const timer = setTimeout(() => this.keep(url, registered ? 0 : failures + 1), waitMs);
+			this.#timers.set(url, timer.unref());
 		});
 	}
 
@@ -51,6 +52,7 @@ export class AppSync {
 
 	close(): void {
 		this.#closed.abort();
+		for (const timer of this.#timers.values()) clearTimeout(timer);
 	}
 
 	#problem(url: string, text: string): void {
