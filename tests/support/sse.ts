@@ -27,6 +27,20 @@ export class SseReader {
 		return this.frames.flatMap((frame) => (frame.event === 'message' ? [frame.data] : []));
 	}
 
+	/** The field `message` of each message's data. */
+	get texts(): string[] {
+		return this.messages.map(({ data }) => (data as { message: string }).message);
+	}
+
+	/** What was said about health, of one channel or of all. */
+	health(channel?: string): HealthPayload[] {
+		return this.frames.flatMap((frame) =>
+			frame.event === 'health' && (channel === undefined || frame.data.channel === channel)
+				? [frame.data]
+				: []
+		);
+	}
+
 	get statuses(): string[] {
 		return this.frames.flatMap((frame) => (frame.event === 'health' ? [frame.data.status] : []));
 	}
@@ -116,6 +130,22 @@ export async function openStream(
 		method: 'POST',
 		body: typeof body === 'string' ? body : JSON.stringify(body),
 		headers: { 'content-type': 'application/json', ...headers },
+		signal: abort.signal
+	});
+	if (response.status !== 200) {
+		throw new Error(`${response.status} ${await response.text()}`);
+	}
+	return new SseReader(response, abort);
+}
+
+/** Reads a stream the way an `EventSource` asks for it. */
+export async function openEventSource(
+	url: string,
+	headers: Record<string, string> = {}
+): Promise<SseReader> {
+	const abort = new AbortController();
+	const response = await fetch(url, {
+		headers: { accept: 'text/event-stream', ...headers },
 		signal: abort.signal
 	});
 	if (response.status !== 200) {

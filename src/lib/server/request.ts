@@ -113,7 +113,8 @@ function checked<T>(schema: z.ZodType<T>, value: unknown): T {
 	const result = schema.safeParse(value);
 	if (result.success) return result.data;
 	const { path, message } = result.error.issues[0]!;
-	const where = path.length > 1 || message.startsWith('Invalid') ? ` (at ${path.join('.')})` : '';
+	const isNamed = path.length === 0 || (path.length === 1 && !message.startsWith('Invalid'));
+	const where = isNamed ? '' : ` (at ${path.join('.')})`;
 	throw new Failure('request-validation', 400, message + where);
 }
 
