@@ -33,7 +33,7 @@ const ended = (count: number): Promise<void> =>
 	);
 
 it('shows runs with what came of them', async () => {
-	app = await serveApp(client, [
+	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'good' }, { event: 'a' }, async ({ step }) => {
 			await step.run('one', () => 1);
 			return { fine: true };
@@ -64,7 +64,7 @@ it('shows runs with what came of them', async () => {
 
 it('retries twice as late each time, with four retries unless told otherwise', async () => {
 	const calls: number[] = [];
-	app = await serveApp(client, [
+	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'fn' }, { event: 'a' }, () => {
 			calls.push(Date.now());
 			throw new Error('broken');
@@ -79,7 +79,7 @@ it('retries twice as late each time, with four retries unless told otherwise', a
 });
 
 it('keeps asking the app to register until it answers', async () => {
-	const away = await serveApp(client, []);
+	const away = await serveApp(dev, client, []);
 	await away.close();
 	const other = await startInngestDev({ appUrl: away.url, logger });
 	try {
@@ -88,7 +88,7 @@ it('keeps asking the app to register until it answers', async () => {
 		const fn = client.createFunction({ id: 'fn' }, { event: 'a' }, ({ runId }) =>
 			started.resolve(runId)
 		);
-		app = await serveApp(client, [fn], Number(new URL(away.url).port));
+		app = await serveApp(other, client, [fn], Number(new URL(away.url).port));
 		await vi.waitFor(async () => {
 			await other.send({ name: 'a' });
 			expect(other.runs.length).toBeGreaterThan(0);
@@ -101,7 +101,7 @@ it('keeps asking the app to register until it answers', async () => {
 
 it('says why an app did not register', async () => {
 	const elsewhere = await startInngestDev({ logger });
-	app = await serveApp(createClient(elsewhere), []);
+	app = await serveApp(elsewhere, createClient(elsewhere), []);
 	expect(await dev.register(app.url)).toBe(false);
 	expect(await dev.register(`${elsewhere.url}/nothing`)).toBe(false);
 	expect(await dev.register('http://127.0.0.1:9/')).toBe(false);
@@ -122,7 +122,7 @@ it('warns once of what it does not support, naming the function and the full eng
 			() => {}
 		)
 	];
-	app = await serveApp(client, functions);
+	app = await serveApp(dev, client, functions);
 	await registerApp(app);
 	await registerApp(app);
 	expect(warnings()).toHaveLength(4);
@@ -141,7 +141,7 @@ it('warns once of what it does not support, naming the function and the full eng
 });
 
 it('fails a run that waits for an event, and says so', async () => {
-	app = await serveApp(client, [
+	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'fn' }, { event: 'a' }, async ({ step }) => {
 			await step.waitForEvent('wait', { event: 'b', timeout: '1m' });
 		})
@@ -157,7 +157,7 @@ it('fails a run that waits for an event, and says so', async () => {
 });
 
 it('takes an app that is away for a failed attempt', async () => {
-	app = await serveApp(client, [
+	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'fn', retries: 0 }, { event: 'a' }, () => {})
 	]);
 	await registerApp(app);
@@ -171,7 +171,7 @@ it('takes an app that is away for a failed attempt', async () => {
 });
 
 it('cancels a run on request', async () => {
-	app = await serveApp(client, [
+	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'fn' }, { event: 'a' }, ({ step }) => step.sleep('nap', '1h'))
 	]);
 	await registerApp(app);
@@ -182,7 +182,7 @@ it('cancels a run on request', async () => {
 
 it('cancels what runs and cuts sockets when it closes, and frees its port at once', async () => {
 	const entered = signal<void>();
-	app = await serveApp(client, [
+	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'fn' }, { event: 'a' }, async () => {
 			entered.resolve();
 			await new Promise(() => {});

@@ -23,7 +23,7 @@ beforeEach(() => {
 afterEach(() => app?.close());
 
 async function serve(...functions: InngestFunction.Any[]): Promise<void> {
-	app = await serveApp(client, functions);
+	app = await serveApp(engine, client, functions);
 	expect((await registerApp(app)).status).toBe(200);
 }
 
@@ -51,27 +51,31 @@ it('runs a step once, whatever follows it', async () => {
 	expect(Date.now() - sentAt).toBeGreaterThanOrEqual(1_000);
 });
 
-it('runs parallel steps once each and goes on when all are done', async () => {
-	const done = signal<unknown>();
-	const ran: string[] = [];
-	await serve(
-		client.createFunction({ id: 'fn' }, { event }, async ({ step }) => {
-			const results = await Promise.all([
-				step.run('quick', () => ran.push('quick') && 'q'),
-				step.run('slow', async () => {
-					await new Promise((resolve) => setTimeout(resolve, 50));
-					return ran.push('slow') && 's';
-				}),
-				step.sleep('nap', 100)
-			]);
-			const after = await step.run('after', () => ran.push('after'));
-			done.resolve([...results.slice(0, 2), after]);
-		})
-	);
-	await client.send({ name: event });
-	expect(await done.promise).toEqual(['q', 's', 3]);
-	expect([...ran].sort()).toEqual(['after', 'quick', 'slow']);
-});
+// The SDK's two ways to report parallel steps: after each of them, or after the last.
+it.each([false, true])(
+	'runs parallel steps once each (optimized: %s)',
+	async (optimizeParallelism) => {
+		const done = signal<unknown>();
+		const ran: string[] = [];
+		await serve(
+			client.createFunction({ id: 'fn', optimizeParallelism }, { event }, async ({ step }) => {
+				const results = await Promise.all([
+					step.run('quick', () => ran.push('quick') && 'q'),
+					step.run('slow', async () => {
+						await new Promise((resolve) => setTimeout(resolve, 50));
+						return ran.push('slow') && 's';
+					}),
+					step.sleep('nap', 100)
+				]);
+				const after = await step.run('after', () => ran.push('after'));
+				done.resolve([...results.slice(0, 2), after]);
+			})
+		);
+		await client.send({ name: event });
+		expect(await done.promise).toEqual(['q', 's', 3]);
+		expect([...ran].sort()).toEqual(['after', 'quick', 'slow']);
+	}
+);
 
 it('repeats a failing step with attempts counted from 0', async () => {
 	const done = signal<unknown>();
@@ -112,6 +116,25 @@ it("repeats the function's own code, too, and starts its attempts anew after a s
 		['code', 0],
 		['code', 1]
 	]);
+});
+
+it('remembers the steps that the SDK reports while it goes on', async () => {
+	const done = signal<unknown>();
+	const ran: string[] = [];
+	await serve(
+		client.createFunction(
+			{ id: 'fn', retries: 1, checkpointing: true },
+			{ event },
+			async ({ step, attempt }) => {
+				const one = await step.run('one', () => ran.push('one') && 1);
+				const two = await step.run('two', () => ran.push('two') && one + 1);
+				if (attempt === 0) throw new RetryAfterError('again', '1s');
+				done.resolve([two, ...ran]);
+			}
+		)
+	);
+	await client.send({ name: event });
+	expect(await done.promise).toEqual([2, 'one', 'two']);
 });
 
 it('throws the error of a step that is out of attempts into the function', async () => {

@@ -28,13 +28,15 @@ export interface TestApp {
 	close(): Promise<void>;
 }
 
-/** Serves functions at a port of their own. */
+/** Serves functions to an engine, at a port of their own. */
 export async function serveApp(
+	{ url }: TestEngine,
 	client: TestClient,
 	functions: InngestFunction.Any[],
 	port = 0
 ): Promise<TestApp> {
-	const server = createServer(serve({ client, functions }));
+	// Without `baseUrl` the environment would decide, which may name another engine.
+	const server = createServer(serve({ client, functions, baseUrl: url }));
 	await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
 	const close = (): Promise<void> =>
 		new Promise((resolve) => {
