@@ -1,7 +1,7 @@
 import { jitterMs } from './backoff.js';
 import { encodeComment, encodeRetry } from '../protocol/frame.js';
 import { KEEPALIVE_MS } from '../protocol/constants.js';
-import { joinBytes } from './feed.js';
+import { ResponseBody } from './body.js';
 import type { Subscription } from './subscription.js';
 import type { Wheel, WheelEntry } from './wheel.js';
 
@@ -44,11 +44,8 @@ export interface ConnectionRequest {
 
 const KEEPALIVE = encodeComment('');
 
-/** Most bytes that are joined into one chunk. */
-const CHUNK_BYTES = 256 * 1024;
-
 /**
- * One SSE response: what waits for its reader, bounded in bytes, and the clock of its heartbeats. A
+ * One SSE response: its channels, the bytes that may wait for its reader, its heartbeats and its end. A
  * reader that stalls is closed and comes back with its cursors; it never delays another. Owned by
  * the response's reader, ended by either side.
  */
@@ -57,12 +54,8 @@ export class Connection implements WheelEntry {
 	dueStep: number | undefined;
 	readonly #settings: ConnectionSettings;
 	readonly #subscriptions = new Set<Subscription>();
-	#controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-	#queue: Uint8Array[] = [];
-	#bytes = 0;
+	readonly #body: ResponseBody;
 	#heldBytes = 0;
-	/** The reader waits for a chunk. */
-	#wanted = false;
 	#started = false;
 	#ended = false;
 	/** Channels that are still being authorized. */
@@ -75,6 +68,11 @@ export class Connection implements WheelEntry {
 	constructor(settings: ConnectionSettings, request: ConnectionRequest) {
 		this.#settings = settings;
 		this.request = request;
+		this.#body = new ResponseBody({
+			start: () => this.#start(),
+			drained: () => this.#tellDrained(),
+			cancel: () => this.#finish()
+		});
 	}
 
 	get intervalMs(): number | false {
@@ -86,15 +84,8 @@ export class Connection implements WheelEntry {
 	}
 
 	/** The response's body. Nothing is held before it is read. */
-	body(): ReadableStream<Uint8Array> {
-		return new ReadableStream<Uint8Array>(
-			{
-				start: (controller) => void (this.#controller = controller),
-				pull: () => this.#pull(),
-				cancel: () => this.#finish()
-			},
-			{ highWaterMark: 0 }
-		);
+	get body(): ReadableStream<Uint8Array> {
+		return this.#body.stream;
 	}
 
 	/** Announces channels to come, so that the stream does not end before they are there. */
@@ -124,13 +115,7 @@ export class Connection implements WheelEntry {
 	push(chunk: Uint8Array): void {
 		if (this.#ended) return;
 		this.#settings.delivered();
-		if (this.#wanted && this.#queue.length === 0) {
-			this.#wanted = false;
-			this.#controller!.enqueue(chunk);
-			return;
-		}
-		this.#queue.push(chunk);
-		this.#bytes += chunk.length;
+		this.#body.push(chunk);
 		this.#checkBudget();
 	}
 
@@ -147,15 +132,14 @@ export class Connection implements WheelEntry {
 
 	/** Resolves when the reader has taken everything and asks for more, or is gone. */
 	drained(): Promise<void> {
-		if (this.#ended || (this.#wanted && this.#queue.length === 0)) return Promise.resolve();
+		if (this.#ended || this.#body.isDrained) return Promise.resolve();
 		return new Promise((resolve) => this.#whenDrained.push(resolve));
 	}
 
 	/** Ends the stream without a last word: the reader comes back at once. What waits is still read. */
 	end(): void {
 		if (this.#ended) return;
-		while (this.#queue.length > 0) this.#controller?.enqueue(this.#takeQueue());
-		this.#controller?.close();
+		this.#body.end();
 		this.#finish();
 	}
 
@@ -177,20 +161,8 @@ export class Connection implements WheelEntry {
 		return this.intervalMs === false ? KEEPALIVE_MS : this.intervalMs;
 	}
 
-	#pull(): void {
-		this.#wanted = true;
-		if (!this.#started) {
-			this.#started = true;
-			this.#start();
-		} else if (this.#queue.length > 0) {
-			this.#wanted = false;
-			this.#controller!.enqueue(this.#takeQueue());
-		} else {
-			for (const resolve of this.#whenDrained.splice(0)) resolve();
-		}
-	}
-
 	#start(): void {
+		this.#started = true;
 		const { maxLifetimeMs, recheckMs, retryMs } = this.#settings;
 		const nowMs = Date.now();
 		this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
@@ -214,26 +186,20 @@ export class Connection implements WheelEntry {
 		subscription.recheck?.().catch((error) => subscription.fail(error));
 	}
 
-	/** Joins what waits, up to a limit, into one chunk. */
-	#takeQueue(): Uint8Array {
-		let bytes = 0;
-		let count = 0;
-		while (count < this.#queue.length && (count === 0 || bytes < CHUNK_BYTES)) {
-			bytes += this.#queue[count++]!.length;
-		}
-		this.#bytes -= bytes;
-		return joinBytes(this.#queue.splice(0, count));
-	}
-
 	#checkBudget(): void {
-		if (this.#ended || this.#bytes + this.#heldBytes <= this.#settings.maxBufferedBytes) return;
+		if (this.#ended || this.#body.bytes + this.#heldBytes <= this.#settings.maxBufferedBytes)
+			return;
 		this.#settings.slow(this);
 		const { destroySocket } = this.request;
-		const controller = this.#controller;
 		this.#finish();
-		controller?.error(new Error('The reader of this stream did not keep up; it can resume.'));
+		this.#body.error(new Error('The reader of this stream did not keep up; it can resume.'));
 		// A server that waits for a stalled socket to drain learns of nothing else.
 		destroySocket?.();
+	}
+
+	#tellDrained(): void {
+		if (this.#whenDrained.length === 0) return;
+		for (const resolve of this.#whenDrained.splice(0)) resolve();
 	}
 
 	#endIfEmpty(): void {
@@ -244,12 +210,10 @@ export class Connection implements WheelEntry {
 	#finish(): void {
 		if (this.#ended) return;
 		this.#ended = true;
-		this.#queue = [];
-		this.#bytes = 0;
 		this.#settings.wheel.delete(this);
 		for (const subscription of this.#subscriptions) subscription.end();
 		this.#subscriptions.clear();
-		for (const resolve of this.#whenDrained.splice(0)) resolve();
+		this.#tellDrained();
 		if (this.#started) this.#settings.ended(this);
 	}
 }

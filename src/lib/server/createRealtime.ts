@@ -223,7 +223,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			destroySocket: socket?.destroy && (() => socket.destroy?.()),
 			open
 		});
-		return new Response(connection.body(), { headers });
+		return new Response(connection.body, { headers });
 	}
 
 	async function handle(event: RequestEvent, parsed: ParsedRequest): Promise<Response> {

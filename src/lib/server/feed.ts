@@ -3,6 +3,7 @@ import { topicSchema, type TopicDefinitions } from '../protocol/channel.js';
 import { encodeEvent } from '../protocol/frame.js';
 import type { HealthPayload, ResyncPayload } from '../protocol/health.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import { joinBytes } from './body.js';
 import { type Report, TEXT } from './failure.js';
 import { fingerprint } from './fingerprint.js';
 import { ChannelLog, type LogEntry } from './log.js';
@@ -372,15 +373,4 @@ export class Feed implements UpstreamListener {
 		const failure = { stage: 'stream', message, status, channelId: this.channel, error } as const;
 		return new Map([...this.#reports].map((report) => [report, report(failure)]));
 	}
-}
-
-export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
-	if (parts.length === 1) return parts[0]!;
-	const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-	let offset = 0;
-	for (const part of parts) {
-		joined.set(part, offset);
-		offset += part.length;
-	}
-	return joined;
 }

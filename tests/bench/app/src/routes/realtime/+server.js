@@ -1,0 +1,18 @@
+import { benchChannel, inngest, userChannel } from '$lib/realtime.js';
+import { createRealtime } from 'sveltekit-inngest/server/index.js';
+
+const realtime = createRealtime({
+	inngest,
+	channels: {
+		bench: { channel: benchChannel, authorize: () => true },
+		user: {
+			channel: userChannel,
+			channelParams: (_event, id) => id.slice('user:'.length),
+			authorize: () => true
+		}
+	},
+	lingerMs: Number(process.env.LINGER_MS ?? 1_000)
+});
+
+globalThis.benchStats = realtime.stats;
+export const { POST } = realtime;

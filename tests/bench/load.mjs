@@ -1,0 +1,82 @@
+// The browsers, as a process of its own: many streams read over plain sockets, as cheaply as can be.
+import { connect } from 'node:net';
+
+let streams = [];
+let latencies = [];
+let received = 0;
+let closed = 0;
+let measuring = false;
+
+function open(port, path, channel) {
+	return new Promise((resolve, reject) => {
+		const body = JSON.stringify({ channel });
+		const socket = connect(port, '127.0.0.1');
+		let isReady = false;
+		let rest = '';
+		const timer = setTimeout(() => reject(new Error(`${path} did not connect`)), 60_000);
+		socket.setEncoding('latin1');
+		socket.on('connect', () =>
+			socket.write(
+				`POST ${path} HTTP/1.1\r\nhost: localhost:${port}\r\norigin: http://localhost:${port}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+			)
+		);
+		socket.on('data', (text) => {
+			if (!isReady) {
+				rest += text;
+				if (!/"status":"connected"|: open/.test(rest)) return;
+				isReady = true;
+				rest = '';
+				clearTimeout(timer);
+				resolve(socket);
+			}
+			if (!measuring) return;
+			const now = performance.timeOrigin + performance.now();
+			// A frame may be cut by a chunk; what is cut is kept until the rest comes.
+			const all = rest + text;
+			let from = 0;
+			for (;;) {
+				const at = all.indexOf('"t":', from);
+				if (at < 0) break;
+				const end = all.indexOf('}', at);
+				if (end < 0) break;
+				received++;
+				if (received % 7 === 0) latencies.push(now - Number(all.slice(at + 4, end)));
+				from = end;
+			}
+			rest = all.slice(Math.max(from, all.lastIndexOf('\n') + 1));
+		});
+		socket.on('error', () => {});
+		socket.on('close', () => closed++);
+	});
+}
+
+process.on('message', async ({ command, port, path, channels, count }) => {
+	if (command === 'open') {
+		closed = 0;
+		for (let from = 0; from < count; from += 50) {
+			const batch = Array.from({ length: Math.min(50, count - from) }, (_, index) =>
+				open(port, path, channels[(from + index) % channels.length])
+			);
+			streams.push(...(await Promise.all(batch)));
+		}
+		process.send({ open: streams.length });
+	}
+	if (command === 'measure') {
+		latencies = [];
+		received = 0;
+		measuring = true;
+		process.send({});
+	}
+	if (command === 'result') {
+		measuring = false;
+		latencies.sort((a, b) => a - b);
+		const at = (share) => latencies[Math.floor(latencies.length * share)] ?? 0;
+		process.send({ received, closed, p50: at(0.5), p99: at(0.99) });
+	}
+	if (command === 'close') {
+		for (const stream of streams) stream.destroy();
+		streams = [];
+		process.send({});
+	}
+});
+process.send({});

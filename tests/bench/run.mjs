@@ -1,0 +1,177 @@
+// Measures the packaged library against two floors and a naive bridge, each server a process of its own.
+//   npm run bench                 everything
+//   npm run bench -- 500x100      one fan-out: streams x messages per second
+//   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
+import { fork, execFileSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const LINGER_MS = 1_000;
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 8);
+const only = process.argv.slice(2);
+const servers = process.env.BENCH_SERVERS?.split(',');
+
+const CANDIDATES = {
+	bare: { script: 'bare.mjs', path: '/' },
+	floor: { script: 'app/build/index.js', path: '/floor' },
+	hub: { script: 'app/build/index.js', path: '/realtime' },
+	naive: { script: 'app/build/index.js', path: '/naive' }
+};
+
+const FAN_OUTS = [
+	{ streams: 100, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive'] },
+	{ streams: 500, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive'] },
+	{ streams: 2000, perSecond: 20, candidates: ['bare', 'floor', 'hub'] },
+	{ streams: 2000, perSecond: 100, candidates: ['bare', 'floor', 'hub'] },
+	{ streams: 10_000, perSecond: 10, candidates: ['floor', 'hub'] }
+];
+
+class Process {
+	constructor(script, env = {}, execArgv = []) {
+		this.child = fork(here(script), [], {
+			env: { ...process.env, ...env },
+			execArgv,
+			stdio: ['ignore', 'inherit', 'inherit', 'ipc']
+		});
+		this.exited = new Promise((resolve) => this.child.on('exit', resolve));
+		process.on('exit', () => this.child.kill('SIGKILL'));
+	}
+	hear() {
+		return new Promise((resolve, reject) => {
+			this.child.once('message', resolve);
+			void this.exited.then((code) => reject(new Error(`A process ended with ${code}`)));
+		});
+	}
+	ask(message) {
+		const heard = this.hear();
+		this.child.send(message);
+		return heard;
+	}
+	async end() {
+		this.child.kill('SIGKILL');
+		await this.exited;
+	}
+}
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function listening(port) {
+	for (let attempt = 0; attempt < 100; attempt++) {
+		try {
+			await fetch(`http://127.0.0.1:${port}/floor`, { signal: AbortSignal.timeout(500) });
+			return;
+		} catch (error) {
+			if (error.name === 'TimeoutError') return;
+			await wait(50);
+		}
+	}
+	throw new Error('The server did not start');
+}
+
+let nextPort = 30_000 + Math.floor(Math.random() * 2_000);
+process.setMaxListeners(0);
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+/** One candidate under one load. */
+async function measure(name, { streams, perSecond, channels = ['bench'] }) {
+	const { script, path } = CANDIDATES[name];
+	const engine = new Process('engine.mjs');
+	const { url } = await engine.hear();
+	const port = nextPort++;
+	const server = new Process(
+		script,
+		{
+			PORT: String(port),
+			HOST: '127.0.0.1',
+			ORIGIN: `http://localhost:${port}`,
+			ENGINE_URL: url,
+			LINGER_MS: String(LINGER_MS),
+			NODE_ENV: 'production'
+		},
+		['--expose-gc', '--import', here('probe.mjs')]
+	);
+	const load = new Process('load.mjs');
+	await load.hear();
+	await listening(port);
+	// One stream first: what the first request loads is not a stream's memory.
+	await load.ask({ command: 'open', port, path, channels, count: 1 });
+	const before = await server.ask('gc');
+	await load.ask({ command: 'open', port, path, channels, count: streams - 1 });
+	await wait(500);
+	const idle = await server.ask('gc');
+	await engine.ask({ command: 'publish', channels, perSecond });
+	// A second to warm up.
+	await wait(1_000);
+	const startCpu = (await server.ask('cpu')).cpuUs;
+	await load.ask({ command: 'measure' });
+	const startCount = (await engine.ask({ command: 'count' })).published;
+	await wait(SECONDS * 1_000);
+	const { published, sockets } = await engine.ask({ command: 'stop' });
+	const { cpuUs } = await server.ask('cpu');
+	await wait(1_500);
+	const result = await load.ask({ command: 'result' });
+	const { stats } = await server.ask('cpu');
+	await load.ask({ command: 'close' });
+	await wait(LINGER_MS + 5_000);
+	const after = await engine.ask({ command: 'count' });
+	for (const process of [load, server, engine]) await process.end();
+	const listeners = channels.length === 1 ? streams : streams / channels.length;
+	const expected = (published - startCount) * listeners;
+	return {
+		name,
+		sockets,
+		socketsAfter: after.sockets,
+		cpuPerDelivery: cpuUs > startCpu ? (cpuUs - startCpu) / Math.max(1, result.received) : 0,
+		bytesPerStream: (idle.memory - before.memory) / Math.max(1, streams - 1),
+		rssPerStream: (idle.rss - before.rss) / Math.max(1, streams - 1),
+		p50: result.p50,
+		p99: result.p99,
+		// Messages in flight as the count began are not losses.
+		lost: Math.max(0, expected - result.received),
+		cut: result.closed,
+		stats
+	};
+}
+
+function print(title, rows) {
+	const floor = rows.find(({ name }) => name === 'floor');
+	const ratio = (row, read) =>
+		floor && row !== floor ? ` (${(read(row) / read(floor)).toFixed(2)}x)` : '';
+	console.log(`\n## ${title}\n`);
+	console.log('| server | upstream sockets | after | CPU µs per delivery | KB per idle stream | p50 ms | p99 ms | lost | cut |');
+	console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+	for (const row of rows) {
+		const cells = [
+			row.name,
+			row.sockets,
+			row.socketsAfter,
+			row.cpuPerDelivery.toFixed(1) + ratio(row, (r) => r.cpuPerDelivery),
+			(row.bytesPerStream / 1024).toFixed(1),
+			row.p50.toFixed(1),
+			row.p99.toFixed(1) + ratio(row, (r) => r.p99),
+			row.lost,
+			row.cut
+		];
+		console.log(`| ${cells.join(' | ')} |`);
+	}
+}
+
+execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'ignore' });
+if (existsSync(here('app/build'))) rmSync(here('app/build'), { recursive: true });
+execFileSync('npx', ['vite', 'build'], { cwd: here('app'), stdio: ['ignore', 'ignore', 'inherit'] });
+
+console.log(`Node ${process.version}, ${SECONDS} s per run; ratios are to the adapter floor of the same run.`);
+for (const fanOut of FAN_OUTS) {
+	const key = `${fanOut.streams}x${fanOut.perSecond}`;
+	if (only.length > 0 && !only.includes(key)) continue;
+	const rows = [];
+	const candidates = fanOut.candidates.filter((name) => servers?.includes(name) ?? true);
+	for (const name of candidates) rows.push(await measure(name, fanOut));
+	print(`${fanOut.streams} streams on one channel, ${fanOut.perSecond} messages/s`, rows);
+}
+if (only.length === 0 || only.includes('channels')) {
+	const channels = Array.from({ length: 1_000 }, (_, index) => `user:${index}`);
+	const rows = [await measure('hub', { streams: 1_000, perSecond: 1_000, channels })];
+	print('1,000 streams on 1,000 channels, 1,000 messages/s in all', rows);
+}
