@@ -2,68 +2,105 @@ import { fingerprint } from './fingerprint.js';
 import type { UpstreamMessage } from './message.js';
 import type { Session } from './session.js';
 
+/** How long, in milliseconds, a socket may be behind the one that it replaced. */
+const REPEAT_MS = 5_000;
+
+/** What one socket delivered and the next one may bring again. */
+export class Repeats {
+	readonly #counts = new Map<string, number>();
+	readonly #streams: Set<string>;
+	#untilMs = Infinity;
+
+	/** @param streams Data streams that the first socket is read for. */
+	constructor(streams: Iterable<string>) {
+		this.#streams = new Set(streams);
+	}
+
+	/** The first socket delivered `message`. */
+	add(message: UpstreamMessage): void {
+		if (message.streamId !== undefined) this.#streams.add(message.streamId);
+		else {
+			const key = fingerprint(message);
+			this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+		}
+	}
+
+	/** The first socket delivers no more. */
+	seal(): void {
+		this.#untilMs = Date.now() + REPEAT_MS;
+	}
+
+	/** @returns whether `message` was delivered before; each delivery answers for one repeat. */
+	take(message: UpstreamMessage): boolean {
+		const { streamId, kind } = message;
+		if (streamId !== undefined) {
+			return kind === 'datastream-end'
+				? this.#streams.delete(streamId)
+				: this.#streams.has(streamId);
+		}
+		if (this.#counts.size === 0) return false;
+		if (Date.now() >= this.#untilMs) {
+			this.#counts.clear();
+			return false;
+		}
+		const key = fingerprint(message);
+		const count = this.#counts.get(key);
+		if (count === undefined) return false;
+		if (count === 1) this.#counts.delete(key);
+		else this.#counts.set(key, count - 1);
+		return true;
+	}
+}
+
 /**
- * Two sockets of which one is about to close: nothing is lost, repeated or reordered within a topic.
- * Until the switch the old socket is read and what the new one brings is held back; at the switch the
- * held messages follow, less those that the old one had brought already. A data stream is read to its
- * end from the socket that started it.
+ * The time between `closing` and the switch to another socket: the old one is read, and what the new
+ * one brings is held back; at the switch the held messages follow, less those that the old one
+ * brought too. So nothing is lost, repeated or reordered within a topic. The new socket may be lost
+ * and attempted again any number of times meanwhile.
  */
 export class Overlap {
 	readonly old: Session;
-	switched = false;
-	/** Deliveries of the old socket since the new one opened, that the new one will repeat. */
-	readonly #delivered = new Map<string, number>();
-	readonly #oldStreams: Set<string>;
+	/** Channels whose last topics the old socket may have ignored. */
+	readonly doubtful: ReadonlySet<string>;
+	/** The new socket, once it has all topics. */
+	successor: Session | undefined;
+	#repeats: Repeats | undefined;
 	#held: UpstreamMessage[] = [];
 
 	constructor(old: Session) {
 		this.old = old;
-		this.#oldStreams = new Set(old.streams.keys());
+		this.doubtful = old.doubtfulChannels();
 	}
 
-	/** @returns whether a message of the old socket is to be delivered. */
-	takeOld(message: UpstreamMessage): boolean {
-		const { streamId } = message;
-		if (streamId !== undefined) {
-			if (!this.switched) this.#oldStreams.add(streamId);
-			return this.#oldStreams.has(streamId);
-		}
-		if (this.switched) return false;
-		const key = fingerprint(message);
-		this.#delivered.set(key, (this.#delivered.get(key) ?? 0) + 1);
-		return true;
+	/** A new socket is about to be opened. */
+	begin(): void {
+		this.#repeats = new Repeats(this.old.streams.keys());
 	}
 
-	/** @returns whether a message of the new socket is to be delivered now. */
-	takeNew(message: UpstreamMessage): boolean {
+	/** The new socket is lost; the old one goes on as if it had never been. */
+	abandon(): void {
+		this.successor = undefined;
+		this.#repeats = undefined;
+		this.#held = [];
+	}
+
+	/** The old socket delivered `message`. */
+	delivered(message: UpstreamMessage): void {
+		this.#repeats?.add(message);
+	}
+
+	/** @returns whether a message of the new socket waits for the switch. */
+	holds(message: UpstreamMessage): boolean {
 		// A topic that only the new socket carries has nothing to wait for.
-		if (!this.switched && this.old.has(message.channel, message.topic)) {
-			this.#held.push(message);
-			return false;
-		}
-		return !this.#isRepeat(message);
-	}
-
-	/** Makes the new socket the source. @returns what it brought meanwhile, in order. */
-	switch(): UpstreamMessage[] {
-		this.switched = true;
-		const held = this.#held;
-		this.#held = [];
-		return held.filter((message) => !this.#isRepeat(message));
-	}
-
-	/** Forgets what the new socket brought: it was lost, and the old one still delivers. */
-	restart(): void {
-		this.#held = [];
-		this.#delivered.clear();
-	}
-
-	#isRepeat(message: UpstreamMessage): boolean {
-		if (message.streamId !== undefined) return this.#oldStreams.has(message.streamId);
-		const key = fingerprint(message);
-		const count = this.#delivered.get(key);
-		if (!count) return false;
-		this.#delivered.set(key, count - 1);
+		if (!this.old.has(message.channel, message.topic)) return false;
+		this.#held.push(message);
 		return true;
+	}
+
+	/** Switches to the new socket. @returns what it brought meanwhile, and what it may still repeat. */
+	end(): { messages: UpstreamMessage[]; repeats: Repeats | undefined } {
+		const repeats = this.#repeats;
+		repeats?.seal();
+		return { messages: this.#held.filter((message) => !repeats?.take(message)), repeats };
 	}
 }

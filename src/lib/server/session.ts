@@ -10,7 +10,7 @@ export interface SessionEvents {
 	message(session: Session, message: UpstreamMessage): void;
 	/** The server asks to reconnect; this session still delivers. */
 	closing(session: Session): void;
-	closed(session: Session, reason: string): void;
+	closed(session: Session, error: Error): void;
 	/** A frame was refused. */
 	dropped(): void;
 }
@@ -21,23 +21,31 @@ const SILENCE_MS = 45_000;
 /** How long, in milliseconds, the server may take to confirm a subscription. */
 const BARRIER_TIMEOUT_MS = 10_000;
 
+/**
+ * A server that begins to close ignores subscriptions and answers pings, and tells its sockets one after
+ * another: one that was confirmed less than this many milliseconds before may not have taken effect.
+ */
+const DOUBT_MS = 5_000;
+
 /** One upstream socket and the topics that the server has confirmed on it. Ended by `terminate`. */
 export class Session {
 	/** Confirmed topics, by channel. */
 	readonly confirmed = new Map<string, Set<string>>();
 	/** Data streams that started here and have not ended. */
 	readonly streams: StreamTopics = new Map();
-	readonly openedAt = Date.now();
-	closed = false;
-	/** The server has asked to reconnect; it ignores what is sent, but still delivers. */
-	closing = false;
+	openedAt = Date.now();
 	readonly #client: TokenClient;
 	readonly #events: SessionEvents;
-	readonly #end = new AbortController();
+	/** Aborted with the reason when the socket is gone. */
+	readonly #ended = new AbortController();
+	/** Aborted with the reason when the server takes no more topics: it is closing, or gone. */
+	readonly #full = new AbortController();
 	#socket: Socket | undefined;
 	#envId: string | null = null;
 	#lastSeenMs = Date.now();
 	#silence: ReturnType<typeof setInterval> | undefined;
+	/** Topics that were added lately. */
+	#added: { atMs: number; topics: readonly UpstreamTopic[] }[] = [];
 
 	private constructor(client: TokenClient, events: SessionEvents) {
 		this.#client = client;
@@ -64,10 +72,11 @@ export class Session {
 				message: (frame) => session.#receive(frame),
 				ping: () => (session.#lastSeenMs = Date.now()),
 				binary: () => events.dropped(),
-				close: (reason) => session.#closed(reason)
+				close: (reason) => session.#close(reason)
 			},
 			signal
 		);
+		session.openedAt = session.#lastSeenMs = Date.now();
 		if (session.#socket.seesPings) session.#watchSilence();
 		try {
 			await session.#confirm(topics);
@@ -78,6 +87,10 @@ export class Session {
 		return session;
 	}
 
+	get closed(): boolean {
+		return this.#ended.signal.aborted;
+	}
+
 	has(channel: string, topic: string): boolean {
 		return this.confirmed.get(channel)?.has(topic) ?? false;
 	}
@@ -85,12 +98,22 @@ export class Session {
 	/**
 	 * Adds topics and waits until the server has taken them.
 	 *
-	 * @throws {RealtimeError} `TOKEN`, or `UPSTREAM` when the socket ended meanwhile.
+	 * @throws {RealtimeError} `TOKEN`, or `UPSTREAM` when the socket ended or is closing.
 	 */
 	async subscribe(topics: readonly UpstreamTopic[]): Promise<void> {
-		const { jwt } = await this.#client.request(topics, this.#end.signal);
+		const { jwt } = await this.#client.request(topics, this.#full.signal);
 		this.#send({ kind: 'sub', data: jwt });
 		await this.#confirm(topics);
+		const nowMs = Date.now();
+		this.#added = this.#added.filter(({ atMs }) => nowMs - atMs < DOUBT_MS);
+		this.#added.push({ atMs: nowMs, topics });
+	}
+
+	/** Channels of topics that were added so lately that a server which is closing may have ignored them. */
+	doubtfulChannels(): Set<string> {
+		const nowMs = Date.now();
+		const recent = this.#added.filter(({ atMs }) => nowMs - atMs < DOUBT_MS);
+		return new Set(recent.flatMap(({ topics }) => topics.map(({ channel }) => channel)));
 	}
 
 	/** Drops topics. Where the environment is unknown the server keeps them, and they are ignored here. */
@@ -114,36 +137,37 @@ export class Session {
 	 *
 	 * @throws {RealtimeError} `UPSTREAM` when the socket ended first; one that does not answer is ended.
 	 */
-	async barrier(): Promise<void> {
-		const { signal } = this.#end;
-		let timer: ReturnType<typeof setTimeout> | undefined;
-		await new Promise<void>((resolve, reject) => {
-			const ended = (): void =>
-				reject(new RealtimeError('UPSTREAM', 'The socket to Inngest realtime was lost.'));
-			if (this.closed) return ended();
-			signal.addEventListener('abort', ended, { once: true });
-			timer = unref(
-				setTimeout(() => {
-					this.terminate(`no answer for ${BARRIER_TIMEOUT_MS / 1000} s`);
-				}, BARRIER_TIMEOUT_MS)
-			);
-			void this.#socket?.barrier().then(() => {
-				signal.removeEventListener('abort', ended);
-				resolve();
-			});
-		}).finally(() => clearTimeout(timer));
+	barrier(): Promise<void> {
+		return this.#barrier(this.#ended.signal);
 	}
 
 	terminate(reason = 'ended'): void {
 		this.#socket?.terminate();
-		this.#closed(reason);
+		this.#close(reason);
+	}
+
+	#barrier(signal: AbortSignal): Promise<void> {
+		return new Promise((resolve, reject) => {
+			const timer = unref(
+				setTimeout(
+					() => this.terminate(`no answer for ${BARRIER_TIMEOUT_MS / 1000} s`),
+					BARRIER_TIMEOUT_MS
+				)
+			);
+			const settle = (settled: () => void): void => {
+				clearTimeout(timer);
+				signal.removeEventListener('abort', aborted);
+				settled();
+			};
+			const aborted = (): void => settle(() => reject(signal.reason as Error));
+			if (signal.aborted) return aborted();
+			signal.addEventListener('abort', aborted);
+			void this.#socket!.barrier().then(() => settle(resolve));
+		});
 	}
 
 	async #confirm(topics: readonly UpstreamTopic[]): Promise<void> {
-		await this.barrier();
-		if (this.closing) {
-			throw new RealtimeError('UPSTREAM', 'Inngest is shutting down; it will be reconnected to.');
-		}
+		await this.#barrier(this.#full.signal);
 		for (const { channel, name } of topics) {
 			const names = this.confirmed.get(channel);
 			if (names) names.add(name);
@@ -152,7 +176,6 @@ export class Session {
 	}
 
 	#send(frame: { kind: 'sub' | 'unsub'; data: unknown }): void {
-		// A send on a socket that is closing throws; what was lost is told by its close event.
 		if (!this.closed) this.#socket?.send(JSON.stringify(frame));
 	}
 
@@ -161,7 +184,7 @@ export class Session {
 		this.#lastSeenMs = Date.now();
 		const message = decodeMessage(frame, this.streams);
 		if (message === 'closing') {
-			this.closing = true;
+			this.#full.abort(new RealtimeError('UPSTREAM', 'Inngest realtime is shutting down.'));
 			this.#events.closing(this);
 		} else if (message === 'refused') this.#events.dropped();
 		else if (message !== 'quiet') this.#events.message(this, message);
@@ -176,11 +199,15 @@ export class Session {
 		);
 	}
 
-	#closed(reason: string): void {
-		if (this.closed) return;
-		this.closed = true;
+	#close(reason: string): void {
 		clearInterval(this.#silence);
-		this.#end.abort();
-		this.#events.closed(this, reason);
+		if (this.closed) return;
+		const error = new RealtimeError(
+			'UPSTREAM',
+			`The socket to Inngest realtime was lost: ${reason}.`
+		);
+		this.#ended.abort(error);
+		this.#full.abort(error);
+		this.#events.closed(this, error);
 	}
 }

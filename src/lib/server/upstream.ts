@@ -1,7 +1,8 @@
+import { RealtimeError } from '../protocol/errors.js';
 import { backoffMs } from './backoff.js';
 import type { UpstreamMessage } from './message.js';
 import { afterInput, detached, unref } from './node.js';
-import { Overlap } from './overlap.js';
+import { Overlap, type Repeats } from './overlap.js';
 import { firstPiece, MAX_FRAME_BYTES, MAX_URL_TOKEN_BYTES } from './pieces.js';
 import { Session, type SessionEvents } from './session.js';
 import type { TokenClient, UpstreamTopic } from './token.js';
@@ -26,11 +27,8 @@ export type UpstreamState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed
 const MIN_DELAY_MS = 250;
 const MAX_DELAY_MS = 30_000;
 
-/** A session that lived this long, in milliseconds, ends the count of failed attempts. */
+/** A socket that lived this long, in milliseconds, ends the count of failed attempts. */
 const STABLE_MS = 10_000;
-
-/** How long, in milliseconds, repeats of the old socket are looked for after a switch. */
-const REPEAT_MS = 5_000;
 
 /**
  * The supervised socket to Inngest: holds what is wanted, and brings one session after another into
@@ -43,12 +41,16 @@ export class Upstream {
 	readonly #wanted = new Map<string, Set<UpstreamListener>>();
 	readonly #live = new Set<UpstreamListener>();
 	#session: Session | undefined;
+	/** While one socket replaces another. */
 	#overlap: Overlap | undefined;
+	/** Deliveries of the socket that was replaced last. */
+	#repeats: Repeats | undefined;
+	/** Sockets that were replaced and are read to the end of the data streams that began on them. */
+	readonly #tails = new Map<Session, Set<string>>();
 	#attempt: AbortController | undefined;
 	#failures = 0;
 	#retryAtMs = 0;
 	#retryTimer: ReturnType<typeof setTimeout> | undefined;
-	#repeatTimer: ReturnType<typeof setTimeout> | undefined;
 	#scheduled = false;
 	#again = false;
 	#closed = false;
@@ -65,9 +67,9 @@ export class Upstream {
 		return this.#wanted.size === 0 ? 'idle' : 'waiting';
 	}
 
-	/** Sockets open now; two while one replaces the other. */
+	/** Sockets that are read now: more than one while one replaces another. */
 	get sockets(): number {
-		return (this.#session ? 1 : 0) + (this.#overlap ? 1 : 0);
+		return (this.#session ? 1 : 0) + (this.#overlap ? 1 : 0) + this.#tails.size;
 	}
 
 	/** Adds a listener. @returns a function that takes it away. */
@@ -81,8 +83,8 @@ export class Upstream {
 			const rest = this.#wanted.get(listener.channel);
 			if (!rest?.delete(listener)) return;
 			if (rest.size === 0) this.#wanted.delete(listener.channel);
-			if (this.#wanted.size === 0) this.#attempt?.abort();
-			this.#reconcile();
+			if (this.#wanted.size > 0) this.#reconcile();
+			else detached(() => afterInput(() => this.#endIfIdle()));
 		};
 	}
 
@@ -90,8 +92,7 @@ export class Upstream {
 		this.#closed = true;
 		this.#wanted.clear();
 		this.#live.clear();
-		this.#attempt?.abort();
-		this.#dropSockets();
+		this.#endIfIdle();
 	}
 
 	/** Brings the session into agreement with what is wanted: soon, and one run at a time. */
@@ -116,10 +117,7 @@ export class Upstream {
 
 	/** One thing towards agreement. @returns whether there may be more to do. */
 	async #step(): Promise<boolean> {
-		if (this.#wanted.size === 0) {
-			this.#dropSockets();
-			return false;
-		}
+		if (this.#wanted.size === 0) return false;
 		if (!this.#session) {
 			if (this.#mustWait()) return false;
 			await this.#connect();
@@ -133,68 +131,121 @@ export class Upstream {
 			if (this.#mustWait()) return false;
 			try {
 				await session.subscribe(firstPiece(missing, MAX_FRAME_BYTES));
-				this.#forgiveFailures(session);
+				if (this.#isStable(session)) this.#failures = 0;
 			} catch (error) {
 				// The end of a session is handled where it is told.
-				if (session === this.#session) throw error;
+				if (session === this.#session) {
+					if (this.#overlap) this.#abandon(session);
+					throw error;
+				}
 			}
 			this.#announceLive();
 			return true;
 		}
-		if (this.#overlap && !this.#overlap.switched) {
-			// Everything the old socket has to say is here once it answers; then the new one takes over.
-			await this.#overlap.old.barrier().catch(() => {});
-			this.#switch();
-		}
+		if (this.#overlap) void this.#handOver(this.#overlap, session);
 		return false;
 	}
 
 	async #connect(): Promise<void> {
 		const attempt = (this.#attempt = new AbortController());
+		this.#overlap?.begin();
 		try {
 			const topics = firstPiece(this.#missing(), MAX_URL_TOKEN_BYTES);
-			this.#overlap?.restart();
 			const opened = await Session.open(this.#client, topics, this.#events, attempt.signal);
-			// The socket may have closed, or the last listener left, while the answer was on its way.
-			if (opened.closed) throw new Error('The socket to Inngest realtime closed at once.');
-			this.#session = opened;
+			// The last listener may have left, or the socket closed, as the answer came.
+			if (attempt.signal.aborted) opened.terminate();
+			else if (opened.closed) throw new Error('The socket to Inngest realtime closed at once.');
+			else this.#session = opened;
 		} catch (error) {
+			this.#overlap?.abandon();
 			if (!attempt.signal.aborted) throw error;
 		} finally {
 			this.#attempt = undefined;
 		}
-		if (this.#closed) this.#dropSockets();
-		else this.#announceLive();
+		this.#announceLive();
 	}
 
 	readonly #events: SessionEvents = {
 		message: (session, message) => {
-			const overlap = this.#overlap;
-			if (overlap) {
-				const isOld = session === overlap.old;
-				const deliver = isOld ? overlap.takeOld(message) : overlap.takeNew(message);
-				if (deliver) this.#dispatch(message);
-				if (isOld && overlap.switched && session.streams.size === 0) session.terminate();
-			} else this.#dispatch(message);
+			const streams = this.#tails.get(session);
+			if (streams) this.#readTail(session, streams, message);
+			else if (this.#repeats?.take(message)) return;
+			else if (session === this.#overlap?.old) {
+				this.#overlap.delivered(message);
+				this.#dispatch(message);
+			} else if (!this.#overlap?.holds(message)) this.#dispatch(message);
 		},
 		closing: (session) => {
 			if (session !== this.#session) return;
-			if (this.#overlap) {
-				this.#switch();
-				this.#endOverlap();
+			if (this.#overlap) this.#abandon(session);
+			else {
+				this.#session = undefined;
+				this.#overlap = new Overlap(session);
 			}
-			this.#session = undefined;
-			this.#overlap = new Overlap(session);
-			this.#loseUnserved(new Error('Inngest is shutting down.'));
-			this.#retryAtMs = 0;
+			// The old socket still delivers, so that a server that closes each new one can be spared.
+			if (this.#isStable(session)) this.#retryAtMs = 0;
+			else this.#delay();
+			this.#loseUnserved(new RealtimeError('UPSTREAM', 'Inngest realtime is shutting down.'));
 			this.#reconcile();
 		},
-		closed: (session, reason) => {
-			if (session === this.#overlap?.old) this.#oldClosed(session, reason);
-			else if (session === this.#session) this.#sessionClosed(session, reason);
+		closed: (session, error) => {
+			const streams = this.#tails.get(session);
+			if (streams) {
+				this.#tails.delete(session);
+				this.#announceGap(new Set([...session.streams.values()].map(({ channel }) => channel)));
+			} else if (session === this.#overlap?.old) {
+				this.#switch(this.#overlap);
+				this.#loseUnserved(error);
+				// It may have had messages from before the new socket's subscription.
+				this.#announceGap();
+				this.#reconcile();
+			} else if (session === this.#session) {
+				this.#session = undefined;
+				if (this.#isStable(session)) this.#failures = 0;
+				this.#overlap?.abandon();
+				this.#backOff(error);
+			}
 		},
 		dropped: () => this.#onDrop()
 	};
+
+	/** A new socket that has not taken over yet is let go; the old one still delivers. */
+	#abandon(session: Session): void {
+		this.#session = undefined;
+		session.terminate();
+		this.#overlap?.abandon();
+	}
+
+	/** Switches once everything that the old socket has to say is here: that is when it answers. */
+	async #handOver(overlap: Overlap, session: Session): Promise<void> {
+		if (overlap.successor === session) return;
+		overlap.successor = session;
+		// One that ends instead of answering is handled where that is told.
+		await overlap.old.barrier().catch(() => {});
+		if (this.#overlap !== overlap || overlap.successor !== session) return;
+		this.#switch(overlap);
+		this.#announceGap(overlap.doubtful);
+	}
+
+	#switch(overlap: Overlap): void {
+		const { messages, repeats } = overlap.end();
+		const { old } = overlap;
+		this.#overlap = undefined;
+		this.#repeats = repeats;
+		if (!old.closed && old.streams.size > 0) this.#tails.set(old, new Set(old.streams.keys()));
+		else old.terminate();
+		for (const message of messages) this.#dispatch(message);
+	}
+
+	#readTail(session: Session, streams: Set<string>, message: UpstreamMessage): void {
+		const { streamId, kind } = message;
+		if (streamId === undefined || !streams.has(streamId)) return;
+		this.#dispatch(message);
+		if (kind === 'datastream-end') streams.delete(streamId);
+		if (streams.size > 0) return;
+		this.#tails.delete(session);
+		session.terminate();
+	}
 
 	#dispatch(message: UpstreamMessage): void {
 		const listeners = this.#wanted.get(message.channel);
@@ -202,50 +253,6 @@ export class Upstream {
 		for (const listener of listeners) {
 			if (listener.topics.includes(message.topic)) listener.message(message);
 		}
-	}
-
-	#sessionClosed(session: Session, reason: string): void {
-		this.#session = undefined;
-		this.#forgiveFailures(session);
-		// Before the switch the old socket still delivers, and goes on as if there had been no new one.
-		if (this.#overlap?.switched) this.#endOverlap();
-		this.#backOff(new Error(`The socket to Inngest realtime was lost: ${reason}.`));
-	}
-
-	#oldClosed(old: Session, reason: string): void {
-		const overlap = this.#overlap!;
-		if (overlap.switched) {
-			// Streams that were read from the old socket are cut.
-			const cut = new Set([...old.streams.values()].map(({ channel }) => channel));
-			this.#overlap = undefined;
-			for (const channel of cut) this.#wanted.get(channel)?.forEach((listener) => listener.gap());
-			return;
-		}
-		this.#switch();
-		this.#overlap = undefined;
-		this.#loseUnserved(new Error(`The socket to Inngest realtime was lost: ${reason}.`));
-		// It may have had messages from before the new socket's subscription.
-		for (const listener of [...this.#live]) listener.gap();
-		this.#reconcile();
-	}
-
-	/** Reads from the new socket from here on; the old one stays until its data streams have ended. */
-	#switch(): void {
-		const overlap = this.#overlap;
-		if (!overlap || overlap.switched) return;
-		for (const message of overlap.switch()) this.#dispatch(message);
-		if (overlap.old.closed) return;
-		clearTimeout(this.#repeatTimer);
-		this.#repeatTimer = unref(
-			setTimeout(() => {
-				if (this.#overlap === overlap && overlap.old.streams.size === 0) this.#endOverlap();
-			}, REPEAT_MS)
-		);
-	}
-
-	#endOverlap(): void {
-		this.#overlap?.old.terminate();
-		this.#overlap = undefined;
 	}
 
 	#announceLive(): void {
@@ -265,8 +272,15 @@ export class Upstream {
 	/** Whether a listener still gets its messages, by the session or the one before it. */
 	#isServed(listener: UpstreamListener): boolean {
 		const { channel, topics } = listener;
-		const old = this.#overlap?.switched ? undefined : this.#overlap?.old;
+		const old = this.#overlap?.old;
 		return this.#isConfirmed(listener) || topics.every((topic) => old?.has(channel, topic));
+	}
+
+	/** Tells those who are live, of these channels or of all. */
+	#announceGap(channels?: ReadonlySet<string>): void {
+		for (const listener of [...this.#live]) {
+			if (!channels || channels.has(listener.channel)) listener.gap();
+		}
 	}
 
 	#loseUnserved(error: Error): void {
@@ -277,13 +291,17 @@ export class Upstream {
 		}
 	}
 
-	#forgiveFailures(session: Session): void {
-		if (Date.now() - session.openedAt >= STABLE_MS) this.#failures = 0;
+	#isStable(session: Session): boolean {
+		return Date.now() - session.openedAt >= STABLE_MS;
+	}
+
+	#delay(): void {
+		this.#retryAtMs = Date.now() + backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
 	}
 
 	#backOff(error: Error): void {
 		if (this.#closed) return;
-		this.#retryAtMs = Date.now() + backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
+		this.#delay();
 		this.#reconcile();
 		const waiting = [...this.#wanted.values()].flatMap((listeners) => [...listeners]);
 		for (const listener of waiting) if (!this.#live.has(listener)) listener.failed(error);
@@ -318,13 +336,14 @@ export class Upstream {
 		return surplus;
 	}
 
-	#dropSockets(): void {
+	#endIfIdle(): void {
+		if (this.#wanted.size > 0) return;
+		this.#attempt?.abort();
 		clearTimeout(this.#retryTimer);
-		clearTimeout(this.#repeatTimer);
-		const session = this.#session;
-		this.#session = undefined;
-		session?.terminate();
-		this.#endOverlap();
+		const sessions = [this.#session, this.#overlap?.old, ...this.#tails.keys()];
+		this.#session = this.#overlap = this.#repeats = undefined;
+		this.#tails.clear();
+		for (const session of sessions) session?.terminate();
 	}
 }
 
