@@ -51,10 +51,16 @@ export class Executor {
 	}
 
 	#enqueue(run: Run, job: Job): void {
-		if (run.claim(job.id)) run.at(0, () => void this.#execute(run, job));
+		if (run.claim(job.id)) run.at(0, () => this.#execute(run, job));
 	}
 
-	async #execute(run: Run, job: Job): Promise<void> {
+	#execute(run: Run, job: Job): void {
+		this.#call(run, job).catch((error: unknown) => {
+			this.#fail(run, `The engine could not go on: ${String(error)}`);
+		});
+	}
+
+	async #call(run: Run, job: Job): Promise<void> {
 		run.startedAt ??= Date.now();
 		run.attempts = Math.max(run.attempts, job.attempt + 1);
 		const result = await callApp(run, job);
@@ -72,7 +78,7 @@ export class Executor {
 		if (noRetry || job.attempt >= run.fn.retries) return false;
 		const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** job.attempt);
 		run.at(retryAt ?? Date.now() + waitMs, () => {
-			void this.#execute(run, { ...job, attempt: job.attempt + 1 });
+			this.#execute(run, { ...job, attempt: job.attempt + 1 });
 		});
 		return true;
 	}
@@ -153,7 +159,7 @@ export class Executor {
 			run.save(op.id, 'null');
 			if (run.pending.size > 0 && !isRace(op)) return;
 			this.#resetPlan(run);
-			void this.#execute(run, { id, after: op.id, attempt: 0, race: isRace(op) });
+			this.#execute(run, { id, after: op.id, attempt: 0, race: isRace(op) });
 		});
 	}
 
