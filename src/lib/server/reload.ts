@@ -1,3 +1,5 @@
+import { DEV } from 'esm-env';
+
 /** What a module reload must not leave behind. */
 interface Reloadable {
 	/** Ends all streams; their clients come back at once. */
@@ -7,20 +9,20 @@ interface Reloadable {
 
 const INSTANCES = Symbol.for('sveltekit-inngest.instances');
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
-const DEV = Symbol.for('sveltekit-inngest.dev');
+const PLUGIN = Symbol.for('sveltekit-inngest.dev');
 
 interface DevGlobals {
 	[INSTANCES]?: Map<string, Reloadable>;
 	/** Called by the Vite plugin when server code has changed. */
 	[RELOAD]?: Set<() => void>;
-	[DEV]?: boolean;
+	/** Set by the Vite plugin. */
+	[PLUGIN]?: boolean;
 }
 
 const globals = globalThis as DevGlobals;
 
 /** In a production build a route's module is loaded once, and nothing is ever replaced. */
-const isDev = (): boolean =>
-	globals[DEV] === true || (import.meta as { env?: { DEV?: boolean } }).env?.DEV === true;
+const isDev = (): boolean => DEV || globals[PLUGIN] === true;
 
 /**
  * In development, closes the endpoint that an earlier load of the same route left behind: its socket,
