@@ -1,9 +1,16 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
+import type { SubscriptionRequest } from '../../src/lib/protocol/request.js';
+import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
+import type { RealtimeServerFailureContext } from '../../src/lib/server/failure.js';
 import type { UpstreamMessage } from '../../src/lib/server/message.js';
+import type { RealtimeEndpointOptions } from '../../src/lib/server/options.js';
 import { TokenClient, type InngestClient } from '../../src/lib/server/token.js';
 import type { UpstreamListener } from '../../src/lib/server/upstream.js';
+import { demoChannel, userChannel } from './channels.js';
+import { serve, type TestServer } from './server.js';
+import { openStream, type SseReader } from './sse.js';
 
 const realSetTimeout = setTimeout;
 const realNow = performance.now.bind(performance);
@@ -255,4 +262,73 @@ export class Recorder implements UpstreamListener {
 	async whenLive(): Promise<void> {
 		await until(() => this.isLive, `channel ${this.channel} to be live: ${this.events.join(', ')}`);
 	}
+}
+
+/** An endpoint over real HTTP whose Inngest is at `url`. */
+export class Endpoint {
+	readonly realtime: Realtime;
+	readonly failures: RealtimeServerFailureContext[] = [];
+	readonly #server: TestServer;
+	readonly #readers: SseReader[] = [];
+
+	static async start(
+		inngest: InngestClient,
+		options: Partial<RealtimeEndpointOptions> = {},
+		serveOptions?: Parameters<typeof serve>[1]
+	): Promise<Endpoint> {
+		const failures: RealtimeServerFailureContext[] = [];
+		const realtime = createRealtime({
+			inngest,
+			channels: {
+				demo: { channel: demoChannel, authorize: () => true },
+				user: {
+					channel: userChannel,
+					channelParams: (_event: unknown, id: string) =>
+						id.startsWith('user:') ? id.slice('user:'.length) : '',
+					authorize: () => true
+				}
+			},
+			onFailure: (failure) => void failures.push(failure),
+			...options
+		} as RealtimeEndpointOptions);
+		return new Endpoint(realtime, await serve(realtime, serveOptions), failures);
+	}
+
+	private constructor(
+		realtime: Realtime,
+		server: TestServer,
+		failures: RealtimeServerFailureContext[]
+	) {
+		this.realtime = realtime;
+		this.#server = server;
+		this.failures = failures;
+	}
+
+	/** Messages of the errors that `onFailure` was told. */
+	get causes(): string[] {
+		return this.failures.map(({ error }) => (error instanceof Error ? error.message : ''));
+	}
+
+	async open(...subscriptions: SubscriptionRequest[]): Promise<SseReader> {
+		const [first] = subscriptions;
+		const body = subscriptions.length === 1 ? first : { subscriptions };
+		const reader = await openStream(this.#server.url, body);
+		this.#readers.push(reader);
+		return reader;
+	}
+
+	async close(): Promise<void> {
+		for (const reader of this.#readers) reader.close();
+		this.realtime.close();
+		await this.#server.close();
+	}
+}
+
+/** Events of a stream in brief: statuses, reasons of resyncs, and texts of messages. */
+export function story({ frames }: SseReader): string[] {
+	return frames.map((frame) => {
+		if (frame.event === 'health') return frame.data.status;
+		if (frame.event === 'resync') return `resync ${frame.data.reason}`;
+		return (frame.data.data as { message: string }).message;
+	});
 }

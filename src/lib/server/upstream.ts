@@ -7,7 +7,7 @@ import { firstPiece, MAX_FRAME_BYTES, MAX_URL_TOKEN_BYTES } from './pieces.js';
 import { Session, type SessionEvents } from './session.js';
 import type { TokenClient, UpstreamTopic } from './token.js';
 
-/** Somebody who listens to topics of one channel. */
+/** Somebody who listens to topics of one channel. None of its methods may throw. */
 export interface UpstreamListener {
 	readonly channel: string;
 	readonly topics: readonly string[];
@@ -19,6 +19,7 @@ export interface UpstreamListener {
 	failed(error: Error): void;
 	/** Still live, but messages may be missing. */
 	gap(): void;
+	/** Comes only while live. */
 	message(message: UpstreamMessage): void;
 }
 
@@ -251,7 +252,9 @@ export class Upstream {
 		const listeners = this.#wanted.get(message.channel);
 		if (!listeners) return;
 		for (const listener of listeners) {
-			if (listener.topics.includes(message.topic)) listener.message(message);
+			if (this.#live.has(listener) && listener.topics.includes(message.topic)) {
+				listener.message(message);
+			}
 		}
 	}
 
