@@ -241,6 +241,8 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		const run = captureContext();
 		return respond(event, isSingle, key, (connection) => {
 			connection.expect(subscriptions.length);
+			// A server sends its headers with the first bytes, which are not to wait for the app's answers.
+			connection.keepAlive();
 			void run(() =>
 				eachLimited(subscriptions, AUTHORIZED_AT_ONCE, async (subscription) => {
 					if (connection.ended) return;
@@ -250,9 +252,9 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 					} catch (error) {
 						const failure = asFailure(error);
 						const detail = tell(event, failure, report, subscription);
-						const { stage, status: code } = failure;
+						const { stage, status: code, isFatal: fatal } = failure;
 						connection.refuse(
-							degradedFrame(subscription.channel, { detail, stage, code, fatal: true })
+							degradedFrame(subscription.channel, { detail, stage, code, fatal })
 						);
 					}
 				})

@@ -48,6 +48,11 @@ export class Failure extends Error {
 		this.body = options.body ?? {};
 		this.headers = options.headers ?? {};
 	}
+
+	/** Whether trying again unchanged cannot help: what is wrong is the request, not the server. */
+	get isFatal(): boolean {
+		return this.status < 500 && this.status !== 429;
+	}
 }
 
 /** Fixed texts of failures whose cause must not reach a browser. */

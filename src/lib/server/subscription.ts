@@ -100,7 +100,7 @@ export class Subscription implements FeedReader {
 			topics: [...this.topics],
 			...(cause !== undefined && { error: cause })
 		});
-		this.#degrade({ detail: message, stage, code: status, fatal: true });
+		this.#degrade({ detail: message, stage, code: status, fatal: failure.isFatal });
 	}
 
 	/** Lets go of the feed. */
