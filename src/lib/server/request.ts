@@ -26,7 +26,9 @@ const subscriptionSchema = z.object({
 	lastEventId: z.string().optional()
 });
 
-const manySchema = z.object({ subscriptions: z.array(subscriptionSchema).min(1) });
+const manySchema = z.object({
+	subscriptions: z.array(subscriptionSchema).min(1, 'Subscriptions must not be an empty list')
+});
 
 /**
  * Reads the body of a POST.
