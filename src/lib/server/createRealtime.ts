@@ -253,9 +253,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 						const failure = asFailure(error);
 						const detail = tell(event, failure, report, subscription);
 						const { stage, status: code, isFatal: fatal } = failure;
-						connection.refuse(
-							degradedFrame(subscription.channel, { detail, stage, code, fatal })
-						);
+						connection.refuse(degradedFrame(subscription.channel, { detail, stage, code, fatal }));
 					}
 				})
 			);

@@ -73,7 +73,7 @@ export function createReport(onFailure: RealtimeServerFailureHandler | undefined
 			return failure.message;
 		}
 		try {
-			const answer: unknown = onFailure(failure);
+			const answer: unknown = onFailure({ ...failure });
 			if (answer instanceof Promise) answer.catch((error) => logThrown(error));
 			const message = (answer as { message?: unknown } | null | undefined)?.message;
 			return typeof message === 'string' ? message : failure.message;
