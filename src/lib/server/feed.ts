@@ -1,3 +1,4 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { EVENT } from '../protocol/constants.js';
 import { topicSchema, type TopicDefinitions } from '../protocol/channel.js';
 import { encodeEvent } from '../protocol/frame.js';
@@ -69,12 +70,19 @@ export class Feed implements UpstreamListener {
 	readonly #definitions: TopicDefinitions;
 	readonly #host: FeedHost;
 	readonly #groups = new Map<string, Group>();
-	readonly #reports = new Set<Report>();
+	/** Endpoints whose readers read this feed, and how many those are. */
+	readonly #reports = new Map<Report, number>();
 	readonly #alike = new Map<string, number>();
-	#waiting: UpstreamMessage[] = [];
+	/** Messages, and gaps as `null`, that wait for an asynchronous schema. */
+	#waiting: (UpstreamMessage | null)[] = [];
 	#validating = false;
 	#overflowed = false;
 	#wasLive = false;
+	/** Counts the turns of the upstream: what a store answers late must not undo the turn after. */
+	#turn = 0;
+	/** The store failed, so that messages are missing from the log. */
+	#owesGap = false;
+	#lastFailure = '';
 	#lostTexts = new Map<Report, string>();
 	#tick: { ts: number; cursor: string; plain: Uint8Array; withId: Uint8Array } | undefined;
 
@@ -92,6 +100,7 @@ export class Feed implements UpstreamListener {
 		this.#host = options.host;
 		this.log = new ChannelLog(options.store, options.storeKey, {
 			onEntries: (entries) => this.#publish(entries),
+			onMissed: () => this.gap(),
 			onError: (error) => this.#storeFailed(error)
 		});
 	}
@@ -117,12 +126,16 @@ export class Feed implements UpstreamListener {
 			this.#groups.set(key, group);
 		}
 		group.readers.add(reader);
-		this.#reports.add(reader.report);
+		this.#reports.set(reader.report, (this.#reports.get(reader.report) ?? 0) + 1);
 	}
 
 	detach(reader: FeedReader): void {
 		for (const [key, group] of this.#groups) {
-			if (group.readers.delete(reader) && group.readers.size === 0) this.#groups.delete(key);
+			if (!group.readers.delete(reader)) continue;
+			if (group.readers.size === 0) this.#groups.delete(key);
+			const left = this.#reports.get(reader.report)! - 1;
+			if (left > 0) this.#reports.set(reader.report, left);
+			else this.#reports.delete(reader.report);
 		}
 	}
 
@@ -132,18 +145,7 @@ export class Feed implements UpstreamListener {
 			if (group.pending.length === 0) continue;
 			const batch = new Batch(group.pending);
 			group.pending = [];
-			for (const reader of group.readers) {
-				try {
-					reader.deliver(batch);
-				} catch (error) {
-					// A fault of one reader ends that one only.
-					this.detach(reader);
-					const message = TEXT.upstream;
-					reader.failed(
-						reader.report({ stage: 'stream', status: 500, message, error, channelId: this.channel })
-					);
-				}
-			}
+			for (const reader of group.readers) this.#call(reader, () => reader.deliver(batch));
 		}
 	}
 
@@ -171,11 +173,14 @@ export class Feed implements UpstreamListener {
 	}
 
 	live(): void {
+		const turn = ++this.#turn;
 		const announce = (isNew: boolean): void => {
+			if (turn !== this.#turn) return;
 			// A log that goes on, in this process or from another one, has not seen what came meanwhile.
 			if (!isNew || this.#wasLive) this.gap();
 			this.#wasLive = true;
 			this.#afterLog(() => {
+				if (turn !== this.#turn) return;
 				this.flush();
 				this.status = 'live';
 				this.#lostTexts.clear();
@@ -183,34 +188,36 @@ export class Feed implements UpstreamListener {
 			});
 		};
 		if (this.#wasLive) return announce(false);
-		const opened = this.log.open();
-		if (opened instanceof Promise) {
-			opened.then(
-				({ isNew }) => announce(isNew),
-				(error: unknown) => this.#storeFailed(error)
-			);
-		} else announce(opened.isNew);
+		try {
+			const opened = this.log.open();
+			if (opened instanceof Promise) {
+				opened.then(
+					({ isNew }) => announce(isNew),
+					(error: unknown) => this.#storeFailed(error)
+				);
+			} else announce(opened.isNew);
+		} catch (error) {
+			this.#storeFailed(error);
+		}
 	}
 
 	lost(error: Error): void {
+		this.#turn++;
 		this.flush();
 		this.status = 'lost';
-		this.#lostTexts = this.#reportAll(TEXT.upstreamLost, 503, error);
+		this.#reportLoss(error);
 		this.#tellReaders();
 	}
 
 	failed(error: Error): void {
 		if (!this.#wasLive) this.#fail(TEXT.upstream, error);
+		// Readers wait on; their endpoints are told when it is for another reason.
+		else if (error.message !== this.#lastFailure) this.#reportLoss(error);
 	}
 
 	gap(): void {
-		const payload: ResyncPayload = {
-			channel: this.channel,
-			reason: 'upstream-gap',
-			ts: Date.now()
-		};
-		const key = `gap\n${payload.ts}\n${Math.random()}`;
-		this.log.append({ key, topic: null, payload: JSON.stringify(payload) });
+		if (this.#validating) this.#waiting.push(null);
+		else this.#appendGap();
 	}
 
 	message(message: UpstreamMessage): void {
@@ -227,6 +234,7 @@ export class Feed implements UpstreamListener {
 
 	/** Ends the epoch. */
 	close(): void {
+		this.#turn++;
 		this.log.release();
 		this.#waiting = [];
 	}
@@ -234,15 +242,14 @@ export class Feed implements UpstreamListener {
 	/** @returns the message with its payload as the schema gives it, `null` if it is invalid. */
 	#validate(message: UpstreamMessage): UpstreamMessage | null | Promise<UpstreamMessage | null> {
 		if (message.kind !== 'data') return message;
-		const schema = topicSchema(this.#definitions[message.topic]);
-		if (!schema) return message;
-		type Result = Awaited<ReturnType<(typeof schema)['~standard']['validate']>>;
-		const check = (result: Result): UpstreamMessage | null => {
+		const check = (result: StandardSchemaV1.Result<unknown>): UpstreamMessage | null => {
 			if (!result.issues) return { ...message, data: result.value };
 			this.#drop(message, result.issues);
 			return null;
 		};
 		try {
+			const schema = topicSchema(this.#definitions[message.topic]);
+			if (!schema) return message;
 			const result = schema['~standard'].validate(message.data);
 			if (!(result instanceof Promise)) return check(result);
 			return result.then(check).catch((error: unknown) => {
@@ -261,8 +268,9 @@ export class Feed implements UpstreamListener {
 		for (;;) {
 			if (validated) this.#append(validated);
 			const next = this.#waiting.shift();
-			if (!next) break;
-			validated = await this.#validate(next);
+			if (next === undefined) break;
+			if (next === null) this.#appendGap();
+			validated = next && (await this.#validate(next));
 		}
 		this.#validating = false;
 		this.#overflowed = false;
@@ -288,7 +296,19 @@ export class Feed implements UpstreamListener {
 		);
 	}
 
+	#appendGap(): void {
+		this.#owesGap = false;
+		const payload: ResyncPayload = {
+			channel: this.channel,
+			reason: 'upstream-gap',
+			ts: Date.now()
+		};
+		const key = `gap\n${payload.ts}\n${Math.random()}`;
+		this.log.append({ key, topic: null, payload: JSON.stringify(payload) });
+	}
+
 	#append(message: UpstreamMessage): void {
+		if (this.#owesGap) this.#appendGap();
 		const { channel, topic, data, runId, fnId, envId, kind, streamId } = message;
 		const created = new Date(message.createdAt ?? Date.now());
 		const envelope: RealtimeTopicEnvelope = {
@@ -347,30 +367,49 @@ export class Feed implements UpstreamListener {
 		else callback();
 	}
 
-	#tellReaders(): void {
-		for (const group of [...this.#groups.values()]) {
-			for (const reader of [...group.readers]) reader.changed();
+	/** Calls a reader; a fault of one ends that one only. */
+	#call(reader: FeedReader, call: () => void): void {
+		try {
+			call();
+		} catch (error) {
+			this.detach(reader);
+			const message = TEXT.upstream;
+			reader.failed(
+				reader.report({ stage: 'stream', status: 500, message, error, channelId: this.channel })
+			);
 		}
 	}
 
+	#allReaders(): FeedReader[] {
+		return [...this.#groups.values()].flatMap(({ readers }) => [...readers]);
+	}
+
+	#tellReaders(): void {
+		for (const reader of this.#allReaders()) this.#call(reader, () => reader.changed());
+	}
+
 	#storeFailed(error: unknown): void {
+		this.#owesGap = true;
 		this.#fail(TEXT.store, error);
+	}
+
+	#reportLoss(error: Error): void {
+		this.#lastFailure = error.message;
+		this.#lostTexts = this.#reportAll(TEXT.upstreamLost, 503, error);
 	}
 
 	/** Lets all readers go; they come back by themselves. */
 	#fail(text: string, error: unknown): void {
 		const texts = this.#reportAll(text, 503, error);
-		for (const group of [...this.#groups.values()]) {
-			for (const reader of [...group.readers]) {
-				this.detach(reader);
-				reader.failed(texts.get(reader.report) ?? text);
-			}
+		for (const reader of this.#allReaders()) {
+			this.detach(reader);
+			reader.failed(texts.get(reader.report) ?? text);
 		}
 	}
 
 	/** Tells each endpoint that reads this feed, once. @returns its text for browsers. */
 	#reportAll(message: string, status: number, error?: unknown): Map<Report, string> {
 		const failure = { stage: 'stream', message, status, channelId: this.channel, error } as const;
-		return new Map([...this.#reports].map((report) => [report, report(failure)]));
+		return new Map([...this.#reports.keys()].map((report) => [report, report(failure)]));
 	}
 }

@@ -53,21 +53,26 @@ export class ChannelLog {
 	readonly #store: ReplayStore;
 	readonly #channel: string;
 	readonly #onEntries: (entries: readonly LogEntry[]) => void;
+	readonly #onMissed: () => void;
 	readonly #onError: (error: unknown) => void;
 	#waiting: LogEvent[] = [];
 	#busy: Promise<void> | undefined;
+	#released = false;
 
 	constructor(
 		store: ReplayStore,
 		channel: string,
 		handlers: {
 			onEntries: (entries: readonly LogEntry[]) => void;
+			/** The store dropped entries before they could be handed on. */
+			onMissed: () => void;
 			onError: (error: unknown) => void;
 		}
 	) {
 		this.#store = store;
 		this.#channel = channel;
 		this.#onEntries = handlers.onEntries;
+		this.#onMissed = handlers.onMissed;
 		this.#onError = handlers.onError;
 	}
 
@@ -82,11 +87,19 @@ export class ChannelLog {
 	}
 
 	append(event: LogEvent): void {
+		// What comes late must not begin a new epoch.
+		if (this.#released) return;
 		if (this.#busy) {
 			this.#waiting.push(event);
 			return;
 		}
-		const cursors = this.#store.append(this.#channel, [event]);
+		let cursors: ReturnType<ReplayStore['append']>;
+		try {
+			cursors = this.#store.append(this.#channel, [event]);
+		} catch (error) {
+			this.#onError(error);
+			return;
+		}
 		if (cursors instanceof Promise) {
 			this.#busy = this.#drain(cursors);
 			return;
@@ -111,6 +124,9 @@ export class ChannelLog {
 	}
 
 	release(): void {
+		if (this.#released) return;
+		this.#released = true;
+		this.#waiting = [];
 		this.#store.release?.(this.#channel);
 	}
 
@@ -126,18 +142,20 @@ export class ChannelLog {
 			const events = this.#waiting;
 			if (events.length === 0) break;
 			this.#waiting = [];
-			appended = Promise.resolve(this.#store.append(this.#channel, events));
+			appended = new Promise((resolve) => resolve(this.#store.append(this.#channel, events)));
 		}
 		this.#busy = undefined;
 	}
 
 	async #handOn(): Promise<void> {
 		if (this.cursor === null) return;
-		const { entries } = await this.since(this.cursor);
+		const { entries, missed } = await this.since(this.cursor);
 		const last = entries.at(-1);
-		if (!last) return;
-		this.cursor = last.cursor;
-		this.#onEntries(entries);
+		if (last) {
+			this.cursor = last.cursor;
+			this.#onEntries(entries);
+		}
+		if (missed) this.#onMissed();
 	}
 }
 

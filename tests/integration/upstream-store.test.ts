@@ -1,0 +1,216 @@
+import { channel, topic } from '@inngest/realtime';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import {
+	MemoryReplayStore,
+	type ReplayEvent,
+	type ReplaySlice,
+	type ReplayStore
+} from '../../src/lib/server/index.js';
+import { clientAt, Endpoint, ScriptedServer, story, until } from '../support/upstream.js';
+
+let server: ScriptedServer;
+let endpoint: Endpoint;
+const unhandled: unknown[] = [];
+const onUnhandled = (error: unknown): void => void unhandled.push(error);
+beforeEach(async () => {
+	server = await ScriptedServer.start();
+	process.on('unhandledRejection', onUnhandled);
+});
+afterEach(async () => {
+	await endpoint.close();
+	await server.close();
+	process.off('unhandledRejection', onUnhandled);
+	expect(unhandled.splice(0)).toEqual([]);
+});
+
+const publish = (message: string): void => server.publish('demo', 'message', { message });
+
+/** A store that answers when it is told, as one on another machine may. */
+class RemoteStore implements ReplayStore {
+	readonly #memory = new MemoryReplayStore();
+	readonly held: (() => void)[] = [];
+	isHeld = false;
+	fault: (() => never) | undefined;
+
+	append(channel: string, events: readonly ReplayEvent[]): Promise<readonly string[]> {
+		this.fault?.();
+		return this.#answer(() => this.#memory.append(channel, events));
+	}
+
+	since(channel: string, cursor: string): Promise<ReplaySlice> {
+		return this.#answer(() => this.#memory.since(channel, cursor));
+	}
+
+	bounds(channel: string): Promise<{ first: string; last: string }> {
+		return this.#answer(() => this.#memory.bounds(channel));
+	}
+
+	release(channel: string): void {
+		this.#memory.release(channel);
+	}
+
+	/** Channels and events that it holds. */
+	get events(): number {
+		return this.#memory.size.events;
+	}
+
+	async #answer<T>(read: () => T): Promise<T> {
+		if (this.isHeld) await new Promise<void>((resolve) => this.held.push(resolve));
+		return read();
+	}
+}
+
+test('an upstream that is lost while the store is asked does not count as live when it answers', async () => {
+	const replay = new RemoteStore();
+	replay.isHeld = true;
+	endpoint = await Endpoint.start(clientAt(server.url), { replay });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await until(() => replay.held.length === 1, 'the question');
+	server.onToken = () => new Promise(() => {});
+	server.last.drop();
+	await stream.when(() => stream.statuses.length === 2, 'the loss');
+	replay.isHeld = false;
+	replay.held.splice(0).forEach((resolve) => resolve());
+	await new Promise(setImmediate);
+	await new Promise(setImmediate);
+	expect(story(stream)).toEqual(['connecting', 'connecting']);
+});
+
+test('an upstream that is lost while a gap is stored does not count as live afterwards', async () => {
+	const replay = new RemoteStore();
+	endpoint = await Endpoint.start(clientAt(server.url), { replay });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await stream.connected();
+	replay.isHeld = true;
+	server.last.drop();
+	await until(() => replay.held.length === 1, 'the gap on its way to the store');
+	server.onToken = () => new Promise(() => {});
+	server.last.drop();
+	await stream.when(() => endpoint.failures.length === 2, 'the second loss');
+	replay.isHeld = false;
+	replay.held.splice(0).forEach((resolve) => resolve());
+	await stream.when(() => story(stream).includes('resync upstream-gap'), 'the gap');
+	await new Promise(setImmediate);
+	expect(story(stream).at(-1)).not.toBe('connected');
+});
+
+for (const kind of ['throws', 'rejects'] as const) {
+	test(`a store that ${kind} ends streams, loses nothing unannounced, and is used again`, async () => {
+		const replay = new RemoteStore();
+		endpoint = await Endpoint.start(clientAt(server.url), { replay });
+		const stream = await endpoint.open({ channel: 'demo' });
+		await stream.connected();
+		publish('1');
+		await stream.when(() => stream.messages.length === 1, 'a message');
+		const append = replay.append.bind(replay);
+		replay.append = () => {
+			if (kind === 'throws') throw new Error('no store');
+			return Promise.reject(new Error('no store'));
+		};
+		// The second comes while the first is on its way.
+		publish('2');
+		publish('3');
+		await stream.end();
+		expect(story(stream)).toEqual(['connecting', 'connected', '1', 'degraded']);
+		expect(endpoint.causes).toContain('no store');
+		replay.append = append;
+		const again = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
+		await again.connected();
+		publish('4');
+		await again.when(() => again.messages.length === 1, 'a message');
+		expect(story(again)).toEqual(['connecting', 'connected', 'resync upstream-gap', '4']);
+	});
+}
+
+test('a store in memory that throws ends streams and no process', async () => {
+	const replay = new MemoryReplayStore();
+	endpoint = await Endpoint.start(clientAt(server.url), { replay });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await stream.connected();
+	replay.append = () => {
+		throw new Error('no store');
+	};
+	publish('1');
+	await stream.end();
+	expect(story(stream)).toEqual(['connecting', 'connected', 'degraded']);
+	replay.bounds = replay.append as never;
+	const other = await endpoint.open({ channel: 'user:alice' });
+	await other.end();
+	expect(story(other)).toEqual(['connecting', 'degraded']);
+});
+
+test('entries that a small store dropped before they were sent are a gap', async () => {
+	const replay = new RemoteStore();
+	const since = replay.since.bind(replay);
+	endpoint = await Endpoint.start(clientAt(server.url), { replay });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await stream.connected();
+	let calls = 0;
+	replay.since = async (channel, cursor) => ({
+		...(await since(channel, cursor)),
+		...(++calls === 1 && { missed: 'expired' as const })
+	});
+	publish('1');
+	await stream.when(() => story(stream).includes('resync upstream-gap'), 'the gap');
+	expect(stream.messages).toHaveLength(1);
+});
+
+/** A channel whose topic is validated when the test says so. */
+function slowChannel(): { definition: ReturnType<typeof build>; pass: () => void; asked: number } {
+	const waiting: (() => void)[] = [];
+	const schema = z.object({ message: z.string() }).refine(async () => {
+		control.asked++;
+		await new Promise<void>((resolve) => waiting.push(resolve));
+		return true;
+	});
+	const build = () => channel('slow').addTopic(topic('message').schema(schema));
+	const control = {
+		definition: build(),
+		pass: () => waiting.splice(0).forEach((resolve) => resolve()),
+		asked: 0
+	};
+	return control;
+}
+
+test('a feed that ended while a message was validated begins no log anew', async () => {
+	const slow = slowChannel();
+	const replay = new MemoryReplayStore();
+	endpoint = await Endpoint.start(clientAt(server.url), {
+		replay,
+		lingerMs: 0,
+		channels: { slow: { channel: slow.definition, authorize: () => true } } as never
+	});
+	const stream = await endpoint.open({ channel: 'slow' });
+	await stream.connected();
+	server.publish('slow', 'message', { message: '1' });
+	await until(() => slow.asked > 0, 'the validator');
+	stream.close();
+	await until(() => endpoint.realtime.stats().feeds === 0, 'the end of the feed');
+	slow.pass();
+	await new Promise(setImmediate);
+	await new Promise(setImmediate);
+	expect(replay.size).toEqual({ bytes: 0, events: 0 });
+});
+
+test('a gap comes after the messages that were being validated before it', async () => {
+	const slow = slowChannel();
+	endpoint = await Endpoint.start(clientAt(server.url), {
+		channels: { slow: { channel: slow.definition, authorize: () => true } } as never
+	});
+	const stream = await endpoint.open({ channel: 'slow' });
+	await stream.connected();
+	server.publish('slow', 'message', { message: '1' });
+	await until(() => slow.asked > 0, 'the validator');
+	server.publish('slow', 'message', { message: '2' });
+	server.last.drop();
+	await stream.when(() => stream.statuses.length === 4, 'the upstream to be back');
+	const passing = setInterval(slow.pass, 1);
+	await stream.when(() => story(stream).includes('resync upstream-gap'), 'the gap');
+	clearInterval(passing);
+	expect(story(stream).filter((event) => !event.startsWith('conn'))).toEqual([
+		'1',
+		'2',
+		'resync upstream-gap'
+	]);
+});

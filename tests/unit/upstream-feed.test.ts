@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest';
+import type { Report } from '../../src/lib/server/failure.js';
+import { Feed, type Batch, type FeedReader } from '../../src/lib/server/feed.js';
+import { MemoryReplayStore } from '../../src/lib/server/replay.js';
+import type { UpstreamMessage } from '../../src/lib/server/message.js';
+
+function createFeed(): Feed {
+	const feed: Feed = new Feed({
+		channel: 'a',
+		topics: ['t'],
+		definitions: {},
+		store: new MemoryReplayStore(),
+		storeKey: 'a',
+		host: { flushSoon: () => feed.flush(), countMessage: () => {}, countDrop: () => {} }
+	});
+	return feed;
+}
+
+function createReader(overrides: Partial<FeedReader> = {}): FeedReader & { told: string[] } {
+	const told: string[] = [];
+	return {
+		told,
+		topics: new Set(['t']),
+		report: ({ message }) => message,
+		deliver: ({ entries }: Batch) => told.push(`${entries.length} delivered`),
+		changed: () => told.push('changed'),
+		failed: () => told.push('failed'),
+		...overrides
+	};
+}
+
+const message = (data: unknown): UpstreamMessage => ({
+	kind: 'data',
+	channel: 'a',
+	topic: 't',
+	data,
+	runId: undefined,
+	fnId: undefined,
+	envId: undefined,
+	createdAt: undefined,
+	streamId: undefined
+});
+
+function throwing(): never {
+	throw new Error('a fault');
+}
+
+test('a reader that throws is let go, and harms no other', () => {
+	const feed = createFeed();
+	const deaf = createReader({ deliver: throwing });
+	const blind = createReader({ changed: throwing });
+	const sound = createReader();
+	for (const reader of [deaf, blind, sound]) feed.attach(reader);
+	feed.live();
+	feed.message(message(1));
+	feed.lost(new Error('gone'));
+	expect(deaf.told).toEqual(['changed', 'failed']);
+	expect(blind.told).toEqual(['failed']);
+	expect(sound.told).toEqual(['changed', '1 delivered', 'changed']);
+	expect(feed.readers).toBe(1);
+});
+
+test('failures are told to the endpoints that have readers, and a reason only once', () => {
+	const feed = createFeed();
+	const causes: string[] = [];
+	const report: Report = ({ error, message }) => {
+		causes.push((error as Error).message);
+		return message;
+	};
+	const [first, second] = [createReader({ report }), createReader({ report })];
+	feed.attach(first);
+	feed.attach(second);
+	feed.live();
+	feed.lost(new Error('cut'));
+	feed.failed(new Error('refused'));
+	feed.failed(new Error('refused'));
+	feed.detach(first);
+	feed.failed(new Error('no answer'));
+	feed.detach(second);
+	feed.failed(new Error('to nobody'));
+	expect(causes).toEqual(['cut', 'refused', 'no answer']);
+});
