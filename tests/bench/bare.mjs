@@ -9,7 +9,9 @@ const answer = await fetch(`${ENGINE_URL}/v1/realtime/token`, {
 	body: JSON.stringify([{ channel: 'bench', name: 'tick', kind: 'run' }])
 });
 const { jwt } = await answer.json();
-const socket = new WebSocket(`${ENGINE_URL.replace('http', 'ws')}/v1/realtime/connect?token=${jwt}`);
+const socket = new WebSocket(
+	`${ENGINE_URL.replace('http', 'ws')}/v1/realtime/connect?token=${jwt}`
+);
 socket.on('message', (data) => {
 	const frame = Buffer.from(`event: message\ndata: ${data}\n\n`);
 	for (const response of responses) response.write(frame);

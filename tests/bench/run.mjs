@@ -139,7 +139,9 @@ function print(title, rows) {
 	const ratio = (row, read) =>
 		floor && row !== floor ? ` (${(read(row) / read(floor)).toFixed(2)}x)` : '';
 	console.log(`\n## ${title}\n`);
-	console.log('| server | upstream sockets | after | CPU µs per delivery | KB per idle stream | p50 ms | p99 ms | lost | cut |');
+	console.log(
+		'| server | upstream sockets | after | CPU µs per delivery | KB per idle stream | p50 ms | p99 ms | lost | cut |'
+	);
 	console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
 	for (const row of rows) {
 		const cells = [
@@ -157,11 +159,13 @@ function print(title, rows) {
 	}
 }
 
-execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'ignore' });
+execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'pipe' });
 if (existsSync(here('app/build'))) rmSync(here('app/build'), { recursive: true });
-execFileSync('npx', ['vite', 'build'], { cwd: here('app'), stdio: ['ignore', 'ignore', 'inherit'] });
+execFileSync('npx', ['vite', 'build'], { cwd: here('app'), stdio: 'pipe' });
 
-console.log(`Node ${process.version}, ${SECONDS} s per run; ratios are to the adapter floor of the same run.`);
+console.log(
+	`Node ${process.version}, ${SECONDS} s per run; ratios are to the adapter floor of the same run.`
+);
 for (const fanOut of FAN_OUTS) {
 	const key = `${fanOut.streams}x${fanOut.perSecond}`;
 	if (only.length > 0 && !only.includes(key)) continue;
