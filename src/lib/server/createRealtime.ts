@@ -23,7 +23,7 @@ import {
 	type RealtimeEndpointOptions,
 	type RequestableTopic
 } from './options.js';
-import { publish, type PublishTarget } from './publish.js';
+import { publish, type PublishData, type PublishTarget } from './publish.js';
 import { feedSource, resolveSubscription } from './registry.js';
 import { replaceReloaded } from './reload.js';
 import { parseGet, parsePost, type ParsedRequest } from './request.js';
@@ -77,7 +77,7 @@ export interface Realtime {
 	 * await realtime.publish(demoChannel().message, { message: 'hello' });
 	 * ```
 	 */
-	publish<TData>(topic: PublishTarget<TData>, data: NoInfer<TData>): Promise<void>;
+	publish<TTopic extends PublishTarget>(topic: TTopic, data: PublishData<TTopic>): Promise<void>;
 	stats(): RealtimeStats;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
 	close(): void;

@@ -17,7 +17,7 @@ export type {
 	RealtimeReauthorizeContext
 } from './options.js';
 export type { RealtimeIterator, RealtimeResync } from './iterate.js';
-export type { PublishTarget } from './publish.js';
+export type { PublishData, PublishTarget } from './publish.js';
 export {
 	MemoryReplayStore,
 	type ReplayedEvent,

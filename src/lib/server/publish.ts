@@ -1,22 +1,34 @@
+/** @ts-ignore Only inngest 4 has it: with inngest 3 no topic of its kind exists either. */
+import type { Realtime as Current } from 'inngest/realtime';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { resolveChannel, topicSchema, type ChannelLike } from '../protocol/channel.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { InngestClient } from './token.js';
 
 /** A topic of a channel of inngest 4: `channel.topic`, or `channel(params).topic`. */
-export interface TopicRef<TData> {
+export interface TopicRef {
 	channel: string;
 	topic: string;
-	config: { schema: StandardSchemaV1<TData> };
+	config: { schema: StandardSchemaV1 };
 }
 
 /** A topic of a channel of `@inngest/realtime`: `channel().topic`. */
-export type TopicFunction<TData> = (
-	data: TData
-) => Promise<{ channel: string; topic: string; data: TData }>;
+export type TopicFunction = (
+	data: never
+) => Promise<{ channel: string; topic: string; data: unknown }>;
 
 /** What can be published to. */
-export type PublishTarget<TData> = TopicRef<TData> | TopicFunction<TData>;
+export type PublishTarget = TopicRef | TopicFunction;
+
+/** What is published to a topic: the input of its schema. */
+export type PublishData<TTarget extends PublishTarget> = TTarget extends (
+	data: infer TData
+) => unknown
+	? TData
+	: // Only the name of inngest's own type tells the payload; nothing in its shape does.
+		TTarget extends Current.TopicRef<infer TData>
+		? TData
+		: unknown;
 
 interface PublishApi {
 	publish?: (
@@ -31,13 +43,13 @@ interface PublishApi {
  * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match the topic's schema,
  *   `UNSUPPORTED` where the Inngest client cannot publish, `UPSTREAM` when Inngest refuses.
  */
-export async function publish<TData>(
+export async function publish(
 	inngest: InngestClient,
 	registered: readonly ChannelLike[],
-	target: PublishTarget<TData>,
-	data: TData
+	target: PublishTarget,
+	data: unknown
 ): Promise<void> {
-	const { channel, topic } = typeof target === 'function' ? await target(data) : target;
+	const { channel, topic } = typeof target === 'function' ? await target(data as never) : target;
 	const schema =
 		typeof target === 'function'
 			? registeredSchema(registered, channel, topic)
