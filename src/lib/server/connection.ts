@@ -44,6 +44,9 @@ export interface ConnectionRequest {
 
 const KEEPALIVE = encodeComment('');
 
+/** Most bytes of replayed messages that are handed over before the ones before have been taken. */
+const PAGE_BYTES = 64 * 1024;
+
 /**
  * One SSE response: its channels, the bytes that may wait for its reader, its heartbeats and its end. A
  * reader that stalls is closed and comes back with its cursors; it never delays another. Owned by
@@ -77,6 +80,11 @@ export class Connection implements WheelEntry {
 
 	get intervalMs(): number | false {
 		return this.#settings.intervalMs;
+	}
+
+	/** Bytes of replayed messages to hand over at a time: well within what may wait. */
+	get pageBytes(): number {
+		return Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
 	}
 
 	get ended(): boolean {

@@ -188,7 +188,8 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			check: isChecked
 				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
 				: undefined,
-			recheck: isRechecked ? () => run!(() => authorization.recheck()) : undefined
+			recheck: isRechecked ? () => run!(() => authorization.recheck()) : undefined,
+			report: run && ((failure) => run(() => report({ ...failure, event })))
 		};
 	}
 
@@ -200,7 +201,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		const hub = connections.get(connection)!;
 		const subscription = new Subscription(connection, hub, spec, report);
 		connection.add(subscription);
-		void subscription.start(lastEventId);
+		subscription.start(lastEventId);
 	}
 
 	function respond(

@@ -10,6 +10,7 @@ import { fingerprint } from './fingerprint.js';
 import { ChannelLog, type LogEntry } from './log.js';
 import type { UpstreamMessage } from './message.js';
 import type { ReplayStore } from './replay.js';
+import { detached } from './node.js';
 import type { UpstreamListener } from './upstream.js';
 
 /** Entries of one tick for all readers of the same topics; joined once, when the first asks. */
@@ -84,6 +85,7 @@ export class Feed implements UpstreamListener {
 	#owesGap = false;
 	#lastFailure = '';
 	#lostTexts = new Map<Report, string>();
+	#position: string | null = null;
 	#tick: { ts: number; cursor: string; plain: Uint8Array; withId: Uint8Array } | undefined;
 
 	constructor(options: {
@@ -116,15 +118,22 @@ export class Feed implements UpstreamListener {
 		return this.#wasLive;
 	}
 
+	/** Position up to which everything was handed to the readers; `null` before the feed is live. */
+	get position(): string | null {
+		return this.#position;
+	}
+
 	/** Adds a reader: it is given everything that comes from now on. */
 	attach(reader: FeedReader): void {
-		this.flush();
-		const key = [...reader.topics].sort().join('\n');
+		// What others are given now is none of the new reader's request.
+		detached(() => this.flush());
+		const key = JSON.stringify([...reader.topics].sort());
 		let group = this.#groups.get(key);
 		if (!group) {
 			group = { topics: reader.topics, readers: new Set(), pending: [] };
 			this.#groups.set(key, group);
 		}
+		if (group.readers.has(reader)) return;
 		group.readers.add(reader);
 		this.#reports.set(reader.report, (this.#reports.get(reader.report) ?? 0) + 1);
 	}
@@ -141,24 +150,33 @@ export class Feed implements UpstreamListener {
 
 	/** Hands on what is pending: to each reader, everything of this tick at once. */
 	flush(): void {
+		const { cursor } = this.log;
 		for (const group of this.#groups.values()) {
 			if (group.pending.length === 0) continue;
 			const batch = new Batch(group.pending);
 			group.pending = [];
 			for (const reader of group.readers) this.#call(reader, () => reader.deliver(batch));
 		}
+		this.#position = cursor;
 	}
 
-	/** The frame that says how the feed is now; made once per moment for all readers. */
-	healthFrame(nowMs: number, { report, withId }: { report: Report; withId: boolean }): Uint8Array {
+	/**
+	 * The frame that says how the feed is now; made once per moment for all readers.
+	 *
+	 * @param options With a `cursor` for a reader that is ahead of the feed.
+	 */
+	healthFrame(
+		nowMs: number,
+		options: { report: Report; withId: boolean; cursor: string | null }
+	): Uint8Array {
 		const { channel, status } = this;
 		if (status !== 'live') {
-			const detail = this.#lostTexts.get(report);
+			const detail = this.#lostTexts.get(options.report);
 			const health: HealthPayload = { ok: false, status: 'connecting', ts: nowMs, channel };
 			if (detail !== undefined) health.detail = detail;
 			return encodeEvent(EVENT.health, JSON.stringify(health));
 		}
-		const cursor = this.log.cursor!;
+		const cursor = options.cursor ?? this.#position!;
 		if (this.#tick?.ts !== nowMs || this.#tick.cursor !== cursor) {
 			const health: HealthPayload = { ok: true, status: 'connected', ts: nowMs, channel, cursor };
 			const json = JSON.stringify(health);
@@ -169,7 +187,7 @@ export class Feed implements UpstreamListener {
 				withId: encodeEvent(EVENT.health, json, cursor)
 			};
 		}
-		return withId ? this.#tick.withId : this.#tick.plain;
+		return options.withId ? this.#tick.withId : this.#tick.plain;
 	}
 
 	live(): void {
@@ -329,14 +347,14 @@ export class Feed implements UpstreamListener {
 			this.#drop(message, error);
 			return;
 		}
-		const keyOf = (): string => this.#key(message);
+		let key: string | undefined;
+		const makeKey = (): string => this.#key(message);
 		this.log.append({
-			envelope,
 			topic,
 			payload,
 			// Only a store shared with other processes asks for it.
 			get key() {
-				return keyOf();
+				return (key ??= makeKey());
 			}
 		});
 	}

@@ -36,8 +36,9 @@ export class Gate {
 
 	push(entry: LogEntry): void {
 		if (this.#shut) return;
-		this.#events.held(entry.frame.length);
 		this.#waiting.push(entry);
+		// What is held may be too much for the reader, who is then gone.
+		this.#events.held(entry.frame.length);
 		this.#drain();
 	}
 

@@ -13,11 +13,10 @@ export class LogEntry {
 	#envelope: RealtimeTopicEnvelope | undefined;
 	#frame: Uint8Array | undefined;
 
-	constructor(cursor: string, event: Omit<ReplayEvent, 'key'>, envelope?: RealtimeTopicEnvelope) {
+	constructor(cursor: string, event: Omit<ReplayEvent, 'key'>) {
 		this.cursor = cursor;
 		this.topic = event.topic;
 		this.#payload = event.payload;
-		this.#envelope = envelope;
 	}
 
 	get frame(): Uint8Array {
@@ -25,15 +24,10 @@ export class LogEntry {
 		return (this.#frame ??= encodeEvent(name, this.#payload, this.cursor));
 	}
 
-	/** The message; not to be read from a `resync`. */
+	/** The message as its readers see it, after JSON; not to be read from a `resync`. */
 	get envelope(): RealtimeTopicEnvelope {
 		return (this.#envelope ??= JSON.parse(this.#payload) as RealtimeTopicEnvelope);
 	}
-}
-
-/** An event on its way into the store. */
-export interface LogEvent extends ReplayEvent {
-	readonly envelope?: RealtimeTopicEnvelope;
 }
 
 /** Entries after a cursor. */
@@ -55,7 +49,7 @@ export class ChannelLog {
 	readonly #onEntries: (entries: readonly LogEntry[]) => void;
 	readonly #onMissed: () => void;
 	readonly #onError: (error: unknown) => void;
-	#waiting: LogEvent[] = [];
+	#waiting: ReplayEvent[] = [];
 	#busy: Promise<void> | undefined;
 	#released = false;
 
@@ -86,7 +80,7 @@ export class ChannelLog {
 		return bounds instanceof Promise ? bounds.then(opened) : opened(bounds);
 	}
 
-	append(event: LogEvent): void {
+	append(event: ReplayEvent): void {
 		// What comes late must not begin a new epoch.
 		if (this.#released) return;
 		if (this.#busy) {
@@ -105,7 +99,7 @@ export class ChannelLog {
 			return;
 		}
 		this.cursor = cursors[0]!;
-		this.#onEntries([new LogEntry(this.cursor, event, event.envelope)]);
+		this.#onEntries([new LogEntry(this.cursor, event)]);
 	}
 
 	/** Entries after `cursor`. @returns a promise only where the store needs one. */

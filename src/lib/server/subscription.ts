@@ -17,10 +17,9 @@ export interface SubscriptionSpec {
 	check?: Check | undefined;
 	/** Checks the right to read at all; rejects with a `Failure` when it is gone. */
 	recheck?: (() => Promise<void>) | undefined;
+	/** Reports a failed check as one of its request. */
+	report?: Report | undefined;
 }
-
-/** Bytes of replayed messages that are given to a connection before it has taken the ones before. */
-const REPLAY_PAGE_BYTES = 64 * 1024;
 
 /**
  * One channel of one connection: first what followed the reader's cursor, then what comes. Replay goes
@@ -34,16 +33,20 @@ export class Subscription implements FeedReader {
 	readonly #hub: Hub;
 	readonly #feed: Feed;
 	readonly #gate: Gate | undefined;
+	readonly #reportOwn: Report;
+	/** Cursor to go on from once the feed is live: before that its log has nothing to go on with. */
+	#resumeFrom: string | undefined;
 	/** Entries that came while the log was being read; `null` once this reader follows the feed. */
 	#overtaking: LogEntry[] | null = [];
-	/** A resync to be said once the feed is live, as an app that answers it reads afresh at once. */
-	#pendingResync: ResyncReason | undefined;
+	/** How far the log was read, as long as the feed, whose store is asynchronous, is not there yet. */
+	#ahead: string | null = null;
 	#ended = false;
 
 	constructor(connection: Connection, hub: Hub, spec: SubscriptionSpec, report: Report) {
 		this.topics = spec.topics;
 		this.report = report;
 		this.recheck = spec.recheck;
+		this.#reportOwn = spec.report ?? report;
 		this.#connection = connection;
 		this.#hub = hub;
 		this.#feed = hub.enter(spec.source);
@@ -62,19 +65,22 @@ export class Subscription implements FeedReader {
 
 	deliver(batch: Batch): void {
 		if (this.#overtaking) this.#overtaking.push(...batch.entries);
-		else if (this.#gate) for (const entry of batch.entries) this.#gate.push(entry);
+		else if (this.#gate || this.#ahead) for (const entry of batch.entries) this.#send(entry);
 		else this.#connection.push(batch.chunk);
 	}
 
 	changed(): void {
-		if (this.#overtaking || this.#ended) return;
-		if (this.#feed.status === 'live' && this.#pendingResync) {
-			this.#resync(this.#pendingResync);
-			this.#pendingResync = undefined;
+		if (this.#ended) return;
+		if (this.#resumeFrom !== undefined && this.#feed.status === 'live') {
+			const cursor = this.#resumeFrom;
+			this.#resumeFrom = undefined;
+			void this.#read(cursor);
+		} else if (!this.#overtaking) {
+			// Made now and sent in the gate's order: its cursor says what was queued before it.
+			const frame = this.#healthFrame(Date.now());
+			if (this.#gate) this.#gate.after(() => this.#connection.push(frame));
+			else this.#connection.push(frame);
 		}
-		// In the gate's order: `connected` says that everything up to its cursor was queued before it.
-		if (this.#gate) this.#gate.after(() => this.#pushHealth(Date.now()));
-		else this.#pushHealth(Date.now());
 	}
 
 	failed(message: string): void {
@@ -85,14 +91,14 @@ export class Subscription implements FeedReader {
 	tick(nowMs: number): void {
 		// While messages wait, the feed's cursor is ahead of what was queued.
 		if (this.#overtaking || (this.#gate && !this.#gate.idle)) this.#connection.keepAlive();
-		else this.#pushHealth(nowMs);
+		else this.#connection.push(this.#healthFrame(nowMs));
 	}
 
 	/** Ends the channel for a reason that the reader is told. */
 	fail(failure: Failure): void {
 		if (this.#ended) return;
 		const { stage, status, cause } = failure;
-		const message = this.report({
+		const message = this.#reportOwn({
 			stage,
 			status,
 			message: failure.message,
@@ -112,7 +118,7 @@ export class Subscription implements FeedReader {
 	}
 
 	/** Begins to read, after `lastEventId` where there is one. */
-	async start(lastEventId: string | undefined): Promise<void> {
+	start(lastEventId: string | undefined): void {
 		const { intervalMs } = this.#connection;
 		this.#connection.push(
 			healthFrame({
@@ -123,26 +129,33 @@ export class Subscription implements FeedReader {
 				...(intervalMs !== false && { intervalMs })
 			})
 		);
+		if (lastEventId !== undefined && this.#feed.wasLive) {
+			void this.#read(lastEventId);
+			return;
+		}
+		this.#feed.attach(this);
+		this.#resumeFrom = lastEventId;
+		if (lastEventId === undefined) this.#follow();
+	}
+
+	/** Sends what followed `cursor`, then follows the feed. */
+	async #read(cursor: string): Promise<void> {
 		try {
-			if (lastEventId === undefined) this.#feed.attach(this);
-			else {
-				// Where the log answers at once this is done before anything else can happen.
-				const caughtUp = this.#catchUp(lastEventId);
-				if (caughtUp) await caughtUp;
-			}
+			// Where the log answers at once this is done before anything else can happen.
+			const caughtUp = this.#catchUp(cursor);
+			if (caughtUp) await caughtUp;
 		} catch (error) {
 			if (this.#ended) return;
+			const { channel: channelId } = this;
 			this.failed(
-				this.report({
-					stage: 'stream',
-					status: 503,
-					message: TEXT.store,
-					channelId: this.channel,
-					error
-				})
+				this.report({ stage: 'stream', status: 503, message: TEXT.store, channelId, error })
 			);
 			return;
 		}
+		this.#follow();
+	}
+
+	#follow(): void {
 		if (this.#ended) return;
 		this.#overtaking = null;
 		if (this.#feed.status !== 'connecting') this.changed();
@@ -163,14 +176,11 @@ export class Subscription implements FeedReader {
 		{ entries, missed }: { entries: readonly LogEntry[]; missed?: ResyncReason }
 	): void | Promise<void> {
 		if (this.#ended) return;
-		if (missed) {
-			if (this.#feed.wasLive) this.#resync(missed);
-			else this.#pendingResync = missed;
-		}
+		if (missed) this.#resync(missed);
 		let position: string | null = missed ? null : cursor;
 		let bytes = 0;
 		for (const entry of entries) {
-			if (bytes >= REPLAY_PAGE_BYTES) {
+			if (bytes >= this.#connection.pageBytes) {
 				// The rest stays in the log until the reader has taken this page.
 				this.#feed.detach(this);
 				const next = position!;
@@ -182,8 +192,11 @@ export class Subscription implements FeedReader {
 			this.#send(entry);
 		}
 		for (const entry of this.#overtaking ?? []) {
-			if (isAfter(entry.cursor, position)) this.#send(entry);
+			if (!isAfter(entry.cursor, position)) continue;
+			position = entry.cursor;
+			this.#send(entry);
 		}
+		if (position !== null && isAfter(position, this.#feed.position)) this.#ahead = position;
 	}
 
 	async #drained(): Promise<void> {
@@ -195,15 +208,16 @@ export class Subscription implements FeedReader {
 	}
 
 	#send(entry: LogEntry): void {
+		if (!isAfter(entry.cursor, this.#ahead)) return;
+		this.#ahead = null;
 		if (this.#gate) this.#gate.push(entry);
 		else this.#connection.push(entry.frame);
 	}
 
-	#pushHealth(nowMs: number): void {
-		if (this.#ended) return;
+	#healthFrame(nowMs: number): Uint8Array {
 		const { report } = this;
 		const withId = this.#connection.request.isSingle;
-		this.#connection.push(this.#feed.healthFrame(nowMs, { report, withId }));
+		return this.#feed.healthFrame(nowMs, { report, withId, cursor: this.#ahead });
 	}
 
 	#resync(reason: ResyncReason): void {

@@ -1,0 +1,337 @@
+import { channel, topic } from '@inngest/realtime';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { z } from 'zod';
+import { compareCursors } from '../../src/lib/protocol/cursor.js';
+import type {
+	RealtimeAuthorizeContext,
+	RealtimeReauthorizeContext,
+	RealtimeServerFailureContext
+} from '../../src/lib/server/index.js';
+import { demoChannel } from '../support/channels.js';
+import type { SseReader } from '../support/sse.js';
+import { deferred, eventually, type Deferred } from '../support/wait.js';
+import { startWorld, type World } from '../support/world.js';
+
+let world: World;
+afterEach(() => world.close());
+
+const failures: RealtimeServerFailureContext[] = [];
+const onFailure = (failure: RealtimeServerFailureContext): void => void failures.push(failure);
+beforeEach(() => void (failures.length = 0));
+
+type Authorize = (context: RealtimeAuthorizeContext) => unknown;
+type Reauthorize = (context: RealtimeReauthorizeContext) => unknown;
+
+async function start(config: { authorize?: Authorize; reauthorize?: Reauthorize }): Promise<void> {
+	const { authorize = () => true, reauthorize } = config;
+	const demo = {
+		channel: demoChannel,
+		authorize: authorize as () => boolean,
+		...(reauthorize && { reauthorize: reauthorize as () => boolean })
+	};
+	world = await startWorld({ channels: { demo }, onFailure, reauthorizeOnEachMessage: true });
+}
+
+async function connect(body: object = {}): Promise<SseReader> {
+	const stream = await world.open({ channel: 'demo', ...body });
+	await stream.connected();
+	return stream;
+}
+
+const say = (message: string, on = 'message'): Promise<void> =>
+	world.publish('demo', on, { message });
+
+/** The stream has ended for the denial of `stage`, after exactly `texts`. */
+async function expectDenied(stream: SseReader, texts: string[], detail?: string): Promise<void> {
+	await stream.end();
+	expect(stream.texts).toEqual(texts);
+	expect(stream.frames.at(-1)).toMatchObject({
+		event: 'health',
+		data: {
+			status: 'degraded',
+			ok: false,
+			stage: 'reauthorization',
+			code: 403,
+			fatal: true,
+			detail: detail ?? 'The right to read this realtime channel was revoked.'
+		}
+	});
+	expect(world.realtime.stats().streams).toBe(0);
+}
+
+test('exactly true lets a message pass, with the message and its topic in the context', async () => {
+	const seen: RealtimeReauthorizeContext[] = [];
+	await start({
+		authorize: () => ({ allowedTopics: ['message'] }),
+		reauthorize: (context) => seen.push(context) > 0
+	});
+	const stream = await connect({ params: { as: 'x' } });
+	await say('hidden', 'admin-message');
+	await say('hello');
+	await stream.when(() => stream.texts.length === 1);
+	expect(stream.texts).toEqual(['hello']);
+	expect(seen).toHaveLength(1);
+	expect(seen[0]).toMatchObject({
+		channelId: 'demo',
+		topics: ['message'],
+		params: { as: 'x' },
+		messageTopic: 'message',
+		message: { channel: 'demo', topic: 'message', kind: 'data', data: { message: 'hello' } }
+	});
+	expect(seen[0]!.event.request).toBe(seen[0]!.request);
+});
+
+test.each([
+	['false', () => false],
+	['a truthy value', () => 1],
+	['{ allowedTopics }', () => ({ allowedTopics: ['message'] })],
+	['nothing', () => undefined],
+	['a promise of false', () => Promise.resolve(false)],
+	['a promise of a truthy value', () => Promise.resolve('true')]
+])('reauthorize that gives %s ends the stream before the message', async (_, reauthorize) => {
+	let deny = false;
+	await start({ reauthorize: () => (deny ? reauthorize() : true) });
+	const stream = await connect();
+	await say('1');
+	await stream.when(() => stream.texts.length === 1);
+	deny = true;
+	await say('2');
+	await say('3');
+	await expectDenied(stream, ['1']);
+	expect(failures).toMatchObject([{ stage: 'reauthorization', status: 403, channelId: 'demo' }]);
+	expect(failures[0]!.event?.url.pathname).toBe('/');
+});
+
+test.each([
+	[
+		'throws',
+		() => {
+			throw new Error('Signed out');
+		}
+	],
+	['rejects', () => Promise.reject(new Error('Signed out'))]
+])('what reauthorize %s is what the browser is told', async (_, reauthorize) => {
+	await start({ reauthorize });
+	const stream = await connect();
+	await say('1');
+	await expectDenied(stream, [], 'Signed out');
+	expect(failures).toMatchObject([{ message: 'Signed out', error: { message: 'Signed out' } }]);
+});
+
+test('without reauthorize authorize is asked again, for the topic of the message', async () => {
+	const asked: string[][] = [];
+	await start({ authorize: ({ topics }) => asked.push(topics) > 0 });
+	const stream = await connect();
+	await say('1');
+	await say('2', 'admin-message');
+	await stream.when(() => stream.texts.length === 2);
+	expect(asked).toEqual([['admin-message', 'message'], ['message'], ['admin-message']]);
+});
+
+test.each([
+	['false', false, false],
+	['true', true, true],
+	['{ allowedTopics } with the topic', { allowedTopics: ['message'] }, true],
+	['{ allowedTopics } without it', { allowedTopics: ['admin-message'] }, false],
+	['no topics', { allowedTopics: [] }, false],
+	['an odd value', 'yes', false]
+])('authorize that gives %s on a re-check: allowed is %s', async (_, result, isAllowed) => {
+	let isRecheck = false;
+	await start({ authorize: () => (isRecheck ? result : true) });
+	const stream = await connect();
+	isRecheck = true;
+	await say('1');
+	if (!isAllowed) return expectDenied(stream, []);
+	await stream.when(() => stream.texts.length === 1);
+});
+
+test('asynchronous checks keep the order, whichever answers first', async () => {
+	const answers: Deferred<boolean>[] = [];
+	await start({
+		reauthorize: () => {
+			const answer = deferred<boolean>();
+			answers.push(answer);
+			return answer.promise;
+		}
+	});
+	const stream = await connect();
+	for (const text of ['1', '2', '3']) await say(text);
+	for (let n = 0; n < 3; n++) {
+		await eventually(() => answers.length === n + 1);
+		expect(stream.texts).toHaveLength(n);
+		answers[n]!.resolve(true);
+		await stream.when(() => stream.texts.length === n + 1);
+	}
+	expect(stream.texts).toEqual(['1', '2', '3']);
+});
+
+test('nothing that waits behind a denied message is sent or even asked for', async () => {
+	const answers: Deferred<boolean>[] = [];
+	await start({
+		reauthorize: () => {
+			const answer = deferred<boolean>();
+			answers.push(answer);
+			return answer.promise;
+		}
+	});
+	const stream = await connect();
+	for (const text of ['1', '2', '3']) await say(text);
+	await eventually(() => answers.length === 1);
+	answers[0]!.resolve(false);
+	await expectDenied(stream, []);
+	expect(answers).toHaveLength(1);
+});
+
+test('a cursor said while messages wait for their check is not ahead of them', async () => {
+	const answers: Deferred<boolean>[] = [];
+	await start({
+		reauthorize: () => {
+			const answer = deferred<boolean>();
+			answers.push(answer);
+			return answer.promise;
+		}
+	});
+	const stream = await connect();
+	await say('1');
+	await eventually(() => answers.length === 1);
+	world.engine.dropSockets();
+	await eventually(() => world.realtime.stats().upstream.sockets === 0);
+	await eventually(() => world.realtime.stats().upstream.state === 'open');
+	const witness = await connect();
+	await say('2');
+	await eventually(() => answers.length === 2);
+	answers[0]!.resolve(true);
+	await eventually(() => answers.length === 3);
+	answers[1]!.resolve(true);
+	answers[2]!.resolve(true);
+	await stream.when(() => stream.texts.length === 2);
+	expect(witness.texts).toEqual(['2']);
+	const story = stream.frames
+		.slice(2)
+		.map(({ event, data }) => (event === 'health' ? data.status : event));
+	expect(story).toEqual(['message', 'connecting', 'resync', 'connected', 'message']);
+	const second = stream.frames.at(-1)!.id!;
+	const said = stream.health().at(-1)!.cursor!;
+	expect(compareCursors(said, second)).toBeLessThan(0);
+});
+
+test('one reader that is denied ends no other', async () => {
+	await start({ reauthorize: ({ params }) => params.deny !== true });
+	const denied = await connect({ params: { deny: true } });
+	const allowed = await connect();
+	await say('1');
+	await say('2');
+	await denied.end();
+	expect(denied.texts).toEqual([]);
+	await allowed.when(() => allowed.texts.length === 2);
+	expect(world.realtime.stats().streams).toBe(1);
+});
+
+test('a denied channel ends alone, where a stream carries several', async () => {
+	const other = channel('other').addTopic(
+		topic('message').schema(z.object({ message: z.string() }))
+	);
+	world = await startWorld({
+		channels: {
+			demo: { channel: demoChannel, authorize: () => true, reauthorize: () => false },
+			other: { channel: other, authorize: () => true }
+		},
+		onFailure,
+		reauthorizeOnEachMessage: true
+	});
+	const stream = await world.open({ subscriptions: [{ channel: 'demo' }, { channel: 'other' }] });
+	await stream.connected('demo');
+	await stream.connected('other');
+	await say('never');
+	await stream.when(() => stream.health('demo').at(-1)?.status === 'degraded');
+	await world.publish('other', 'message', { message: 'still here' });
+	await stream.when(() => stream.texts.length === 1);
+	expect(stream.texts).toEqual(['still here']);
+	expect(stream.ended).toBe(false);
+});
+
+test('a channel may switch per-message checks on or off for itself', async () => {
+	const reauthorize = vi.fn(() => false);
+	const other = channel('other').addTopic(
+		topic('message').schema(z.object({ message: z.string() }))
+	);
+	world = await startWorld({
+		channels: {
+			demo: { channel: demoChannel, authorize: () => true, reauthorize },
+			other: {
+				channel: other,
+				authorize: () => true,
+				reauthorize,
+				reauthorizeOnEachMessage: true
+			}
+		},
+		onFailure
+	});
+	const stream = await world.open({ subscriptions: [{ channel: 'demo' }, { channel: 'other' }] });
+	await stream.connected('demo');
+	await stream.connected('other');
+	await say('unchecked');
+	await stream.when(() => stream.texts.length === 1);
+	expect(reauthorize).not.toHaveBeenCalled();
+	await world.publish('other', 'message', { message: 'checked' });
+	await stream.when(() => stream.health('other').at(-1)?.status === 'degraded');
+	expect(reauthorize).toHaveBeenCalledTimes(1);
+});
+
+test('what reauthorize is shown is what the browser gets: a Date is a text, live and replayed', async () => {
+	const dated = channel('dated').addTopic(
+		topic('at').schema(z.object({ at: z.iso.datetime().transform((text) => new Date(text)) }))
+	);
+	const shown: unknown[] = [];
+	world = await startWorld({
+		channels: {
+			dated: {
+				channel: dated,
+				authorize: () => true,
+				reauthorize: ({ message }) => {
+					shown.push(message.data);
+					return true;
+				},
+				reauthorizeOnEachMessage: true
+			}
+		}
+	});
+	const stream = await world.open({ channel: 'dated' });
+	await stream.connected();
+	const lastEventId = stream.lastId!;
+	await world.publish('dated', 'at', { at: '2026-01-02T03:04:05Z' });
+	await stream.when(() => stream.messages.length === 1);
+	const again = await world.open({ channel: 'dated', lastEventId });
+	await again.connected();
+	const data = { at: '2026-01-02T03:04:05.000Z' };
+	expect(stream.messages[0]!.data).toEqual(data);
+	expect(again.messages[0]!.data).toEqual(data);
+	expect(shown).toEqual([data, data]);
+});
+
+test('rights are checked on a timer too, so that a revoked reader is cut off in silence', async () => {
+	let revoked = false;
+	const asked: string[][] = [];
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: ({ topics }) => {
+					asked.push(topics);
+					if (revoked) throw new Error('Your subscription has ended');
+					return topics.length === 2 ? { allowedTopics: ['message'] } : true;
+				}
+			}
+		},
+		onFailure,
+		reauthorizeIntervalMs: 60
+	});
+	const stream = await connect();
+	await eventually(() => asked.length > 2);
+	expect(stream.ended).toBe(false);
+	revoked = true;
+	await expectDenied(stream, [], 'Your subscription has ended');
+	// Only what was allowed is asked for again.
+	expect(asked.slice(0, 3)).toEqual([['admin-message', 'message'], ['message'], ['message']]);
+	expect(failures).toMatchObject([{ stage: 'reauthorization', status: 403 }]);
+});
