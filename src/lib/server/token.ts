@@ -1,4 +1,5 @@
 import { RealtimeError } from '../protocol/errors.js';
+import { unref } from './node.js';
 
 /** The parts of an Inngest client this package uses, alike in both SDK generations. */
 export interface InngestClient {
@@ -29,6 +30,7 @@ interface InngestApi {
 }
 
 const TIMEOUT_MS = 10_000;
+const TIMEOUT_TEXT = `none within ${TIMEOUT_MS / 1000} s`;
 
 /** Talks to one Inngest client's realtime API; reads keys and URL at each call, as they may come late. */
 export class TokenClient {
@@ -52,9 +54,35 @@ export class TokenClient {
 	/**
 	 * A token for topics of any number of channels.
 	 *
-	 * @throws {RealtimeError} `TOKEN` with the reason: refused, server error or no answer.
+	 * @throws {RealtimeError} `TOKEN` with the reason: refused, server error or no answer; the reason of
+	 *   `signal` once that aborts.
 	 */
 	async request(topics: readonly UpstreamTopic[], signal: AbortSignal): Promise<UpstreamToken> {
+		const limit = new AbortController();
+		const abort = (): void => limit.abort(signal.reason);
+		const timer = unref(
+			setTimeout(() => limit.abort(noAnswer('Inngest', TIMEOUT_TEXT)), TIMEOUT_MS)
+		);
+		signal.addEventListener('abort', abort);
+		if (signal.aborted) abort();
+		try {
+			// An app's own `fetch` may not heed a signal.
+			return await Promise.race([rejectOnAbort(limit.signal), this.#request(topics, limit.signal)]);
+		} finally {
+			clearTimeout(timer);
+			signal.removeEventListener('abort', abort);
+		}
+	}
+
+	/** @returns the URL that a token's socket connects to. */
+	async socketUrl(jwt: string): Promise<string> {
+		const url = await this.#api.getTargetUrl('/v1/realtime/connect');
+		url.protocol = url.protocol === 'http:' ? 'ws:' : 'wss:';
+		url.searchParams.set('token', jwt);
+		return url.href;
+	}
+
+	async #request(topics: readonly UpstreamTopic[], signal: AbortSignal): Promise<UpstreamToken> {
 		const url = await this.#api.getTargetUrl('/v1/realtime/token');
 		const body = JSON.stringify(
 			topics.map(({ channel, name }) => ({ channel, name, kind: 'run' }))
@@ -62,6 +90,7 @@ export class TokenClient {
 		let response = await this.#post(url, body, this.#api.hashedKey, signal);
 		const fallback = this.#api.hashedFallbackKey;
 		if (fallback && (response.status === 401 || response.status === 403)) {
+			await response.body?.cancel();
 			response = await this.#post(url, body, fallback, signal);
 		}
 		if (!response.ok) throw refusal(url, response.status, await response.text().catch(() => ''));
@@ -76,14 +105,6 @@ export class TokenClient {
 		return { jwt, envId: readEnvironment(jwt) };
 	}
 
-	/** @returns the URL that a token's socket connects to. */
-	async socketUrl(jwt: string): Promise<string> {
-		const url = await this.#api.getTargetUrl('/v1/realtime/connect');
-		url.protocol = url.protocol === 'http:' ? 'ws:' : 'wss:';
-		url.searchParams.set('token', jwt);
-		return url.href;
-	}
-
 	async #post(
 		url: URL,
 		body: string,
@@ -95,20 +116,27 @@ export class TokenClient {
 		if (this.#inngest.env) headers['x-inngest-env'] = this.#inngest.env;
 		const request = this.#api._fetch?.() ?? this.#api.fetch ?? fetch;
 		try {
-			return await request(url.href, {
-				method: 'POST',
-				body,
-				headers,
-				signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
-			});
+			return await request(url.href, { method: 'POST', body, headers, signal });
 		} catch (error) {
-			throw new RealtimeError(
-				'TOKEN',
-				`No answer from ${url.origin} to a realtime token request; is Inngest running there?`,
-				{ cause: error }
-			);
+			const { message, cause } = error as Error;
+			throw noAnswer(url.origin, cause instanceof Error ? cause.message : message, error);
 		}
 	}
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+	return new Promise((_, reject) => {
+		if (signal.aborted) reject(signal.reason as Error);
+		signal.addEventListener('abort', () => reject(signal.reason as Error));
+	});
+}
+
+function noAnswer(who: string, why: string, cause?: unknown): RealtimeError {
+	return new RealtimeError(
+		'TOKEN',
+		`No answer from ${who} to a realtime token request (${why}); is Inngest running there?`,
+		{ cause }
+	);
 }
 
 function refusal(url: URL, status: number, text: string): RealtimeError {
