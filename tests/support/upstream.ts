@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { SubscriptionRequest } from '../../src/lib/protocol/request.js';
 import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
@@ -21,6 +22,48 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 	while (!condition()) {
 		if (realNow() > deadline) throw new Error(`Waited in vain for ${what}.`);
 		await new Promise((resolve) => realSetTimeout(resolve, 1));
+	}
+}
+
+type Callback = (...args: unknown[]) => void;
+
+/** Timers that the server's code has running, of whichever kind; others' are not counted. */
+export class OwnTimers {
+	readonly #running = new Set<unknown>();
+	readonly #originals = { setTimeout, setInterval, clearTimeout, clearInterval };
+
+	constructor() {
+		const { setTimeout, setInterval, clearTimeout, clearInterval } = this.#originals;
+		globalThis.setTimeout = ((callback: Callback, ms?: number, ...args: unknown[]) => {
+			const timer = setTimeout(() => {
+				this.#running.delete(timer);
+				callback(...args);
+			}, ms);
+			return this.#started(timer);
+		}) as typeof globalThis.setTimeout;
+		globalThis.setInterval = ((callback: Callback, ms?: number, ...args: unknown[]) =>
+			this.#started(setInterval(callback, ms, ...args))) as typeof globalThis.setInterval;
+		globalThis.clearTimeout = ((timer: NodeJS.Timeout) => {
+			this.#running.delete(timer);
+			clearTimeout(timer);
+		}) as typeof globalThis.clearTimeout;
+		globalThis.clearInterval = ((timer: NodeJS.Timeout) => {
+			this.#running.delete(timer);
+			clearInterval(timer);
+		}) as typeof globalThis.clearInterval;
+	}
+
+	get size(): number {
+		return this.#running.size;
+	}
+
+	restore(): void {
+		Object.assign(globalThis, this.#originals);
+	}
+
+	#started<T>(timer: T): T {
+		if (new Error().stack?.includes('/src/lib/server/')) this.#running.add(timer);
+		return timer;
 	}
 }
 
@@ -97,6 +140,7 @@ export class ScriptedServer {
 	/** Whether tokens can be read by who gets them. */
 	readableTokens = true;
 	readonly #granted = new Map<string, Topic[]>();
+	readonly #upgraded = new Set<Duplex>();
 	readonly #http = createServer();
 	readonly #ws = new WebSocketServer({ noServer: true, autoPong: false, skipUTF8Validation: true });
 	url = '';
@@ -116,8 +160,11 @@ export class ScriptedServer {
 			});
 		});
 		this.#http.on('upgrade', (request, socket, head) => {
+			this.#upgraded.add(socket);
+			socket.on('close', () => this.#upgraded.delete(socket));
+			socket.on('end', () => socket.destroy());
 			socket.on('error', () => socket.destroy());
-			if (!this.onUpgrade()) return;
+			if (!this.onUpgrade()) return void socket.resume();
 			const token = new URL(request.url ?? '', this.url).searchParams.get('token') ?? '';
 			this.#ws.handleUpgrade(request, socket, head, (ws) => this.#opened(ws, token));
 		});
@@ -126,6 +173,11 @@ export class ScriptedServer {
 	/** Sockets that are open now. */
 	get open(): ScriptedSocket[] {
 		return this.sockets.filter(({ socket }) => socket.readyState === socket.OPEN);
+	}
+
+	/** Connections that are open or ask to be upgraded. */
+	get connections(): number {
+		return this.#upgraded.size;
 	}
 
 	get last(): ScriptedSocket {
@@ -150,7 +202,7 @@ export class ScriptedServer {
 	}
 
 	async close(): Promise<void> {
-		for (const socket of this.sockets) socket.drop();
+		for (const socket of this.#upgraded) socket.destroy();
 		this.#http.closeAllConnections();
 		await new Promise((resolve) => this.#http.close(resolve));
 	}

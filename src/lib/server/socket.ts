@@ -44,6 +44,7 @@ export async function openSocket(
 	signal: AbortSignal
 ): Promise<Socket> {
 	const ws = isWorkerd || typeof process !== 'object' ? null : await import('ws').catch(() => null);
+	if (signal.aborted) throw signal.reason;
 	// In a bundle made for browsers `ws` is a stub without a prototype to speak of.
 	const Ws = ws?.WebSocket;
 	return Ws?.prototype && 'ping' in Ws.prototype

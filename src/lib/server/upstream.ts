@@ -143,6 +143,8 @@ export class Upstream {
 			this.#announceLive();
 			return true;
 		}
+		// Topics that the socket carries already need no `sub`.
+		this.#announceLive();
 		if (this.#overlap) void this.#handOver(this.#overlap, session);
 		return false;
 	}
