@@ -69,8 +69,10 @@ export async function publish(
 			'This version of inngest cannot publish outside of a function; use inngest 3.42 or later.'
 		);
 	}
+	// Inngest's client posts a text as it is, and one that looks like JSON would arrive as that.
+	const body = typeof data === 'string' ? JSON.stringify(data) : data;
 	const answer = await api
-		.publish({ channel, topics: [topic] }, data)
+		.publish({ channel, topics: [topic] }, body)
 		.catch((error: unknown) => ({ ok: false, error: { error: String(error) } }));
 	if (!answer.ok) {
 		throw new RealtimeError(
