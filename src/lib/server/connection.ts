@@ -160,7 +160,7 @@ export class Connection implements WheelEntry {
 		if (nowMs >= this.#nextTickMs) {
 			this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
 			if (this.intervalMs === false) this.keepAlive();
-			else for (const subscription of [...this.#subscriptions]) subscription.tick(nowMs);
+			else for (const subscription of [...this.#subscriptions]) subscription.tick(Date.now());
 		}
 		if (!this.#ended) this.#sleep(nowMs);
 	}
@@ -172,7 +172,7 @@ export class Connection implements WheelEntry {
 	#start(): void {
 		this.#started = true;
 		const { maxLifetimeMs, recheckMs, retryMs } = this.#settings;
-		const nowMs = Date.now();
+		const nowMs = performance.now();
 		this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
 		if (recheckMs !== false) this.#nextRecheckMs = nowMs + jitterMs(recheckMs);
 		if (maxLifetimeMs !== false) this.#endMs = nowMs + jitterMs(maxLifetimeMs);

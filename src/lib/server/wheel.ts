@@ -4,6 +4,7 @@ import { detached, unref } from './node.js';
 export interface WheelEntry {
 	/** Set by the wheel: the step in which the entry is due. */
 	dueStep?: number | undefined;
+	/** @param nowMs Milliseconds of `performance.now()`. */
 	wake(nowMs: number): void;
 }
 
@@ -12,12 +13,13 @@ const STEP_MS = 50;
 /**
  * One timer for any number of entries, so that an idle stream holds neither a timer nor a closure.
  * Entries of one step are woken together, never early. The timer runs only while there are entries.
+ * Steps are counted by a clock that nobody sets.
  */
 export class Wheel {
 	readonly #steps = new Map<number, Set<WheelEntry>>();
 	#timer: ReturnType<typeof setInterval> | undefined;
+	/** The last step that was taken, counted from the start of the process. */
 	#step = 0;
-	#startedAt = 0;
 
 	/** Entries waiting. */
 	get size(): number {
@@ -30,8 +32,7 @@ export class Wheel {
 	add(entry: WheelEntry, delayMs: number): void {
 		this.delete(entry);
 		if (!this.#timer) this.#start();
-		const elapsed = Date.now() - this.#startedAt;
-		const due = Math.max(this.#step + 1, Math.ceil((elapsed + delayMs) / STEP_MS));
+		const due = Math.max(this.#step + 1, Math.ceil((performance.now() + delayMs) / STEP_MS));
 		let entries = this.#steps.get(due);
 		if (!entries) this.#steps.set(due, (entries = new Set()));
 		entries.add(entry);
@@ -48,8 +49,7 @@ export class Wheel {
 	}
 
 	#start(): void {
-		this.#startedAt = Date.now();
-		this.#step = 0;
+		this.#step = Math.floor(performance.now() / STEP_MS);
 		this.#timer = detached(() => unref(setInterval(() => this.#advance(), STEP_MS)));
 	}
 
@@ -59,8 +59,8 @@ export class Wheel {
 	}
 
 	#advance(): void {
-		const nowMs = Date.now();
-		const target = Math.floor((nowMs - this.#startedAt) / STEP_MS);
+		const nowMs = performance.now();
+		const target = Math.floor(nowMs / STEP_MS);
 		while (this.#timer && this.#step < target) {
 			const entries = this.#steps.get(++this.#step);
 			if (!entries) continue;
