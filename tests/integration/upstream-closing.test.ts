@@ -170,6 +170,7 @@ test('a data stream that straddles the change is read whole, from the socket it 
 	await drained(next);
 	expect(upstream.sockets).toBe(2);
 	next.message('a', 't', 'between');
+	await until(() => listener.data().includes('between'), 'a message in between');
 	const end = bound('datastream-end');
 	for (const socket of [next, old]) {
 		socket.send(piece('3'));

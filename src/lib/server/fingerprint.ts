@@ -5,10 +5,17 @@ import type { UpstreamMessage } from './message.js';
  * messages published alike within the resolution of `created_at` share it; callers count them.
  */
 export function fingerprint(message: UpstreamMessage): string {
-	const { channel, topic, createdAt = '', streamId = '', kind } = message;
-	return [channel, topic, createdAt, kind, streamId, hash(JSON.stringify(message.data) ?? '')].join(
-		'\n'
-	);
+	const { channel, topic, createdAt = '', streamId = '', kind, data } = message;
+	return [channel, topic, createdAt, kind, streamId, hash(textOf(data))].join('\n');
+}
+
+function textOf(data: unknown): string {
+	try {
+		return JSON.stringify(data) ?? '';
+	} catch {
+		// What was read can be nested too deep to be written; the other fields tell it apart.
+		return '';
+	}
 }
 
 /** 64 bits of FNV-1a in two lanes: enough to tell apart messages of one topic and one instant. */

@@ -69,6 +69,7 @@ export function decodeMessage(
 		case 'chunk': {
 			const streamId = text(raw.stream_id);
 			const stream = streamId === undefined ? undefined : streams.get(streamId);
+			if (typeof raw.data !== 'string') return 'refused';
 			return message(kind, raw, stream?.channel, stream?.topic, streamId);
 		}
 		default:
