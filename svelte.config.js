@@ -17,6 +17,8 @@ export default {
 	preprocess: vitePreprocess(),
 	kit: {
 		adapter: adapter(),
-		alias: { ...entries, $demo: 'src/demo' }
+		alias: { ...entries, $demo: 'src/demo' },
+		// For the demo's `query.live`.
+		experimental: { remoteFunctions: true }
 	}
 };

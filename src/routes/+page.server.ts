@@ -1,6 +1,7 @@
 import { fail } from '@sveltejs/kit';
 import { inngest } from '$demo/server/inngest.js';
 import { isRole } from '$demo/server/people.js';
+import { tellOfChange } from '$demo/server/team.js';
 import type { Actions, PageServerLoad } from './$types.js';
 
 export const load: PageServerLoad = ({ locals }) => ({ gateOpen: locals.person.gateOpen });
@@ -31,5 +32,6 @@ export const actions: Actions = {
 		const role = (await request.formData()).get('role');
 		if (!isRole(role)) return fail(400, { problem: 'There is no such role.' });
 		locals.person.role = role;
+		await tellOfChange(locals.person.name);
 	}
 };

@@ -9,10 +9,16 @@ export interface Person {
 	mayRead: boolean;
 	/** Whether messages of the demo channel pass: the gate on the first page. */
 	gateOpen: boolean;
+	/** When the last request came. */
+	seenAt: number;
 }
 
-const NAMES = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan', 'judy'];
+const NAMES = 'alice bob carol dave erin frank grace heidi ivan judy karl lena mia noah olga'.split(
+	' '
+);
 const MAX_PEOPLE = 200;
+const PRESENT_MS = 15 * 60_000;
+const MAX_PRESENT = 12;
 
 /**
  * Who is who, in place of an app's session store. Kept on `globalThis` so that it outlives a module
@@ -25,9 +31,9 @@ const people = ((globalThis as { [KEY]?: Map<string, Person> })[KEY] ??= new Map
 export function personOf(cookie: string | undefined): Person {
 	const [name = '', role = ''] = (cookie ?? '').split('.');
 	const isValid = /^[a-z]+\d*$/.test(name) && name.length <= 24 && isRole(role);
-	const known = people.get(name);
-	if (known) return known;
-	return add(isValid ? name : newName(), isValid ? role : 'member');
+	const person = people.get(name) ?? add(isValid ? name : newName(), isValid ? role : 'member');
+	person.seenAt = Date.now();
+	return person;
 }
 
 /** Value of the cookie that stands for a person. */
@@ -39,8 +45,14 @@ export function findPerson(name: string): Person | undefined {
 	return people.get(name);
 }
 
-export function everybody(): Person[] {
-	return [...people.values()];
+/** The last who were here within a quarter of an hour, by name. */
+export function whoIsHere(): Person[] {
+	const since = Date.now() - PRESENT_MS;
+	return [...people.values()]
+		.filter(({ seenAt }) => seenAt > since)
+		.sort((a, b) => b.seenAt - a.seenAt)
+		.slice(0, MAX_PRESENT)
+		.sort((a, b) => a.name.localeCompare(b.name));
 }
 
 export function isRole(value: unknown): value is Role {
@@ -48,7 +60,7 @@ export function isRole(value: unknown): value is Role {
 }
 
 function add(name: string, role: Role): Person {
-	const person: Person = { name, role, mayRead: true, gateOpen: true };
+	const person: Person = { name, role, mayRead: true, gateOpen: true, seenAt: 0 };
 	people.set(name, person);
 	if (people.size > MAX_PEOPLE) people.delete(people.keys().next().value!);
 	return person;

@@ -2,7 +2,8 @@ import { error } from '@sveltejs/kit';
 import type { RequestHandler } from './$types.js';
 
 const sources = import.meta.glob<string>(
-	['/src/routes/**/*.{ts,svelte}', '/src/demo/**/*.{ts,svelte}', '/src/hooks.server.ts'],
+	// SvelteKit takes every import of a `.remote` module for the module itself.
+	['/src/{routes,demo}/**/*.{ts,svelte}', '/src/hooks.server.ts', '!**/*.remote.ts'],
 	{ query: '?raw', import: 'default' }
 );
 

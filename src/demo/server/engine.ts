@@ -1,0 +1,45 @@
+import { dev } from '$app/environment';
+import type { InngestDev } from 'sveltekit-inngest/dev';
+
+/** Where the Vite plugin keeps the engine that it started in this process. */
+const KEY = Symbol.for('sveltekit-inngest.engine');
+const globals = globalThis as { [KEY]?: Promise<{ engine: { own?: InngestDev } }> };
+
+/** What can be done to it. */
+export const faults = ['drop', 'stop', 'start', 'restart'] as const;
+export type Fault = (typeof faults)[number];
+
+/** The embedded engine, where it runs in this process: under `vite dev`. */
+export async function findEngine(): Promise<InngestDev | undefined> {
+	return dev ? (await globals[KEY])?.engine.own : undefined;
+}
+
+let stopped = false;
+
+/** Whether it refuses tokens, and so all new connections. */
+export function isStopped(): boolean {
+	return stopped;
+}
+
+/**
+ * Does something to the embedded engine.
+ *
+ * @param appUrl The app's serve endpoint, for an engine that knows nothing yet.
+ */
+export async function cause(fault: Fault, appUrl: string): Promise<void> {
+	const engine = await findEngine();
+	if (!engine) return;
+	if (fault !== 'drop') stopped = fault === 'stop';
+	engine.failTokens(stopped ? 503 : null);
+	if (fault === 'drop' || fault === 'stop') engine.dropSockets();
+	if (fault === 'restart') await restart(engine, appUrl);
+}
+
+async function restart(engine: InngestDev, appUrl: string): Promise<void> {
+	const shared = await globals[KEY];
+	if (!dev || !shared) return;
+	const { startInngestDev } = await import('sveltekit-inngest/dev');
+	await engine.close();
+	shared.engine.own = await startInngestDev({ port: engine.port });
+	await shared.engine.own.register(appUrl);
+}

@@ -1,0 +1,41 @@
+import axe from 'axe-core';
+import type { Page } from 'playwright';
+import { expect, test } from 'vitest';
+import { pages } from '../../src/demo/pages.js';
+import { useApp } from './support/useApp.js';
+
+const app = useApp();
+
+/** What axe finds on a page, of the two worse degrees. */
+async function violations(page: Page): Promise<string[]> {
+	await page.addScriptTag({ content: axe.source });
+	const results = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run());
+	return results.violations
+		.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+		.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
+}
+
+test.each(pages)('$path can be used by all, on a phone and in the dark too', async ({ path }) => {
+	const { page } = await app.visit(path);
+	expect(await violations(page)).toEqual([]);
+	await page.emulateMedia({ colorScheme: 'dark' });
+	await page.setViewportSize({ width: 390, height: 844 });
+	expect(await violations(page)).toEqual([]);
+	expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+});
+
+test.each(pages)('$path shows its own code', async ({ path }) => {
+	const { page } = await app.visit(path, { width: 390 });
+	await page.getByRole('button', { name: 'Show the code' }).click();
+	const code = page.getByRole('dialog').locator('pre');
+	for (const file of await page.getByRole('group', { name: 'Files' }).getByRole('button').all()) {
+		const name = await file.innerText();
+		await file.click();
+		const shown = page.getByRole('dialog').getByLabel(`src/${name}`);
+		await expect.poll(async () => (await shown.innerText()).length).toBeGreaterThan(50);
+		expect(await code.innerText()).not.toMatch(/^There is no /);
+	}
+	expect(await violations(page)).toEqual([]);
+	await page.keyboard.press('Escape');
+	await page.getByRole('dialog').waitFor({ state: 'hidden' });
+});

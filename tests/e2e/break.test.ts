@@ -1,0 +1,57 @@
+import type { Page } from 'playwright';
+import { expect, test } from 'vitest';
+import { useApp } from './support/useApp.js';
+
+const app = useApp();
+
+async function count(page: Page, label: string): Promise<number> {
+	const group = page.locator('dl > div').filter({ has: page.getByText(label, { exact: true }) });
+	return Number(await group.locator('dd').innerText());
+}
+
+/** Waits until a counter has grown by some. */
+async function grows(page: Page, label: string, by: number): Promise<void> {
+	const before = await count(page, label);
+	await expect.poll(() => count(page, label), { timeout: 10_000 }).toBeGreaterThan(before + by);
+}
+
+test('what is published while the stream is cut is replayed, without a gap or a repeat', async () => {
+	const { page } = await app.visit('/break');
+	await page.getByRole('button', { name: 'Start counting' }).click();
+	await grows(page, 'Received', 5);
+	await page.getByRole('button', { name: 'Take the line down' }).click();
+	await page.getByText('connecting', { exact: true }).waitFor();
+	const received = await count(page, 'Received');
+	await grows(page, 'Sent', 10);
+	expect(await count(page, 'Received')).toBe(received);
+	await page.getByRole('button', { name: 'Put the line up' }).click();
+	await expect.poll(() => count(page, 'Replayed'), { timeout: 10_000 }).toBeGreaterThan(5);
+	await grows(page, 'Received', 5);
+	await page.getByRole('button', { name: 'Cut the stream' }).click();
+	await page.getByText('connecting', { exact: true }).waitFor();
+	await page.getByText('connected', { exact: true }).waitFor();
+	await page.getByRole('button', { name: 'Stop counting' }).click();
+	await page.getByRole('button', { name: 'Start counting' }).waitFor();
+	await expect
+		.poll(async () => (await count(page, 'Sent')) - (await count(page, 'Received')))
+		.toBe(0);
+	for (const label of ['Gaps announced', 'Lost in silence', 'Repeated']) {
+		expect(await count(page, label)).toBe(0);
+	}
+});
+
+test('what is published while Inngest is out of reach is lost, and announced', async () => {
+	const { page } = await app.visit('/break');
+	await page.getByRole('button', { name: 'Start counting' }).click();
+	await grows(page, 'Received', 5);
+	app.engine.failTokens(503);
+	app.engine.dropSockets();
+	await page.getByText('The connection to Inngest was lost; it is being restored.').waitFor();
+	await grows(page, 'Sent', 5);
+	app.engine.failTokens(null);
+	await page.getByText('connected', { exact: true }).waitFor();
+	await grows(page, 'Received', 5);
+	expect(await count(page, 'Gaps announced')).toBe(1);
+	expect(await count(page, 'Lost in them')).toBeGreaterThan(4);
+	expect(await count(page, 'Lost in silence')).toBe(0);
+});

@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { useApp } from './support/useApp.js';
+
+const app = useApp();
+
+test('a job shows its steps, a failure and its retry, and the result', async () => {
+	const { page } = await app.visit('/job');
+	await page.getByLabel('A step fails once and is tried again').check();
+	await page.getByRole('button', { name: 'Start' }).click();
+	await page.getByText('running', { exact: true }).waitFor();
+	await page.getByText('retrying', { exact: true }).waitFor();
+	await page.getByText('running, attempt 2').waitFor();
+	await page.getByText('An album of 48 pages is ready.').waitFor();
+	expect(await page.getByRole('progressbar').getAttribute('value')).toBe('5');
+});
+
+test('a job that fails for good says at which step', async () => {
+	const { page } = await app.visit('/job');
+	await page.getByLabel('A step fails for good').check();
+	await page.getByRole('button', { name: 'Start' }).click();
+	await page.getByText('The photos are out of focus.').waitFor();
+	await page
+		.getByRole('listitem')
+		.filter({ hasText: 'Sort by person' })
+		.getByText('failed')
+		.waitFor();
+});
+
+test('a page that is loaded anew goes on where the job is', async () => {
+	const { page } = await app.visit('/job');
+	await page.getByLabel('All goes well').check();
+	await page.getByRole('button', { name: 'Start' }).click();
+	await page.getByText('1 of 5 steps done.').waitFor();
+	await page.reload();
+	await page.getByText(/[1-4] of 5 steps done\./).waitFor({ timeout: 2_000 });
+	await page.getByText('An album of 48 pages is ready.').waitFor();
+});

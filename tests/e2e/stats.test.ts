@@ -1,0 +1,27 @@
+import type { Page } from 'playwright';
+import { expect, test } from 'vitest';
+import { useApp } from './support/useApp.js';
+
+const app = useApp();
+
+function stat(page: Page, name: string): Promise<string> {
+	const row = page.getByRole('row').filter({ has: page.getByRole('rowheader', { name }) });
+	return row.getByRole('cell').last().innerText();
+}
+
+test('streams grow with the windows, and the socket to Inngest stays one', async () => {
+	const { page } = await app.visit('/stats');
+	await app.visit('/');
+	await app.visit('/nested');
+	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('3');
+	expect(await stat(page, 'upstream.sockets')).toBe('1');
+	expect(await stat(page, 'upstream.state')).toBe('open');
+});
+
+test('server code reads the same messages as the browsers', async () => {
+	const { page } = await app.visit('/stats');
+	await expect.poll(() => stat(page, 'feeds'), { timeout: 5_000 }).not.toBe('0');
+	await page.getByLabel('Message').fill('For the server too');
+	await page.getByRole('button', { name: 'To everyone' }).click();
+	await page.getByText('For the server too').waitFor();
+});

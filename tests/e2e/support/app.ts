@@ -1,0 +1,189 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Browser, Page } from 'playwright';
+import { startInngestDev, type InngestDev } from '../../../src/lib/dev/index.js';
+import { launchBrowser } from '../../support/browser.js';
+import { cleanEnvironment, ensureBuild, ROOT, SERVER } from './build.js';
+
+/** Somebody with a browser window of their own. */
+export interface Visitor {
+	page: Page;
+	name: string;
+	/** What went wrong on the page, in the console or on the way to the server. */
+	problems: string[];
+	/** Takes out problems that a test causes on purpose; browsers log every request that fails. */
+	forgive(pattern: RegExp): void;
+	signIn(role: 'Signed out' | 'Member' | 'Admin'): Promise<void>;
+}
+
+/** The demo's production build, an engine, and a browser. Ended by `close()`. */
+export interface DemoApp {
+	engine: InngestDev;
+	/** Cuts all connections between browsers and the demo, as a network does that fails for a moment. */
+	cut(): void;
+	/** Opens a page in a new window with its own cookies, and waits until its channels are connected. */
+	visit(path: string, options?: VisitOptions): Promise<Visitor>;
+	close(): Promise<void>;
+}
+
+export interface VisitOptions {
+	colorScheme?: 'light' | 'dark';
+	width?: number;
+}
+
+/** Starts everything; builds the demo first where that is needed. */
+export async function startApp(): Promise<DemoApp> {
+	await ensureBuild();
+	const [engine, browser, port] = await Promise.all([
+		startInngestDev(),
+		launchBrowser(),
+		freePort()
+	]);
+	const line = await Line.open(port);
+	const child = spawn(process.execPath, [SERVER], {
+		cwd: ROOT,
+		env: cleanEnvironment({
+			PORT: String(port),
+			ORIGIN: line.url,
+			INNGEST_DEV: '1',
+			INNGEST_BASE_URL: engine.url,
+			NODE_ENV: 'production'
+		}),
+		stdio: ['ignore', 'pipe', 'pipe']
+	});
+	await output(child, 'Listening on');
+	if (!(await engine.register(`http://localhost:${port}/api/inngest`))) {
+		throw new Error('The demo could not be registered with the engine.');
+	}
+	return {
+		engine,
+		cut: () => line.cut(),
+		visit: (path, options) => visit(browser, line.url + path, options),
+		async close() {
+			await browser.close();
+			const ended = new Promise((resolve) => child.once('close', resolve));
+			child.kill('SIGTERM');
+			await ended;
+			await line.close();
+			await engine.close();
+		}
+	};
+}
+
+/** Opens a page and waits until its channels are connected. */
+export async function visit(
+	browser: Browser,
+	url: string,
+	{ colorScheme = 'light', width = 1280 }: VisitOptions = {}
+): Promise<Visitor> {
+	const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
+	const page = await context.newPage();
+	page.setDefaultTimeout(10_000);
+	const problems: string[] = [];
+	page.on('pageerror', (error) => problems.push(error.message));
+	page.on('console', (message) => {
+		if (['error', 'warning'].includes(message.type())) problems.push(message.text());
+	});
+	page.on('response', (response) => {
+		if (response.status() >= 400) problems.push(`${response.status()} ${response.url()}`);
+	});
+	page.on('requestfailed', (request) => {
+		const { errorText = '' } = request.failure() ?? {};
+		// A stream is aborted by the page that leaves it.
+		if (errorText !== 'net::ERR_ABORTED') problems.push(`${errorText} ${request.url()}`);
+	});
+	await page.goto(url);
+	const name = (await page.locator('#who strong').innerText()).toLowerCase();
+	await connected(page);
+	return {
+		page,
+		name,
+		problems,
+		forgive(pattern) {
+			const others = problems.filter((problem) => !pattern.test(problem));
+			problems.splice(0, problems.length, ...others);
+		},
+		async signIn(role) {
+			await page.getByRole('button', { name: role, exact: true }).click();
+			await page.locator(`[aria-pressed=true]:text-is("${role}")`).waitFor();
+		}
+	};
+}
+
+/** Waits until all channels that the page shows are connected. */
+export async function connected(page: Page): Promise<void> {
+	const all = await page.locator('.health').count();
+	await page.waitForFunction(
+		(count) => document.querySelectorAll('.health .connected').length === count,
+		all
+	);
+}
+
+/** What browsers reach the demo by: hands bytes on both ways, until it is cut. Ended by `close()`. */
+class Line {
+	readonly url: string;
+	readonly #server: Server;
+	readonly #sockets: Set<Socket>;
+
+	private constructor(server: Server, sockets: Set<Socket>) {
+		this.#server = server;
+		this.#sockets = sockets;
+		this.url = `http://localhost:${(server.address() as AddressInfo).port}`;
+	}
+
+	static async open(port: number): Promise<Line> {
+		const sockets = new Set<Socket>();
+		const server = createServer((socket) => {
+			const onward = connect(port, 'localhost');
+			for (const [one, other] of [
+				[socket, onward],
+				[onward, socket]
+			] as const) {
+				sockets.add(one);
+				one.on('error', () => one.destroy());
+				one.on('close', () => {
+					sockets.delete(one);
+					other.destroy();
+				});
+				one.pipe(other);
+			}
+		});
+		await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+		return new Line(server, sockets);
+	}
+
+	cut(): void {
+		for (const socket of this.#sockets) socket.destroy();
+	}
+
+	async close(): Promise<void> {
+		const closed = new Promise((resolve) => this.#server.close(resolve));
+		this.cut();
+		await closed;
+	}
+}
+
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
+	const server = createServer();
+	await new Promise<void>((resolve) => server.listen(0, resolve));
+	const { port } = server.address() as AddressInfo;
+	await new Promise((resolve) => server.close(resolve));
+	return port;
+}
+
+/** Resolves with what a program has written once `text` is in it. */
+export function output(child: ChildProcess, text: string, timeoutMs = 30_000): Promise<string> {
+	return new Promise((resolve, reject) => {
+		let written = '';
+		const fail = (why: string): void => reject(new Error(`${why}; it wrote:\n${written}`));
+		const timer = setTimeout(() => fail(`A program did not write "${text}"`), timeoutMs);
+		child.stdout?.on('data', (data: Buffer) => {
+			written += data.toString();
+			if (!written.includes(text)) return;
+			clearTimeout(timer);
+			resolve(written);
+		});
+		child.once('close', () => fail('A program ended too early'));
+	});
+}

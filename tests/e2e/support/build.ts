@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+/** Folder of the project. */
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** The server of the demo's production build. */
+export const SERVER = join(ROOT, 'build/index.js');
+
+const LOCK = join(ROOT, '.svelte-kit/e2e-build.lock');
+const STALE_MS = 120_000;
+const SOURCES = ['src', 'static', 'svelte.config.js', 'vite.config.ts', 'package-lock.json'];
+
+/** Environment for programs that must not take themselves for a test. */
+export function cleanEnvironment(more: Record<string, string>): NodeJS.ProcessEnv {
+	const own = Object.entries(process.env).filter(
+		([name]) => !/^(VITEST|VITE|INNGEST|TEST$|NODE_ENV$|DEV$|PROD$|MODE$|SSR$|BASE_URL$)/.test(name)
+	);
+	return { ...Object.fromEntries(own), ...more };
+}
+
+/** Builds the demo, unless there is a build already that is newer than its sources. */
+export async function ensureBuild(): Promise<void> {
+	while (!isFresh()) {
+		if (!takeLock()) await delay(200);
+		else {
+			try {
+				if (!isFresh()) await build();
+			} finally {
+				rmSync(LOCK, { recursive: true, force: true });
+			}
+		}
+	}
+}
+
+function isFresh(): boolean {
+	if (!existsSync(SERVER)) return false;
+	const builtAt = statSync(SERVER).mtimeMs;
+	// Folders count as well: they change when a file in them is deleted.
+	const sources = SOURCES.flatMap((name) => {
+		const path = join(ROOT, name);
+		const isFolder = statSync(path).isDirectory();
+		const inside = isFolder ? readdirSync(path, { recursive: true, encoding: 'utf8' }) : [];
+		return [path, ...inside.map((one) => join(path, one))];
+	});
+	return sources.every((path) => statSync(path).mtimeMs < builtAt);
+}
+
+/** Test files run side by side; one builds, the others wait. */
+function takeLock(): boolean {
+	try {
+		mkdirSync(LOCK);
+		return true;
+	} catch {
+		const heldFor = existsSync(LOCK) ? Date.now() - statSync(LOCK).mtimeMs : 0;
+		if (heldFor > STALE_MS) rmSync(LOCK, { recursive: true, force: true });
+		return false;
+	}
+}
+
+async function build(): Promise<void> {
+	const vite = join(ROOT, 'node_modules/vite/bin/vite.js');
+	const child = spawn(process.execPath, [vite, 'build', '--logLevel', 'warn'], {
+		cwd: ROOT,
+		env: cleanEnvironment({}),
+		stdio: ['ignore', 'ignore', 'pipe']
+	});
+	let errors = '';
+	child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
+	const code = await new Promise((resolve) => child.once('close', resolve));
+	if (code !== 0) throw new Error(`The demo could not be built:\n${errors}`);
+}

@@ -1,0 +1,31 @@
+import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { startApp, type DemoApp, type Visitor } from './app.js';
+
+/**
+ * The demo for all tests of a file. What visitors opened is closed after each test, which fails where
+ * one of their pages had a problem.
+ */
+export function useApp(): Pick<DemoApp, 'visit' | 'cut'> & { readonly engine: DemoApp['engine'] } {
+	let app: DemoApp | undefined;
+	const visitors: Visitor[] = [];
+	beforeAll(async () => {
+		app = await startApp();
+	}, 120_000);
+	afterAll(() => app?.close());
+	afterEach(async () => {
+		const problems = visitors.flatMap(({ problems }) => problems);
+		for (const { page } of visitors.splice(0)) await page.context().close();
+		expect(problems).toEqual([]);
+	});
+	return {
+		get engine() {
+			return app!.engine;
+		},
+		cut: () => app!.cut(),
+		async visit(path, options) {
+			const visitor = await app!.visit(path, options);
+			visitors.push(visitor);
+			return visitor;
+		}
+	};
+}
