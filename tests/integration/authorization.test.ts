@@ -1,3 +1,4 @@
+import { typeOnlyChannel } from '@inngest/realtime';
 import { error, redirect } from '@sveltejs/kit';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type {
@@ -121,6 +122,20 @@ test('authorize is asked once, with the event, its locals and its request', asyn
 	await stream.when(() => stream.messages.length === 1);
 	expect(authorize).toHaveBeenCalledTimes(1);
 	expect(await world.post({ channel: 'demo' }, { 'x-user': 'bob' })).toMatchObject({ status: 403 });
+});
+
+test('a reader of a type-only channel gets the topics it named, however those are spelled', async () => {
+	const open = typeOnlyChannel('open');
+	world = await startWorld({ channels: { open: { channel: open, authorize: () => true } } });
+	const two = await world.open({ channel: 'open', topics: ['a', 'b'] });
+	const odd = await world.open({ channel: 'open', topics: ['a\nb'] });
+	await two.connected();
+	await odd.connected();
+	for (const topic of ['a', 'a\nb', 'b']) await world.publish('open', topic, { message: topic });
+	await two.when(() => two.texts.length === 2);
+	await odd.when(() => odd.texts.length === 1);
+	expect(two.texts).toEqual(['a', 'b']);
+	expect(odd.texts).toEqual(['a\nb']);
 });
 
 test('nothing is asked of Inngest before a reader is authorized', async () => {

@@ -156,7 +156,7 @@ export class Hub implements FeedHost {
 	#key({ channel, topics, definitions }: FeedSource): string {
 		let id = this.#definitionIds.get(definitions);
 		if (id === undefined) this.#definitionIds.set(definitions, (id = this.#definitionCount++));
-		return [channel, id, ...topics].join('\n');
+		return JSON.stringify([channel, id, ...topics]);
 	}
 
 	#start(key: string, source: FeedSource): Running {
