@@ -10,6 +10,7 @@ export type Frame =
 /** A stream that is read by a real SSE parser; every frame is kept. */
 export class SseReader {
 	readonly frames: Frame[] = [];
+	readonly comments: string[] = [];
 	readonly response: Response;
 	/** Milliseconds of the last `retry:`. */
 	retryMs: number | undefined;
@@ -99,6 +100,7 @@ export class SseReader {
 			onEvent: ({ event, id, data }: EventSourceMessage) => {
 				this.frames.push({ event, id, data: JSON.parse(data) } as Frame);
 			},
+			onComment: (comment) => void this.comments.push(comment),
 			onRetry: (retryMs) => (this.retryMs = retryMs)
 		});
 		const decoder = new TextDecoder();
