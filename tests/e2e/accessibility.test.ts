@@ -26,7 +26,7 @@ test.each(pages)('$path can be used by all, on a phone and in the dark too', asy
 
 test.each(pages)('$path shows its own code', async ({ path }) => {
 	const { page } = await app.visit(path, { width: 390 });
-	await page.getByRole('button', { name: 'Show the code' }).click();
+	await page.getByRole('button', { name: 'Show code' }).click();
 	const code = page.getByRole('dialog').locator('pre');
 	for (const file of await page.getByRole('group', { name: 'Files' }).getByRole('button').all()) {
 		const name = await file.innerText();
