@@ -212,6 +212,31 @@ test('a data stream that began on both sockets is delivered once', async () => {
 	]);
 });
 
+test('a data stream that outlives two changes is read from its first socket to its end', async () => {
+	const first = server.last;
+	const start = { kind: 'datastream-start', channel: 'a', topic: 't', data: 's' };
+	first.send({ ...start, created_at: timestamp() });
+	await until(() => listener.messages.length === 1, 'the beginning');
+	for (const sockets of [2, 3]) {
+		await beginChange();
+		server.answersPings = true;
+		server.answerPings();
+		await drained(server.last);
+		await until(() => upstream.sockets === 2 && server.sockets.length === sockets, 'the change');
+	}
+	for (const socket of [first, server.last]) {
+		socket.send({ kind: 'chunk', stream_id: 's', data: '1' });
+		socket.send({ ...start, kind: 'datastream-end' });
+	}
+	await until(() => upstream.sockets === 1, 'the end of the first socket');
+	await drained(server.last);
+	expect(listener.messages.map(({ kind }) => kind)).toEqual([
+		'datastream-start',
+		'chunk',
+		'datastream-end'
+	]);
+});
+
 test('a data stream that is cut with its old socket is a gap', async () => {
 	const old = server.last;
 	old.send({ kind: 'datastream-start', channel: 'a', topic: 't', data: 's' });

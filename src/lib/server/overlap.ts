@@ -11,9 +11,12 @@ export class Repeats {
 	readonly #streams: Set<string>;
 	#untilMs = Infinity;
 
-	/** @param streams Data streams that the first socket is read for. */
-	constructor(streams: Iterable<string>) {
-		this.#streams = new Set(streams);
+	/**
+	 * @param streams Data streams that the first socket is read for.
+	 * @param before What the first socket itself may repeat.
+	 */
+	constructor(streams: Iterable<string>, before: Repeats | undefined) {
+		this.#streams = new Set([...streams, ...(before ? before.#streams : [])]);
 	}
 
 	/** The first socket delivered `message`. */
@@ -73,8 +76,8 @@ export class Overlap {
 	}
 
 	/** A new socket is about to be opened. */
-	begin(): void {
-		this.#repeats = new Repeats(this.old.streams.keys());
+	begin(before: Repeats | undefined): void {
+		this.#repeats = new Repeats(this.old.streams.keys(), before);
 	}
 
 	/** The new socket is lost; the old one goes on as if it had never been. */

@@ -151,7 +151,7 @@ export class Upstream {
 
 	async #connect(): Promise<void> {
 		const attempt = (this.#attempt = new AbortController());
-		this.#overlap?.begin();
+		this.#overlap?.begin(this.#repeats);
 		try {
 			const topics = firstPiece(this.#missing(), MAX_URL_TOKEN_BYTES);
 			const opened = await Session.open(this.#client, topics, this.#events, attempt.signal);
