@@ -14,6 +14,7 @@ afterEach(() => {
 	client.bus.close();
 	expect(vi.getTimerCount()).toBe(0);
 	vi.useRealTimers();
+	vi.unstubAllGlobals();
 	vi.restoreAllMocks();
 });
 
@@ -334,7 +335,7 @@ describe('a channel that the server ends', () => {
 		client.endpoint.last.accept('e-1');
 		await settle();
 		expect(first.aborted).toBe(true);
-		expect(client.healths.demo).toEqual(['connecting', 'connected']);
+		expect(client.healths.demo).toEqual(['connecting', 'connected', 'connected']);
 		expect(client.health('user:a').status).toBe('connected');
 	});
 });

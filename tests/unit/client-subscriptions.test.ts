@@ -51,7 +51,7 @@ test('a channel without topics throws and says what to do', () => {
 	expect(() => resolve({ channel })).toThrowError(
 		expect.objectContaining({
 			code: 'INVALID_OPTION',
-			message: expect.stringMatching(/"demo".*`topics`/)
+			message: expect.stringMatching(/"demo".*typeOnlyChannel/)
 		})
 	);
 	expect(resolve({ channel, topics: ['message'] })).toEqual([

@@ -8,40 +8,39 @@ import { Signal } from './signal.js';
 export interface Arrival {
 	raw: string;
 	message?: RealtimeTopicEnvelope;
-	error?: Error;
+	error?: unknown;
+}
+
+/** Whether a message is a piece of a data stream, its start or its end: no value of its topic. */
+export function isPiece({ kind }: RealtimeTopicEnvelope): boolean {
+	return /chunk|stream/.test(kind);
 }
 
 /** The newest of one topic. */
 export interface TopicSlot {
-	/** The newest arrival; `null` before the first one. */
+	/** The newest arrival, pieces of data streams aside; `null` before the first one. */
 	arrival: Arrival | null;
-	/** The newest message; `null` before the first one. */
-	last: RealtimeTopicEnvelope | null;
-	/** Emits every arrival. */
+	/** Emits every arrival, pieces of data streams included. */
 	readonly signal: Signal<Arrival>;
 }
 
 /**
  * All that is known of one channel. Made by the bus when the channel becomes active, filled by the
- * connection, read by hooks. Lives as long as the channel is active or a hook holds it; streams come
- * and go meanwhile.
+ * connection, read by hooks. Lives as long as the channel is active, and returns with it if a hook
+ * still holds it; streams come and go meanwhile.
  */
 export class ChannelState {
 	readonly channelId: string;
 	/** Position of the last frame; what followed it is asked for on the next connection. */
-	cursor: string | undefined;
-	/** Hooks that hold on to this. */
-	holders = 0;
-	/** The newest message of any topic. */
+	cursor = '';
+	/** The newest message of any topic, pieces of data streams aside. */
 	last: RealtimeTopicEnvelope | null = null;
-	readonly messages: Signal<RealtimeTopicEnvelope>;
-	readonly resyncs: Signal<ResyncPayload>;
-	readonly healthChanges: Signal;
-	/** Emits name and raw data of every event. */
-	readonly events: Signal<{ name: string; raw: string }>;
+	/** Emits every frame that is no repeat. */
+	readonly frames: Signal<Frame>;
+	readonly healthChanges: Signal<void>;
 	readonly #slots = new Map<string, TopicSlot>();
-	readonly #signal: <T = void>() => Signal<T>;
-	#health: HealthPayload;
+	readonly #signal: <T>() => Signal<T>;
+	#health!: HealthPayload;
 
 	/**
 	 * @param onError Told what a listener threw.
@@ -52,13 +51,11 @@ export class ChannelState {
 		onError: (error: unknown) => void,
 		intervalMs: () => number | undefined
 	) {
-		this.#signal = <T>() => new Signal<T>(onError, intervalMs);
+		this.#signal = () => new Signal(onError, intervalMs);
 		this.channelId = channelId;
-		this.messages = this.#signal();
-		this.resyncs = this.#signal();
+		this.frames = this.#signal();
 		this.healthChanges = this.#signal();
-		this.events = this.#signal();
-		this.#health = { ok: false, status: 'connecting', ts: Date.now(), channel: channelId };
+		this.tell('connecting');
 	}
 
 	get health(): HealthPayload {
@@ -70,10 +67,17 @@ export class ChannelState {
 		this.healthChanges.emit();
 	}
 
+	/** Sets what this side knows of the channel's health; saying the same again is no change. */
+	tell(status: HealthPayload['status'], detail?: string, more?: Partial<HealthPayload>): void {
+		const { health, channelId: channel } = this;
+		if (status === health?.status && detail === health.detail) return;
+		this.health = { ok: status === 'connected', status, ts: Date.now(), channel, detail, ...more };
+	}
+
 	topic(name: string): TopicSlot {
 		let slot = this.#slots.get(name);
 		if (!slot) {
-			slot = { arrival: null, last: null, signal: this.#signal() };
+			slot = { arrival: null, signal: this.#signal() };
 			this.#slots.set(name, slot);
 		}
 		return slot;
@@ -85,25 +89,33 @@ export class ChannelState {
 	 * @param speaks Whether the stream it came by is the one that tells of the channel's health.
 	 */
 	receive(frame: Frame, speaks: boolean): void {
-		const { cursor, raw } = frame;
-		const order = cursor && this.cursor ? compareCursors(cursor, this.cursor) : null;
-		if (frame.event === 'message' && order !== null && order <= 0) return;
-		if (cursor && (order === null || order > 0)) this.cursor = cursor;
-		this.events.emit({ name: frame.event ?? frame.name, raw });
-		if (frame.event === 'message') {
-			const { data: message } = frame;
-			this.last = message;
-			const slot = this.topic(message.topic);
-			slot.last = message;
-			slot.arrival = { raw, message };
-			slot.signal.emit(slot.arrival);
-			this.messages.emit(message);
-		} else if (frame.event === 'resync') this.resyncs.emit(frame.data);
-		else if (frame.event === 'health' && speaks) this.health = frame.data;
+		const { event, cursor, raw, data } = frame;
+		if (cursor) {
+			const isNew = (compareCursors(cursor, this.cursor) ?? 1) > 0;
+			if (isNew) this.cursor = cursor;
+			else if (event === 'message') return;
+		}
+		if (event === 'message') {
+			const slot = this.topic(data.topic);
+			const arrival = { raw, message: data };
+			if (!isPiece(data)) {
+				this.last = data;
+				slot.arrival = arrival;
+			}
+			slot.signal.emit(arrival);
+		} else if (event === 'health' && speaks) this.health = data;
+		this.frames.emit(frame);
+	}
+
+	/** Calls `handler` with every `resync`, until the returned function is called. */
+	onResync(handler: (resync: ResyncPayload) => void): () => void {
+		return this.frames.listen(({ event, data }) => {
+			if (event === 'resync') handler(data);
+		});
 	}
 
 	/** A frame that could not be read; nobody knows which topic it was of. */
-	receiveUnreadable(raw: string, error: Error): void {
+	receiveUnreadable(raw: string, error: unknown): void {
 		for (const slot of this.#slots.values()) {
 			slot.arrival = { raw, error };
 			slot.signal.emit(slot.arrival);

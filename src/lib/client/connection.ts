@@ -1,52 +1,38 @@
-import type { EventSourceMessage } from 'eventsource-parser';
+import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
 import { compareCursors } from '../protocol/cursor.js';
 import type { HealthPayload } from '../protocol/health.js';
 import { Backoff } from './backoff.js';
+import type { ChannelState } from './channel.js';
+import { createEventParser, type StreamEvent } from './events.js';
 import { readFrame, type Frame } from './frames.js';
 import { Lane } from './lane.js';
-import { Page, type PageEnvironment } from './page.js';
-import { readStream, type StreamEnd } from './stream.js';
-import { signature } from './subscriptions.js';
-import type {
-	RealtimeClientFailureContext,
-	RealtimeReconnectOptions,
-	RealtimeResolvedSubscription
-} from './types.js';
+import { watchPage, type Page, type PageEnvironment } from './page.js';
+import { readStream, type StreamFailure } from './stream.js';
+import { isSame, type Subscriptions } from './subscriptions.js';
+import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from './types.js';
 
-/** A replacement without headers by then may be waiting for the connection that the old one holds. */
-const HEADERS_MS = 2_000;
-/** A request without headers by then has failed. */
-const CONNECT_MS = 30_000;
-/** A replacement takes over by then, even if a channel is still connecting. */
-const HANDOVER_MS = 10_000;
-/** Replacements start at least this far apart, so that rapid changes become few. */
+/**
+ * A replacement without headers by then may be waiting for the connection that the old stream holds;
+ * one that by then has not started every channel takes over all the same.
+ */
+const HANDOVER_MS = 2_000;
+/** Requests that replace another start at least this far apart, so that rapid changes become few. */
 const COALESCE_MS = 250;
 
-/** Why a connection holds no stream. */
-export type PauseReason = 'disabled' | 'hidden';
-
 /** Who a connection works for. */
-export interface ConnectionSink {
-	/** Where to resume a channel. */
-	cursor(channel: string): string | undefined;
-	/** A frame came. `speaks`: its stream is the one that tells of the channel's health. */
-	deliver(frame: Frame, speaks: boolean): void;
-	/** The connection itself knows how a channel fares. */
-	health(health: HealthPayload): void;
-	/** An event that could not be read, on a stream of these channels. */
-	unreadable(channels: string[], raw: string, error: Error): void;
-	failure(failure: RealtimeClientFailureContext): void;
-	paused(reason: PauseReason | null): void;
+export interface ConnectionOwner {
+	/** Where what comes of a wanted channel goes. */
+	state(channel: string): ChannelState;
+	report(failure: RealtimeClientFailureContext): void;
 }
 
 /** What a connection shall do. */
 export interface ConnectionOptions {
-	endpoint: string;
-	/** By channel. */
-	subscriptions: ReadonlyMap<string, RealtimeResolvedSubscription>;
-	enabled: boolean;
-	reconnect: RealtimeReconnectOptions | false;
-	pauseOnHidden: number | false;
+	endpoint?: string;
+	subscriptions: Subscriptions;
+	enabled?: boolean;
+	reconnect?: RealtimeReconnectOptions | false;
+	pauseOnHidden?: number | false;
 	fetch?: typeof globalThis.fetch;
 }
 
@@ -56,38 +42,41 @@ export interface ConnectionOptions {
  * told by their cursors. Owns its streams and timers and listens to the page, all until `close`.
  */
 export class RealtimeConnection {
-	readonly #sink: ConnectionSink;
+	readonly #owner: ConnectionOwner;
 	readonly #page: Page;
 	readonly #backoff = new Backoff();
 	#options: ConnectionOptions | undefined;
-	#wanted: ReadonlyMap<string, RealtimeResolvedSubscription> = new Map();
-	#key = '';
-	#current: Lane | null = null;
-	#next: Lane | null = null;
+	#current: Lane | undefined;
+	/** The stream that is to replace `#current`, or to become the first. */
+	#next: Lane | undefined;
 	/** Frames of channels whose subscription changes, kept back until the new stream has them or fails. */
 	readonly #held = new Map<string, Frame[]>();
 	/** The stream that the held frames came by. */
-	#heldFrom: Lane | null = null;
+	#heldFrom: Lane | undefined;
 	/** Channels not to try until something changes. */
 	readonly #refused = new Set<string>();
-	#timer: ReturnType<typeof setTimeout> | undefined;
+	#retryTimer: ReturnType<typeof setTimeout> | undefined;
+	#handoverTimer: ReturnType<typeof setTimeout> | undefined;
 	/** `Retry-After` as a time; nothing may try before. */
 	#notBefore = 0;
-	/** Ends what the newest stream has time for. */
-	#deadline: ReturnType<typeof setTimeout> | undefined;
-	#startedAt = 0;
+	/** Whether the server finished the last stream before it was of any use. */
 	#endedEarly = false;
 
-	constructor(sink: ConnectionSink, environment?: PageEnvironment) {
-		this.#sink = sink;
-		this.#page = new Page(
+	constructor(owner: ConnectionOwner, environment?: PageEnvironment) {
+		this.#owner = owner;
+		const wake = () => {
+			this.#current?.checkSilence();
+			this.#hurry();
+			this.#sync();
+		};
+		this.#page = watchPage(
 			{
 				onChange: () => this.#sync(),
-				onWake: () => this.#wake(),
+				onWake: wake,
 				onOnline: () => {
-					this.#wake();
+					wake();
 					// Where the network changed, the open stream may be dead and not know it.
-					if (this.#current && !this.#next && this.#timer === undefined) this.#open();
+					if (this.#retryTimer === undefined) this.#replace();
 				}
 			},
 			environment
@@ -96,16 +85,13 @@ export class RealtimeConnection {
 
 	/** Makes what is open follow what is wanted. */
 	update(options: ConnectionOptions): void {
-		this.#options = options;
-		this.#wanted = options.subscriptions;
-		this.#backoff.options = options.reconnect || {};
-		this.#page.pauseOnHidden = options.pauseOnHidden;
-		const key = [options.endpoint, ...[...this.#wanted.values()].map(signature).sort()].join();
-		if (key !== this.#key) {
-			this.#key = key;
+		const key = ({ endpoint, subscriptions }: ConnectionOptions) => [endpoint, ...subscriptions];
+		if (!this.#options || !isSame(key(options), key(this.#options))) {
 			this.#refused.clear();
 			this.#hurry();
 		}
+		this.#options = options;
+		this.#page.pauseOnHidden(options.pauseOnHidden);
 		this.#sync();
 	}
 
@@ -115,11 +101,11 @@ export class RealtimeConnection {
 		this.#backoff.reset();
 		this.#notBefore = 0;
 		this.#hurry();
-		if (this.#current && !this.#next) this.#open();
-		else this.#sync();
+		this.#replace();
+		this.#sync();
 	}
 
-	/** Leaves a channel alone until its subscription changes or `reconnect` is called. */
+	/** Leaves a channel alone until subscriptions change or `reconnect` is called. */
 	finish(channel: string): void {
 		this.#refused.add(channel);
 		this.#sync();
@@ -131,321 +117,294 @@ export class RealtimeConnection {
 		this.#stop();
 	}
 
+	/** What is wanted and not refused. */
+	get #wanted(): Subscriptions {
+		return new Map(
+			[...(this.#options?.subscriptions ?? [])].filter(([channel]) => !this.#refused.has(channel))
+		);
+	}
+
 	/** Compares what is open with what is wanted, and acts. */
 	#sync(): void {
-		const options = this.#options;
-		if (!options) return;
-		const paused = !options.enabled ? 'disabled' : this.#page.away ? 'hidden' : null;
-		this.#sink.paused(paused);
-		const wanted = this.#wantedNow();
-		if (paused || !wanted.length) {
+		if (!this.#options) return;
+		const { endpoint = DEFAULT_ENDPOINT, enabled = true } = this.#options;
+		const wanted = this.#wanted;
+		const paused = !enabled
+			? 'the manager is not enabled'
+			: this.#page.isAway() && 'the page is hidden';
+		if (paused || !wanted.size) {
 			this.#stop();
-			if (paused) for (const { channelId } of wanted) this.#connecting(channelId, PAUSED[paused]);
-		} else if (!this.#next && this.#timer === undefined) {
-			if (this.#current?.serves(options.endpoint, wanted)) return;
-			const early = this.#current ? this.#startedAt + COALESCE_MS - Date.now() : 0;
-			if (early > 0) this.#wait(early);
-			else this.#open();
+			if (paused) this.#tell(wanted.keys(), 'connecting', `Paused: ${paused}.`);
+			return;
 		}
+		const newest = this.#next ?? this.#current;
+		if (this.#retryTimer !== undefined || newest?.serves(endpoint, wanted)) return;
+		// One replacement at a time; the next sync comes with its end.
+		if (this.#next && this.#current) return;
+		const startAt = Math.max(this.#notBefore, newest ? newest.startedAt + COALESCE_MS : 0);
+		const early = startAt - Date.now();
+		if (early > 0) this.#wait(early);
+		else this.#open();
 	}
 
-	#wantedNow(): RealtimeResolvedSubscription[] {
-		return [...this.#wanted.values()].filter(({ channelId }) => !this.#refused.has(channelId));
-	}
-
+	/** Opens a stream for what is wanted now. */
 	#open(): void {
-		const options = this.#options;
-		const wanted = this.#wantedNow();
-		if (!options || !wanted.length) return;
-		const lane = new Lane(options.endpoint, wanted, this.#sink.cursor, () =>
-			this.#end(lane, { type: 'failed', error: new Error('The server fell silent.') })
-		);
+		const { endpoint = DEFAULT_ENDPOINT, fetch } = this.#options as ConnectionOptions;
+		this.#detach(this.#next);
 		const old = this.#current;
-		for (const { channelId } of old ? wanted : []) {
-			const before = old?.get(channelId);
-			const now = lane.get(channelId);
-			if (!before || !now) continue;
-			// Without a cursor nothing could tell a repeat; nothing was promised yet either.
-			if (!now.cursor || this.#held.has(channelId)) old?.leave(channelId);
-			else if (before.key !== now.key) {
-				this.#held.set(channelId, []);
-				this.#heldFrom = old;
-			}
-		}
-		if (old && !wanted.some(({ channelId }) => old.get(channelId))) this.#dropCurrent();
-		this.#next = lane;
-		this.#startedAt = Date.now();
-		this.#deadline = setTimeout(() => this.#late(lane), HEADERS_MS);
-		void readStream({
-			fetch: options.fetch ?? globalThis.fetch,
-			endpoint: options.endpoint,
-			body: lane.body,
-			signal: lane.signal,
-			onOpen: () => this.#opened(lane),
-			onEvent: (event) => this.#receive(lane, event),
-			onRetry: (ms) => (this.#backoff.retryMs = ms),
-			onActivity: () => lane.touch()
-		}).then((end) => this.#end(lane, end));
-	}
-
-	#late(lane: Lane): void {
-		this.#dropCurrent();
-		if (!lane.serves(this.#options?.endpoint ?? '', this.#wantedNow())) {
-			this.#detach(lane);
-			this.#sync();
-			return;
-		}
-		this.#deadline = setTimeout(
-			() => this.#end(lane, { type: 'failed', error: new Error('The server does not answer.') }),
-			CONNECT_MS - HEADERS_MS
+		const lane = new Lane(
+			endpoint,
+			this.#wanted,
+			(channel) => this.#owner.state(channel).cursor,
+			() => this.#end(lane, { message: 'The realtime endpoint fell silent.' })
 		);
-	}
-
-	#opened(lane: Lane): void {
-		if (lane.closed) return;
-		lane.openedAt = Date.now();
-		clearTimeout(this.#deadline);
-		this.#deadline = setTimeout(() => this.#promote(), HANDOVER_MS);
-		this.#promoteIfReady();
-	}
-
-	#receive(lane: Lane, message: EventSourceMessage): void {
-		if (lane.closed) return;
-		const { channels } = lane;
-		let frame: Frame | null;
-		try {
-			frame = readFrame(message, channels.length === 1 ? channels[0] : undefined);
-		} catch (error) {
-			this.#sink.unreadable(channels, message.data, error as Error);
-			return;
-		}
-		if (!frame || !lane.get(frame.channel) || !this.#wanted.has(frame.channel)) return;
-		const { channel } = frame;
-		if (frame.event === 'health' && frame.data.intervalMs) lane.expect(frame.data.intervalMs);
-		if (lane === this.#heldFrom && this.#held.has(channel)) {
-			this.#held.get(channel)?.push(frame);
-			return;
-		}
-		const status = frame.event === 'health' ? frame.data.status : null;
-		if (status !== 'connecting') this.#settle(lane, frame);
-		if (frame.event === 'health') lane.health.set(channel, frame.data);
-		else if (frame.event === 'message') {
-			lane.productive = true;
-			if (!lane.health.has(channel)) {
-				// An endpoint of another make: it sends no health, and messages flow.
-				const health: HealthPayload = { ok: true, status: 'connected', ts: Date.now(), channel };
-				lane.health.set(channel, health);
-				this.#sink.health(health);
+		this.#next = lane;
+		let isShared = false;
+		for (const [channel, { cursor, subscription }] of lane.carried) {
+			const before = old?.carried.get(channel);
+			// Without a cursor nothing could tell a repeat; nothing was promised yet either.
+			if (!before || !cursor || this.#held.has(channel)) {
+				old?.carried.delete(channel);
+				this.#state(channel)?.tell('connecting');
+				continue;
 			}
+			isShared = true;
+			if (isSame(subscription, before.subscription)) continue;
+			this.#held.set(channel, []);
+			this.#heldFrom = old;
 		}
-		this.#sink.deliver(frame, this.#speaks(lane, channel));
-		if (status === 'degraded') this.#channelEnded(lane, channel);
-		this.#promoteIfReady();
+		if (!isShared) this.#dropCurrent();
+		this.#handoverTimer = setTimeout(() => {
+			this.#dropCurrent();
+			this.#promote();
+		}, HANDOVER_MS);
+		const parse = createEventParser(
+			(event) => this.#receive(lane, event),
+			(ms) => (this.#backoff.retryMs = ms)
+		);
+		void readStream(
+			{ fetch, endpoint, body: lane.body, signal: lane.signal },
+			() => {
+				lane.open();
+				this.#promote();
+			},
+			(text) => {
+				lane.touch();
+				parse(text);
+			}
+		).then((failure) => this.#end(lane, failure));
 	}
 
-	/** Whether a stream tells of a channel's health: the old one until it is replaced. */
-	#speaks(lane: Lane, channel: string): boolean {
-		return lane === this.#current || !this.#current?.get(channel);
+	/** Replaces a stream that is open, unless that is going on. */
+	#replace(): void {
+		if (this.#current && !this.#next && this.#wanted.size) this.#open();
+	}
+
+	#receive(lane: Lane, event: StreamEvent): void {
+		if (lane.signal.aborted) return;
+		let frame: Frame;
+		try {
+			frame = readFrame(event, lane.only);
+		} catch (error) {
+			const { data } = event;
+			for (const channel of lane.carried.keys()) {
+				this.#state(channel)?.receiveUnreadable(data, error);
+			}
+			const message = `Unreadable realtime event: ${data.slice(0, 200)}`;
+			this.#owner.report({ source: 'parse', message, error });
+			return;
+		}
+		const { channel } = frame;
+		const carried = lane.carried.get(channel);
+		const state = this.#state(channel);
+		if (!carried || !state) return;
+		const health = frame.event === 'health' ? frame.data : undefined;
+		if (health?.intervalMs) lane.expect(health.intervalMs);
+		const held = lane === this.#heldFrom && this.#held.get(channel);
+		if (held) {
+			held.push(frame);
+			return;
+		}
+		if (health?.status !== 'connecting' && !carried.settled) {
+			carried.settled = true;
+			this.#settle(lane, frame, state);
+		}
+		if (health) carried.health = health;
+		else if (frame.event === 'message') lane.productive = true;
+		// The old stream tells of a channel's health until it is replaced.
+		const speaks = lane === this.#current || !this.#current?.carried.has(channel);
+		state.receive(frame, speaks);
+		// An endpoint of another make sends no health; that something comes is all there is to know.
+		if (!carried.health) state.tell('connected');
+		if (health?.status === 'degraded') this.#channelEnded(lane, health);
+		this.#promote();
 	}
 
 	/** The first that a stream has of a channel decides about frames held back for it. */
-	#settle(lane: Lane, frame: Frame): void {
+	#settle(lane: Lane, frame: Frame, state: ChannelState): void {
 		const { channel, cursor } = frame;
-		if (lane === this.#heldFrom || lane.settled.has(channel)) return;
-		lane.settled.add(channel);
 		const held = this.#held.get(channel);
 		this.#held.delete(channel);
-		const failed = frame.event === 'health' && frame.data.status === 'degraded';
+		const failed = frame.event === 'health' && !frame.data.ok;
 		const resynced = frame.event === 'resync';
-		if (lane === this.#next && (resynced || (held && !failed))) this.#current?.leave(channel);
+		if (lane === this.#next && (held || failed || resynced)) this.#current?.carried.delete(channel);
 		// What is not delivered here is replayed by the new stream.
 		for (const one of held ?? []) {
-			const after = one.cursor && cursor ? compareCursors(one.cursor, cursor) : null;
-			if (failed || (resynced && (after === null || after <= 0))) this.#sink.deliver(one, false);
+			const isBefore = (compareCursors(one.cursor, cursor) ?? 0) <= 0;
+			if (failed || (resynced && isBefore)) state.receive(one, false);
 		}
 	}
 
 	/** The server sent `degraded`: that channel ends, others of the stream go on. */
-	#channelEnded(lane: Lane, channel: string): void {
-		const {
-			detail = 'The server ended the channel.',
-			code,
-			stage,
-			fatal
-		} = lane.health.get(channel) as HealthPayload;
-		lane.leave(channel);
-		if (fatal || this.#options?.reconnect === false) this.#refused.add(channel);
-		this.#sink.failure({
+	#channelEnded(lane: Lane, { channel, detail, code, stage, fatal }: HealthPayload): void {
+		lane.carried.delete(channel);
+		this.#owner.report({
 			source: 'stream',
-			message: detail,
+			message: detail ?? 'The server ended the channel.',
 			channelId: channel,
 			status: code,
 			stage,
 			fatal
 		});
-		if (!lane.channels.length) this.#detach(lane);
-		if (!this.#refused.has(channel)) this.#wait(this.#delay(lane));
+		if (!lane.carried.size) this.#detach(lane);
+		if (fatal || this.#options?.reconnect === false) this.#refused.add(channel);
+		else this.#wait(this.#delay(lane));
 		this.#sync();
 	}
 
-	#promoteIfReady(): void {
-		const lane = this.#next;
-		const pending = this.#current?.channels.some(
-			(channel) => lane?.get(channel) && !lane.settled.has(channel)
-		);
-		if (lane?.openedAt && !pending) this.#promote();
-	}
-
-	/** The new stream takes over. */
+	/** Lets the new stream take over, once it has started all that the old one carries. */
 	#promote(): void {
-		clearTimeout(this.#deadline);
 		const lane = this.#next;
-		const old = this.#current;
-		if (!lane) return;
-		old?.close();
+		if (!lane?.openedAt) return;
+		for (const channel of this.#current?.carried.keys() ?? []) {
+			if (lane.carried.get(channel)?.settled === false) return;
+		}
+		clearTimeout(this.#handoverTimer);
+		this.#current?.close();
 		this.#current = lane;
-		this.#next = null;
-		for (const channel of old?.channels ?? []) {
-			const health = lane.health.get(channel);
-			if (health) this.#sink.health(health);
-			else if (lane.get(channel)) this.#connecting(channel);
+		this.#next = undefined;
+		for (const [channel, { health }] of lane.carried) {
+			const state = this.#state(channel);
+			if (health && state) state.health = health;
 		}
 		this.#sync();
 	}
 
-	#end(lane: Lane, end: StreamEnd): void {
-		if (lane.closed) return;
-		const { channels } = lane;
-		const channelId = channels.length === 1 ? channels[0] : undefined;
-		const replacing = lane === this.#next && this.#current !== null;
+	/** A stream ended: the server finished it, or it failed. */
+	#end(lane: Lane, failure?: StreamFailure): void {
+		if (lane.signal.aborted) return;
+		const channels = [...lane.carried.keys()];
+		const channelId = lane.only;
+		const replaces = lane === this.#next && this.#current;
 		this.#detach(lane);
-		if (end.type === 'refused') {
-			const { status, message, retryAfterMs = 0 } = end;
-			const fatal = status < 500 && status !== 408 && status !== 429;
-			this.#sink.failure({ source: 'request', message, channelId, status, fatal });
+		let why = 'The server ended the stream.';
+		let delay = 0;
+		if (failure) {
+			const { message, status = 0, retryAfterMs = 0, error } = failure;
+			const fatal = status > 0 && status < 500 && status !== 408 && status !== 429;
+			const source = lane.openedAt ? 'stream' : 'request';
+			this.#owner.report({ source, message, channelId, status, fatal, error });
 			if (fatal) {
-				for (const channel of channels) {
-					this.#degrade(channel, { code: status, detail: message, fatal });
-				}
-				this.#sync();
-			} else if (status === 429 && replacing) {
-				// The old stream may be the one too many.
-				this.#dropCurrent();
-				this.#retry(channels, message, 0);
-			} else {
-				this.#notBefore = Date.now() + retryAfterMs;
-				this.#retry(channels, message, Math.max(retryAfterMs, this.#delay(lane)));
+				this.#refuse(channels, message, { code: status, fatal });
+				return;
 			}
-		} else if (end.type === 'failed') {
-			const { error } = end;
-			const message = `The realtime connection failed (${error instanceof Error ? error.message : error}).`;
-			this.#sink.failure({
-				source: lane.openedAt ? 'stream' : 'request',
-				message,
-				channelId,
-				error
-			});
-			this.#retry(channels, message, this.#delay(lane));
+			why = message;
+			// The old stream may be the one too many.
+			if (status === 429 && replaces) this.#dropCurrent();
+			else {
+				this.#notBefore = Date.now() + retryAfterMs;
+				delay = Math.max(retryAfterMs, this.#delay(lane));
+			}
 		} else {
-			// Cut for its age or by a deploy. One that achieves nothing may do so once.
-			const early = !lane.productive && Date.now() - lane.openedAt < this.#backoff.stableMs;
-			const delay = early && this.#endedEarly ? this.#delay(lane) : 0;
+			// Cut for its age or by a deploy. One that is of no use may do so once.
+			const early = !lane.productive && !this.#isStable(lane);
+			if (early && this.#endedEarly) delay = this.#delay(lane);
 			this.#endedEarly = early;
-			this.#retry(channels, 'The server ended the stream.', delay);
 		}
+		const lost = channels.filter((channel) => !this.#current?.carried.has(channel));
+		if (this.#next) delay = 0;
+		else if (this.#options?.reconnect === false) {
+			this.#refuse(lost, `${why} Reconnecting is off.`);
+			return;
+		}
+		const when = delay ? `in ${(delay / 1000).toFixed(1)} s` : 'now';
+		this.#tell(lost, 'connecting', `${why} Trying again ${when}.`);
+		if (delay) this.#wait(delay);
+		this.#promote();
+		this.#sync();
 	}
 
 	/** Takes a stream out of service; what was held back for a new one that fails is delivered. */
-	#detach(lane: Lane): void {
+	#detach(lane: Lane | undefined): void {
+		if (!lane) return;
 		lane.close();
+		if (lane === this.#current) this.#current = undefined;
 		if (lane === this.#next) {
-			clearTimeout(this.#deadline);
-			this.#next = null;
+			this.#next = undefined;
+			clearTimeout(this.#handoverTimer);
 		}
-		if (lane === this.#current) this.#current = null;
 		if (lane !== this.#heldFrom) this.#releaseHeld();
 	}
 
 	#releaseHeld(): void {
 		const held = [...this.#held.values()].flat();
 		this.#held.clear();
-		this.#heldFrom = null;
-		for (const frame of held) this.#sink.deliver(frame, false);
+		this.#heldFrom = undefined;
+		for (const frame of held) this.#state(frame.channel)?.receive(frame, false);
 	}
 
+	/** Closes the old stream before the new one is there. */
 	#dropCurrent(): void {
 		const lane = this.#current;
-		if (!lane) return;
-		lane.close();
-		this.#current = null;
-		for (const channel of lane.channels) this.#connecting(channel);
+		this.#detach(lane);
+		this.#tell(lane?.carried.keys() ?? [], 'connecting');
 	}
 
 	/** Milliseconds until the next attempt after a stream that ended. */
 	#delay(lane: Lane): number {
-		const { stableMs } = this.#backoff;
-		if (lane.openedAt && Date.now() - lane.openedAt >= stableMs) this.#backoff.reset();
-		return this.#backoff.next();
+		if (this.#isStable(lane)) this.#backoff.reset();
+		return this.#backoff.next(this.#options?.reconnect || {});
 	}
 
-	/** Tries lost channels again after a while, and says so. */
-	#retry(channels: string[], why: string, delay: number): void {
-		const lost = channels.filter((channel) => !this.#current?.get(channel));
-		if (this.#options?.reconnect === false && !this.#next) {
-			const detail = `${why} Reconnecting is off: call reconnect() of the bus.`;
-			for (const channel of lost) this.#degrade(channel, { detail });
-		} else {
-			const wait = this.#next ? 0 : delay;
-			const when = wait ? `in ${(wait / 1000).toFixed(1)} s` : 'now';
-			for (const channel of lost) this.#connecting(channel, `${why} Trying again ${when}.`);
-			if (wait) this.#wait(wait);
-		}
-		this.#promoteIfReady();
-		this.#sync();
+	/** Whether a stream has lived for long enough to count as a success. */
+	#isStable({ openedAt }: Lane): boolean {
+		const { stableMs = 60_000 } = this.#options?.reconnect || {};
+		return openedAt > 0 && Date.now() - openedAt >= stableMs;
 	}
 
 	#wait(ms: number): void {
-		clearTimeout(this.#timer);
-		this.#timer = setTimeout(() => {
-			this.#timer = undefined;
+		this.#hurry();
+		this.#retryTimer = setTimeout(() => {
+			this.#retryTimer = undefined;
 			this.#sync();
 		}, ms);
 	}
 
-	/** Ends a wait, unless the server asked for it. */
+	/** Ends a wait; what the server asked for still holds. */
 	#hurry(): void {
-		if (Date.now() < this.#notBefore) return;
-		clearTimeout(this.#timer);
-		this.#timer = undefined;
-	}
-
-	#wake(): void {
-		this.#current?.checkSilence();
-		this.#hurry();
-		this.#sync();
+		clearTimeout(this.#retryTimer);
+		this.#retryTimer = undefined;
 	}
 
 	#stop(): void {
-		clearTimeout(this.#timer);
-		clearTimeout(this.#deadline);
-		this.#timer = undefined;
-		this.#current?.close();
-		this.#next?.close();
-		this.#current = this.#next = null;
+		this.#hurry();
+		this.#detach(this.#current);
+		this.#detach(this.#next);
 		this.#releaseHeld();
 	}
 
-	#connecting(channel: string, detail?: string): void {
-		this.#sink.health({ ok: false, status: 'connecting', ts: Date.now(), channel, detail });
+	/** The state of a channel, while that is subscribed. */
+	#state(channel: string): ChannelState | undefined {
+		return this.#options?.subscriptions.has(channel) ? this.#owner.state(channel) : undefined;
 	}
 
-	#degrade(channel: string, what: Partial<HealthPayload>): void {
-		this.#refused.add(channel);
-		this.#sink.health({ ok: false, status: 'degraded', ts: Date.now(), channel, ...what });
+	#refuse(channels: string[], detail: string, more?: Partial<HealthPayload>): void {
+		for (const channel of channels) this.#refused.add(channel);
+		this.#tell(channels, 'degraded', detail, more);
+		this.#sync();
+	}
+
+	#tell(channels: Iterable<string>, ...what: Parameters<ChannelState['tell']>): void {
+		for (const channel of channels) this.#state(channel)?.tell(...what);
 	}
 }
-
-const PAUSED: Record<PauseReason, string> = {
-	disabled: 'Paused: the manager is not enabled.',
-	hidden: 'Paused while the page is hidden.'
-};

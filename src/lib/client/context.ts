@@ -1,4 +1,4 @@
-import { getContext, hasContext, setContext } from 'svelte';
+import { getContext, setContext } from 'svelte';
 import { RealtimeError } from '../protocol/errors.js';
 import { RealtimeBus } from './bus.js';
 
@@ -25,13 +25,13 @@ export function provideBus(
 export function getRealtimeBus(): RealtimeBus {
 	let bus: RealtimeBus | undefined;
 	try {
-		if (hasContext(KEY)) bus = getContext<RealtimeBus>(KEY);
+		bus = getContext(KEY);
 	} catch {
 		// Svelte's own error says nothing of a manager.
 	}
 	if (bus) return bus;
 	throw new RealtimeError(
 		'NO_MANAGER',
-		'getRealtimeBus() requires <RealtimeManager>: call it, and the hooks, while a component inside <RealtimeManager> initialises, or give the hook a bus, `{ bus }`.'
+		'getRealtimeBus() requires <RealtimeManager>: call it and the hooks while a component inside initialises, or give the hook a `bus`.'
 	);
 }

@@ -1,11 +1,28 @@
 export { default as RealtimeManager } from './RealtimeManager.svelte';
 export { getRealtimeBus } from './context.js';
+export { getRealtimeBusChannel } from './hooks/channel.js';
+export { getRealtimeBusTopicMessages } from './hooks/messages.js';
+export { getRealtimeBusRun } from './hooks/run.js';
 export { getRealtimeBusState } from './hooks/state.js';
+export { getRealtimeBusTopicStream } from './hooks/stream.js';
 export { getRealtimeBusTopicJson, getRealtimeBusTopicState } from './hooks/topic.js';
 export { RealtimeError } from '../protocol/errors.js';
 
 export type { RealtimeBus } from './bus.js';
+export type { RealtimeChannel } from './hooks/channel.js';
+export type { RealtimeMessagesOptions, RealtimeTopicMessages } from './hooks/messages.js';
+export type {
+	RealtimeRun,
+	RealtimeRunOptions,
+	RealtimeRunState,
+	RealtimeRunStatus
+} from './hooks/run.js';
 export type { RealtimeBusState, RealtimeOnMessage } from './hooks/state.js';
+export type {
+	RealtimeDataStream,
+	RealtimeStreamOptions,
+	RealtimeTopicStream
+} from './hooks/stream.js';
 export type {
 	ChannelOf,
 	ChannelSource,

@@ -1,18 +1,21 @@
 import type { HealthPayload } from '../protocol/health.js';
-import type { SubscriptionRequest } from '../protocol/request.js';
-import { signature } from './subscriptions.js';
+import { isSame, type Subscriptions } from './subscriptions.js';
 import type { RealtimeResolvedSubscription } from './types.js';
 
+/** A request without an answer by then has failed. */
+const CONNECT_MS = 30_000;
 /** Silence that ends a stream, in intervals of the server's health ticks. */
 const SILENT_INTERVALS = 2.5;
 
-/** What a lane was asked for on behalf of one channel. */
+/** What a lane carries for one channel. */
 interface Carried {
-	/** Signature of the subscription. */
-	key: string;
+	readonly subscription: RealtimeResolvedSubscription;
 	/** Cursor that the request named. */
-	cursor: string | undefined;
-	subscription: RealtimeResolvedSubscription;
+	readonly cursor: string;
+	/** The newest health that came. */
+	health?: HealthPayload;
+	/** Whether more came than that it is connecting. */
+	settled: boolean;
 }
 
 /**
@@ -21,16 +24,18 @@ interface Carried {
  */
 export class Lane {
 	readonly #controller = new AbortController();
-	readonly #channels = new Map<string, Carried>();
 	readonly #onSilence: () => void;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	#silenceMs = Infinity;
-	#active = 0;
+	#silenceMs = CONNECT_MS;
+	#activeAt = Date.now();
 	readonly endpoint: string;
-	/** The newest health that this stream told of each channel. */
-	readonly health = new Map<string, HealthPayload>();
-	/** Channels of which more came than that it is connecting. */
-	readonly settled = new Set<string>();
+	/**
+	 * What it still carries, by channel. The connection takes a channel out when the server ended it or
+	 * another lane has it.
+	 */
+	readonly carried = new Map<string, Carried>();
+	readonly signal = this.#controller.signal;
+	readonly startedAt = Date.now();
 	/** When the answer came, in milliseconds; 0 before. */
 	openedAt = 0;
 	/** Whether a message came. */
@@ -38,85 +43,63 @@ export class Lane {
 
 	constructor(
 		endpoint: string,
-		subscriptions: RealtimeResolvedSubscription[],
-		cursor: (channel: string) => string | undefined,
+		subscriptions: Subscriptions,
+		cursor: (channel: string) => string,
 		onSilence: () => void
 	) {
 		this.endpoint = endpoint;
 		this.#onSilence = onSilence;
-		for (const subscription of subscriptions) {
-			const { channelId } = subscription;
-			const key = signature(subscription);
-			this.#channels.set(channelId, { key, cursor: cursor(channelId), subscription });
+		for (const [channel, subscription] of subscriptions) {
+			this.carried.set(channel, { subscription, cursor: cursor(channel), settled: false });
 		}
-	}
-
-	get signal(): AbortSignal {
-		return this.#controller.signal;
-	}
-
-	get closed(): boolean {
-		return this.signal.aborted;
-	}
-
-	/** Channels that it still carries. */
-	get channels(): string[] {
-		return [...this.#channels.keys()];
+		this.checkSilence();
 	}
 
 	/** Body of the request. */
 	get body(): string {
-		const all = [...this.#channels.values()].map(
-			({ cursor, subscription: { channelId: channel, topics, params } }): SubscriptionRequest => ({
-				channel,
-				topics: [...topics],
-				params,
-				lastEventId: cursor
-			})
-		);
-		return JSON.stringify(all.length === 1 ? all[0] : { subscriptions: all });
+		const all = [...this.carried.values()].map(({ cursor, subscription }) => {
+			const { channelId: channel, ...rest } = subscription;
+			return { channel, ...rest, lastEventId: cursor || undefined };
+		});
+		return JSON.stringify(all[1] ? { subscriptions: all } : all[0]);
 	}
 
-	/** @returns what was asked for, or `undefined` for a channel that it does not carry (any more). */
-	get(channel: string): Carried | undefined {
-		return this.#channels.get(channel);
-	}
-
-	/** Carries a channel no longer: the server ended it, or another lane has it. */
-	leave(channel: string): void {
-		this.#channels.delete(channel);
+	/** The only channel that it carries. */
+	get only(): string | undefined {
+		const [channel, another] = this.carried.keys();
+		return another ? undefined : channel;
 	}
 
 	/** Whether it carries just what is wanted. */
-	serves(endpoint: string, wanted: RealtimeResolvedSubscription[]): boolean {
-		return (
-			endpoint === this.endpoint &&
-			wanted.length === this.#channels.size &&
-			wanted.every((one) => this.get(one.channelId)?.key === signature(one))
-		);
+	serves(endpoint: string, wanted: Subscriptions): boolean {
+		const carried = [...this.carried.values()].map(({ subscription }) => subscription);
+		return endpoint === this.endpoint && isSame([...wanted.values()], carried);
+	}
+
+	/** The answer came; only the server's word on how often it speaks makes silence suspicious now. */
+	open(): void {
+		this.openedAt = Date.now();
+		this.#silenceMs = Infinity;
 	}
 
 	/** Sets the interval at which the server says something, in milliseconds. */
 	expect(intervalMs: number): void {
-		if (this.#silenceMs !== Infinity) return;
 		this.#silenceMs = intervalMs * SILENT_INTERVALS;
-		this.touch();
 		this.checkSilence();
 	}
 
 	/** Something came. */
 	touch(): void {
-		this.#active = Date.now();
+		this.#activeAt = Date.now();
 	}
 
 	/** Reports a silence that has lasted too long; timers of sleeping machines come late. */
 	checkSilence(): void {
 		clearTimeout(this.#timer);
-		if (this.closed || this.#silenceMs === Infinity) return;
-		const left = this.#active + this.#silenceMs - Date.now();
+		const left = this.#activeAt + this.#silenceMs - Date.now();
 		// A timer per chunk would cost more than one that looks again.
-		if (left > 0) this.#timer = setTimeout(() => this.checkSilence(), left);
-		else this.#onSilence();
+		if (left <= 0) this.#onSilence();
+		else if (left < Infinity) this.#timer = setTimeout(() => this.checkSilence(), left);
 	}
 
 	close(): void {

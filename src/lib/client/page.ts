@@ -14,82 +14,61 @@ export interface PageEvents {
 	onOnline(): void;
 }
 
-/**
- * Knows whether the page is there. A page that is left (`pagehide`) must hold no connection to be kept
- * in the back/forward cache; one that is hidden may let go of it after a while. Listens from its
- * creation until `close`.
- */
-export class Page {
-	#hidden = false;
-	#left = false;
-	#timer: ReturnType<typeof setTimeout> | undefined;
-	#pauseOnHidden: number | false = false;
-	readonly #environment: PageEnvironment;
-	readonly #events: PageEvents;
-	readonly #listeners: [EventTarget, string, () => void][];
-
-	constructor(
-		events: PageEvents,
-		environment: PageEnvironment = { window: globalThis.window, document: globalThis.document }
-	) {
-		this.#events = events;
-		this.#environment = environment;
-		const { window, document } = environment;
-		this.#listeners = [
-			[window, 'online', () => events.onOnline()],
-			[window, 'pagehide', () => this.#leave(true)],
-			[window, 'pageshow', () => this.#leave(false)],
-			[
-				document,
-				'visibilitychange',
-				() => {
-					this.#watch();
-					if (!this.#isHidden) events.onWake();
-				}
-			]
-		];
-		for (const [target, type, listener] of this.#listeners) target.addEventListener(type, listener);
-	}
-
+/** Whether the page is there. */
+export interface Page {
 	/** Whether the page is left, or has been hidden for long enough. */
-	get away(): boolean {
-		return this.#left || this.#hidden;
-	}
+	isAway(): boolean;
+	/** Sets the milliseconds after which a hidden page counts as away; `false` is never. */
+	pauseOnHidden(ms: number | false | undefined): void;
+	close(): void;
+}
 
-	/** Milliseconds after which a hidden page counts as away, or `false`. */
-	set pauseOnHidden(ms: number | false) {
-		if (ms === this.#pauseOnHidden) return;
-		this.#pauseOnHidden = ms;
-		this.#watch();
-	}
-
-	close(): void {
-		clearTimeout(this.#timer);
-		for (const [target, type, listener] of this.#listeners) {
-			target.removeEventListener(type, listener);
+/**
+ * Watches the page until it is closed. A page that is left (`pagehide`) must hold no connection to be
+ * kept in the back/forward cache; one that is hidden may let go of it after a while.
+ */
+export function watchPage(
+	{ onChange, onWake, onOnline }: PageEvents,
+	{ window, document }: PageEnvironment = globalThis
+): Page {
+	const end = new AbortController();
+	const { signal } = end;
+	let pauseMs: number | false | undefined;
+	let timer: ReturnType<typeof setTimeout> | undefined;
+	let isHidden = false;
+	let isLeft = false;
+	const isAway = () => isLeft || isHidden;
+	const set = (left: boolean, hidden: boolean) => {
+		const before = isAway();
+		isLeft = left;
+		isHidden = hidden;
+		if (isAway() !== before) onChange();
+	};
+	const follow = () => {
+		clearTimeout(timer);
+		const hidden = document.visibilityState === 'hidden';
+		if (!hidden || typeof pauseMs !== 'number') set(isLeft, false);
+		else timer = setTimeout(() => set(isLeft, true), pauseMs);
+		return hidden;
+	};
+	const on = (target: EventTarget, type: string, listener: () => void) =>
+		target.addEventListener(type, listener, { signal });
+	on(window, 'online', onOnline);
+	on(window, 'pagehide', () => set(true, isHidden));
+	on(window, 'pageshow', () => set(false, isHidden));
+	on(document, 'visibilitychange', () => {
+		if (!follow()) onWake();
+	});
+	return {
+		isAway,
+		pauseOnHidden(ms) {
+			if (ms === pauseMs) return;
+			pauseMs = ms;
+			follow();
+		},
+		close() {
+			clearTimeout(timer);
+			end.abort();
 		}
-	}
-
-	#leave(left: boolean): void {
-		if (left === this.#left) return;
-		this.#left = left;
-		this.#events.onChange();
-	}
-
-	#watch(): void {
-		clearTimeout(this.#timer);
-		const ms = this.#pauseOnHidden;
-		if (ms === false || !this.#isHidden) this.#hide(false);
-		else this.#timer = setTimeout(() => this.#hide(true), ms);
-	}
-
-	get #isHidden(): boolean {
-		return this.#environment.document.visibilityState === 'hidden';
-	}
-
-	#hide(hidden: boolean): void {
-		if (hidden === this.#hidden) return;
-		this.#hidden = hidden;
-		this.#events.onChange();
-	}
+	};
 }

@@ -9,46 +9,31 @@ export function throttle(
 	run: () => void,
 	intervalMs: () => number | undefined
 ): { (): void; cancel(): void } {
-	let stop: (() => void) | undefined;
+	let pause: (() => void) | undefined;
 	let again = false;
-	const rest = () => {
-		stop = undefined;
-		if (!again) return;
-		again = false;
-		start();
-	};
-	const start = () => {
-		const ms = intervalMs();
-		if (ms === undefined) stop = nextFrame(rest);
-		else if (ms > 0) {
-			const timer = setTimeout(rest, ms);
-			stop = () => clearTimeout(timer);
-		}
+	const ask = () => {
+		again = !!pause;
+		if (again) return;
+		pause = wait(intervalMs(), () => {
+			ask.cancel();
+			if (again) ask();
+		});
 		run();
 	};
-	const ask = () => {
-		if (stop) again = true;
-		else start();
-	};
 	ask.cancel = () => {
-		stop?.();
-		stop = undefined;
-		again = false;
+		pause?.();
+		pause = undefined;
 	};
 	return ask;
 }
 
-/** Calls back with the next frame, or after a while where no frame comes. Returns its own end. */
-function nextFrame(done: () => void): () => void {
-	const finish = () => {
-		stop();
-		done();
-	};
-	const frame = globalThis.requestAnimationFrame?.(finish);
-	const timer = setTimeout(finish, FRAME_FALLBACK_MS);
-	const stop = () => {
-		if (frame !== undefined) cancelAnimationFrame(frame);
+/** Calls back after a time; without one with the next frame, or a while later where none comes. */
+function wait(ms: number | undefined, done: () => void): (() => void) | undefined {
+	if (ms === 0) return;
+	const frame = ms === undefined && globalThis.requestAnimationFrame?.(done);
+	const timer = setTimeout(done, ms ?? FRAME_FALLBACK_MS);
+	return () => {
+		if (frame) cancelAnimationFrame(frame);
 		clearTimeout(timer);
 	};
-	return stop;
 }

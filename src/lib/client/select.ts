@@ -9,8 +9,8 @@ export function createSelect(ref: ChannelRef): RealtimeSelect {
 	return (eventName): RealtimeSelected => {
 		const raw = readable('', (set) =>
 			ref.follow((state) =>
-				state.events.listen((event) => {
-					if (event.name === eventName) set(event.raw);
+				state.frames.listen(({ event, raw }) => {
+					if (event === eventName) set(raw);
 				})
 			)
 		);

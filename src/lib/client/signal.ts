@@ -15,10 +15,7 @@ export class Signal<T = void> {
 	 * @param onError Told what a listener threw; the others are called all the same.
 	 * @param intervalMs Least milliseconds between two runs of an effect; `undefined` is one frame.
 	 */
-	constructor(
-		onError: (error: unknown) => void,
-		intervalMs: () => number | undefined = () => undefined
-	) {
+	constructor(onError: (error: unknown) => void, intervalMs: () => number | undefined) {
 		this.#onError = onError;
 		this.track = createSubscriber((update) => {
 			const ask = throttle(update, intervalMs);
@@ -30,12 +27,10 @@ export class Signal<T = void> {
 		});
 	}
 
-	/** Calls `listener` with every change from now on, until the returned function is called. */
+	/** Calls `listener`, a function of its own, with every change until the returned one is called. */
 	listen(listener: (value: T) => void): () => void {
-		// One function may listen twice; a wrapper keeps the two apart.
-		const own = (value: T) => listener(value);
-		this.#listeners.add(own);
-		return () => this.#listeners.delete(own);
+		this.#listeners.add(listener);
+		return () => this.#listeners.delete(listener);
 	}
 
 	emit(value: T): void {

@@ -3,38 +3,46 @@ import { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeResolvedSubscription, RealtimeSubscription } from './types.js';
 
+/** Subscriptions by the name of their channel. */
+export type Subscriptions = ReadonlyMap<string, RealtimeResolvedSubscription>;
+
 /**
- * The channels of a manager by name, with their topics deduplicated and sorted, so that two lists
- * that mean the same are the same.
+ * The channels of a manager by name: names, topics and parameters sorted, topics without duplicates, so
+ * that two lists that mean the same are the same.
  *
  * @throws {RealtimeError} `DUPLICATE_CHANNEL` when two subscriptions resolve to the same channel,
  * `INVALID_OPTION` when one has no topics.
  */
 export function resolveSubscriptions(
 	subscriptions: readonly RealtimeSubscription[]
-): Map<string, RealtimeResolvedSubscription> {
+): Subscriptions {
 	const resolved = new Map<string, RealtimeResolvedSubscription>();
 	for (const { channel, channelParams, topics, params, run } of subscriptions) {
-		const { name, topics: defined } = resolveChannel(channel, channelParams);
-		if (resolved.has(name)) {
+		const { name: channelId, topics: defined } = resolveChannel(channel, channelParams);
+		if (resolved.has(channelId)) {
 			throw new RealtimeError(
 				'DUPLICATE_CHANNEL',
-				`Two subscriptions resolve to the realtime channel "${name}". Merge them into one, with the topics of both.`
+				`Realtime channel "${channelId}" is subscribed twice. Merge the subscriptions into one.`
 			);
 		}
-		const all = [...new Set([...(topics ?? defined), ...(run ? [RUN_TOPIC] : [])])].sort();
-		if (all.length === 0) {
+		const all = new Set(topics ?? defined);
+		if (run) all.add(RUN_TOPIC);
+		if (!all.size) {
 			throw new RealtimeError(
 				'INVALID_OPTION',
-				`The subscription of the realtime channel "${name}" has no topics. Name them in its \`topics\`; a typeOnlyChannel() lists none by itself.`
+				`Realtime channel "${channelId}" is subscribed without topics. A typeOnlyChannel() needs them listed.`
 			);
 		}
-		resolved.set(name, { channelId: name, topics: all, ...(params && { params }) });
+		resolved.set(channelId, {
+			channelId,
+			topics: [...all].sort(),
+			...(params && { params: Object.fromEntries(Object.entries(params).sort()) })
+		});
 	}
-	return resolved;
+	return new Map([...resolved].sort());
 }
 
-/** A text that is the same for two subscriptions that ask the endpoint for the same. */
-export function signature({ channelId, topics, params }: RealtimeResolvedSubscription): string {
-	return JSON.stringify([channelId, topics, params && Object.entries(params).sort()]);
+/** Whether two values ask the endpoint for the same. */
+export function isSame(a: unknown, b: unknown): boolean {
+	return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -120,7 +120,10 @@ export interface RealtimeManagerProps {
 	 * `INVALID_OPTION` when one has no topics.
 	 */
 	subscriptions: readonly RealtimeSubscription[];
-	/** Told of every failed attempt, ended channel, unreadable message and throwing handler. */
+	/**
+	 * Told of every failed attempt, ended channel, unreadable message and throwing handler; the last
+	 * two go to the console as well.
+	 */
 	onFailure?: (failure: RealtimeClientFailureContext) => void;
 	/** Told when messages of a channel may be missing: load anew, for example with `invalidateAll()`. */
 	onResync?: (resync: ResyncPayload) => void;

@@ -37,10 +37,10 @@ export class Client {
 				onResync: (resync) => this.resyncs.push(resync),
 				...this.#props
 			}),
-			() => this.#active,
-			undefined,
-			this.page.environment
+			() => this.#active
 		);
+		vi.stubGlobal('window', this.page.window);
+		vi.stubGlobal('document', this.page.document);
 	}
 
 	/** Changes subscriptions and settles. */
@@ -55,15 +55,13 @@ export class Client {
 		this.#props = { ...this.#props, ...props };
 		const { endpoint = '/api/events', enabled = true } = this.#props;
 		const { reconnect = {}, pauseOnHidden = false, fetch = this.endpoint.fetch } = this.#props;
-		const options = { endpoint, enabled, reconnect, pauseOnHidden, fetch };
-		this.bus.update(options, this.#active);
+		const subscriptions = this.#active;
+		this.bus.update({ endpoint, enabled, reconnect, pauseOnHidden, fetch, subscriptions });
 		await settle();
 	}
 
 	state(channelId: string): ChannelState {
-		const found = this.bus.find(channelId);
-		if (!found) throw new Error(`${channelId} is not active.`);
-		return found.state;
+		return this.bus.state(channelId);
 	}
 
 	health(channelId: string): HealthPayload {
@@ -76,7 +74,9 @@ export class Client {
 		this.#known.add(state);
 		const heard = (this.heard[channelId] ??= []);
 		const healths = (this.healths[channelId] ??= []);
-		state.messages.listen(({ data }) => heard.push(data));
+		state.frames.listen((frame) => {
+			if (frame.event === 'message') heard.push(frame.data.data);
+		});
 		state.healthChanges.listen(() => healths.push(state.health.status));
 	}
 }

@@ -8,14 +8,6 @@ export class FakePage {
 		Object.defineProperty(this.document, 'visibilityState', { get: () => this.visibilityState });
 	}
 
-	/** What a client takes in place of the browser's globals. */
-	get environment(): {
-		window: EventTarget;
-		document: EventTarget & { readonly visibilityState: string };
-	} {
-		return { window: this.window, document: this.document as never };
-	}
-
 	/** Listeners that are attached now. */
 	get listeners(): number {
 		return this.window.count + this.document.count;
@@ -33,12 +25,13 @@ export class FakePage {
 
 class CountingTarget extends EventTarget {
 	count = 0;
-	override addEventListener(...args: Parameters<EventTarget['addEventListener']>): void {
+	override addEventListener(
+		type: string,
+		listener: EventListener,
+		options: AddEventListenerOptions
+	): void {
 		this.count++;
-		super.addEventListener(...args);
-	}
-	override removeEventListener(...args: Parameters<EventTarget['removeEventListener']>): void {
-		this.count--;
-		super.removeEventListener(...args);
+		options.signal?.addEventListener('abort', () => this.count--);
+		super.addEventListener(type, listener, options);
 	}
 }

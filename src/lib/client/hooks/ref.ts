@@ -1,7 +1,6 @@
-import { untrack } from 'svelte';
-import type { ChannelLike } from '../../protocol/channel.js';
-import { resolveChannel } from '../../protocol/channel.js';
+import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../../protocol/channel.js';
 import { RealtimeError } from '../../protocol/errors.js';
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import type { RealtimeBus } from '../bus.js';
 import type { ChannelState } from '../channel.js';
 import { getRealtimeBus } from '../context.js';
@@ -14,16 +13,17 @@ export function read<T>(value: Reactive<T>): T {
 }
 
 /**
- * What a hook holds of its channel: finds it by its arguments, follows them, and keeps its state until
- * the component (or `$effect.root`) around ends.
+ * What a hook holds of its channel: finds it by its arguments and follows them, until the component (or
+ * `$effect.root`) around ends.
  */
 export class ChannelRef {
 	readonly #bus: RealtimeBus;
 	readonly #source: ChannelSource;
 	readonly #params: Reactive<unknown>;
-	readonly #stops = new Set<() => void>();
+	readonly #ends = new Set<() => void>();
 	#ended = false;
-	#found: { bus: RealtimeBus; state: ChannelState } | undefined;
+	#owner: RealtimeBus | undefined;
+	#state: ChannelState | undefined;
 
 	/**
 	 * @throws {RealtimeError} `NO_MANAGER` without a bus outside a manager, `CHANNEL_NOT_ACTIVE` when no
@@ -34,21 +34,42 @@ export class ChannelRef {
 		this.#source = source;
 		this.#params = params;
 		void this.state;
-		this.follow((state) => untrack(() => this.owner.hold(state)));
 		onEnd(() => {
 			this.#ended = true;
-			for (const stop of this.#stops) stop();
+			for (const end of this.#ends) end();
 		});
+	}
+
+	/** Name and topics of the channel that the arguments mean now. */
+	get channel(): ResolvedChannel {
+		const source = this.#source;
+		// A channel definition is a function as well, but has topics.
+		const channel = typeof source === 'function' && !('topics' in source) ? source() : source;
+		return resolveChannel(channel as ChannelLike, read(this.#params));
 	}
 
 	/** @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the arguments now mean a channel that is not. */
 	get state(): ChannelState {
-		return this.#find().state;
+		const { name } = this.channel;
+		const owner = this.#bus.find(name);
+		const held = this.#state?.channelId === name ? this.#state : undefined;
+		if (owner) {
+			this.#state = owner.state(name, owner === this.#owner ? held : undefined);
+			this.#owner = owner;
+		} else if (!held) {
+			throw new RealtimeError(
+				'CHANNEL_NOT_ACTIVE',
+				`Realtime channel "${name}" is not active. Add it to the subscriptions of a <RealtimeManager> around, or check channelParams.`
+			);
+		}
+		// A channel that is unsubscribed stays readable for those who had it.
+		return this.#state as ChannelState;
 	}
 
 	/** The bus that carries the channel: the nearest, or one of those around it. */
 	get owner(): RealtimeBus {
-		return this.#find().bus;
+		void this.state;
+		return this.#owner as RealtimeBus;
 	}
 
 	/**
@@ -57,7 +78,7 @@ export class ChannelRef {
 	 */
 	follow(start: (state: ChannelState) => () => void): () => void {
 		if (this.#ended) return () => {};
-		const end = follow(() => {
+		const stop = follow(() => {
 			let state: ChannelState;
 			try {
 				({ state } = this);
@@ -67,29 +88,18 @@ export class ChannelRef {
 			}
 			return start(state);
 		});
-		const stop = () => {
-			this.#stops.delete(stop);
-			end();
+		const end = () => {
+			this.#ends.delete(end);
+			stop();
 		};
-		this.#stops.add(stop);
-		return stop;
+		this.#ends.add(end);
+		return end;
 	}
 
-	#find(): { bus: RealtimeBus; state: ChannelState } {
-		const channel = this.#source;
-		// A channel definition is a function as well, but has topics.
-		const resolved = typeof channel === 'function' && !('topics' in channel) ? channel() : channel;
-		const { name } = resolveChannel(resolved as ChannelLike, read(this.#params));
-		// Once found it stays, so that what a component holds survives its subscription.
-		if (this.#found?.state.channelId === name) return this.#found;
-		const found = this.#bus.find(name);
-		if (!found) {
-			const active = this.#bus.channelIds.map((one) => `"${one}"`).join(', ') || 'none';
-			throw new RealtimeError(
-				'CHANNEL_NOT_ACTIVE',
-				`Realtime channel "${name}" is not active in <RealtimeManager> (active: ${active}). Add it to \`subscriptions\`, or check channelParams.`
-			);
-		}
-		return (this.#found = found);
+	/** Reports a message that `map` could not take. */
+	unreadable({ channel: channelId, topic }: RealtimeTopicEnvelope, error: unknown): void {
+		const message = `A message on "${topic}" of realtime channel "${channelId}" could not be mapped.`;
+		// What the app does about it may be state, which must not change while a template reads.
+		queueMicrotask(() => this.owner.report({ source: 'parse', message, channelId, error }));
 	}
 }

@@ -27,7 +27,7 @@ export interface RealtimeBusState<TSource extends ChannelSource = ChannelSource>
 	readonly health: RealtimeHealthState;
 	/**
 	 * Calls `handler` with every message of a topic from now on, until the returned function is called
-	 * or the component ends. What it throws is logged and goes to `onFailure`.
+	 * or the component ends; pieces of data streams too, told apart by their `kind`. What it throws is logged and goes to `onFailure`.
 	 */
 	readonly onMessage: RealtimeOnMessage<TSource>;
 	/** Calls `handler` whenever messages of the channel may be missing; ends like `onMessage`. */
@@ -61,7 +61,7 @@ export function channelState<TSource extends ChannelSource>(
 					if (message) handler(message as MessageOf<TSource, typeof topic>);
 				})
 			),
-		onResync: (handler) => ref.follow((state) => state.resyncs.listen(handler)),
+		onResync: (handler) => ref.follow((state) => state.onResync(handler)),
 		reconnect: () => ref.owner.reconnect()
 	};
 }

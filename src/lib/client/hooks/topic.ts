@@ -19,22 +19,21 @@ type AnyTopicOptions<T> = Omit<RealtimeTopicOptions<ChannelSource, string, T>, '
 };
 
 /** The newest value of a topic, made of its newest message when it is read. */
-class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> {
+export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> {
 	readonly #ref: ChannelRef;
 	readonly #topic: Reactive<string>;
 	readonly #map: (message: RealtimeTopicEnvelope) => T;
 	readonly #or: ((unreadable: RealtimeUnreadable<T>) => T | null) | undefined;
 	readonly #initial: T | null;
-	#slot: TopicSlot | undefined;
 	#arrival: Arrival | null = null;
 	#value: T | null = null;
 
 	constructor(
-		channel: ChannelSource,
+		ref: ChannelRef,
 		topic: Reactive<string>,
-		{ channelParams, bus, map, or, initial = null }: AnyTopicOptions<T> = {}
+		{ map, or, initial = null }: AnyTopicOptions<T> = {}
 	) {
-		this.#ref = new ChannelRef(channel, channelParams, bus);
+		this.#ref = ref;
 		this.#topic = topic;
 		this.#map = map ?? ((message) => message as T);
 		this.#or = or;
@@ -53,10 +52,11 @@ class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> 
 		run(this.#read(told));
 		return this.#ref.follow((state) => {
 			const slot = state.topic(read(this.#topic));
-			const tell = () => run(this.#read(slot));
-			if (slot !== told) untrack(tell);
+			if (slot !== told) untrack(() => run(this.#read(slot)));
 			told = slot;
-			return slot.signal.listen(tell);
+			return slot.signal.listen((arrival) => {
+				if (arrival === slot.arrival) run(this.#read(slot));
+			});
 		});
 	}
 
@@ -64,45 +64,38 @@ class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> 
 		return this.#ref.state.topic(read(this.#topic));
 	}
 
-	#read(slot: TopicSlot): T | null {
-		const { arrival } = slot;
-		if (slot !== this.#slot) {
-			this.#slot = slot;
-			this.#arrival = this.#value = null;
-		}
-		if (arrival && arrival !== this.#arrival) {
+	#read({ arrival }: TopicSlot): T | null {
+		if (arrival !== this.#arrival) {
 			this.#arrival = arrival;
-			this.#take(arrival);
+			this.#value = arrival && this.#take(arrival);
 		}
 		return this.#value ?? this.#initial;
 	}
 
-	#take({ raw, message, error }: Arrival): void {
+	#take({ raw, message, error }: Arrival): T | null {
 		try {
-			if (message) {
-				this.#value = this.#map(message);
-				return;
-			}
+			if (message) return this.#map(message);
+			throw error;
 		} catch (thrown) {
-			error = thrown instanceof Error ? thrown : new Error(String(thrown));
+			const previous = this.#value;
+			if (this.#or) return this.#or({ error: thrown as Error, raw, previous });
+			// The frame that nobody could parse is reported by the bus already.
+			if (message) this.#ref.unreadable(message, thrown);
+			return previous;
 		}
-		if (this.#or && error) {
-			try {
-				this.#value = this.#or({ error, raw, previous: this.#value });
-				return;
-			} catch (thrown) {
-				error = thrown as Error;
-			}
-		}
-		// The frame that nobody could parse is reported by the bus already.
-		if (!message) return;
-		const { owner, state } = this.#ref;
-		const text = `A message of the topic "${message.topic}" of the realtime channel "${state.channelId}" could not be mapped; the previous value stays.`;
-		// What the app does about it may be state, which must not change while a template reads.
-		queueMicrotask(() =>
-			owner.report({ source: 'parse', message: text, channelId: state.channelId, error })
-		);
 	}
+}
+
+function topicValue<T>(
+	channel: ChannelSource,
+	topic: Reactive<string>,
+	options: AnyTopicOptions<T> = {}
+): TopicValue<T> {
+	return new TopicValue(
+		new ChannelRef(channel, options.channelParams, options.bus),
+		topic,
+		options
+	);
 }
 
 /**
@@ -143,8 +136,7 @@ export function getRealtimeBusTopicJson(
 	topic: Reactive<string>,
 	options?: AnyTopicOptions<unknown>
 ): Readable<unknown> {
-	const value = new TopicValue(channel, topic, options);
-	return { subscribe: (run) => value.subscribe(run) };
+	return topicValue(channel, topic, options);
 }
 
 /**
@@ -188,5 +180,5 @@ export function getRealtimeBusTopicState(
 	topic: Reactive<string>,
 	options?: AnyTopicOptions<unknown>
 ): RealtimeTopicState<unknown> {
-	return new TopicValue(channel, topic, options);
+	return topicValue(channel, topic, options);
 }

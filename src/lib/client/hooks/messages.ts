@@ -1,0 +1,128 @@
+import { isPiece } from '../channel.js';
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
+import type {
+	ChannelSource,
+	MessageOf,
+	Reactive,
+	ReactiveCurrent,
+	RealtimeHookOptions,
+	TopicOf
+} from '../types.js';
+import { Gather, type GatherOptions } from './gather.js';
+
+/** Options of `getRealtimeBusTopicMessages`. */
+export interface RealtimeMessagesOptions<
+	TSource extends ChannelSource = ChannelSource,
+	TTopic extends TopicOf<TSource> = TopicOf<TSource>,
+	TOutput = MessageOf<TSource, TTopic>
+> extends RealtimeHookOptions<TSource> {
+	/** What to keep of a message; called once for each. @default the message itself */
+	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
+	/** Most messages to keep, the newest; `null` keeps all. @default 100 */
+	limit?: number | null;
+	/**
+	 * Least milliseconds between two updates of the components that read.
+	 * @default that of the manager, else once per frame of the screen
+	 */
+	bufferIntervalMs?: number;
+}
+
+/** The messages of a topic, oldest first. */
+export interface RealtimeTopicMessages<T> extends ReactiveCurrent<readonly T[]> {
+	/** Another array whenever messages came; frozen. */
+	readonly current: readonly T[];
+	/** Empties the list. */
+	clear(): void;
+}
+
+/** The public signature ties the options to the channel; in here its type is of no use. */
+interface AnyMessagesOptions<T> extends GatherOptions {
+	map?: (message: RealtimeTopicEnvelope) => T;
+	limit?: number | null;
+}
+
+const EMPTY: readonly never[] = Object.freeze([]);
+
+class MessageList<T> extends Gather implements RealtimeTopicMessages<T> {
+	readonly #map: (message: RealtimeTopicEnvelope) => T;
+	readonly #limit: number;
+	#items: T[] = [];
+	#snapshot: readonly T[] | undefined = EMPTY;
+
+	constructor(
+		channel: ChannelSource,
+		topic: Reactive<string>,
+		options: AnyMessagesOptions<T> = {}
+	) {
+		super(channel, topic, options);
+		this.#map = options.map ?? ((message) => message as T);
+		this.#limit = options.limit === null ? Infinity : Math.max(0, options.limit ?? 100);
+		this.start();
+	}
+
+	get current(): readonly T[] {
+		if (!this.track()) return EMPTY;
+		if (!this.#snapshot) {
+			this.#trim();
+			this.#snapshot = Object.freeze([...this.#items]);
+		}
+		return this.#snapshot;
+	}
+
+	clear(): void {
+		this.#items = [];
+		this.#snapshot = EMPTY;
+		this.changed();
+	}
+
+	protected take(message: RealtimeTopicEnvelope): void {
+		if (isPiece(message)) return;
+		let item: T;
+		try {
+			item = this.#map(message);
+		} catch (error) {
+			this.ref.unreadable(message, error);
+			return;
+		}
+		this.#items.push(item);
+		// Cutting once per `limit` messages keeps the cost of each one constant.
+		if (this.#items.length >= 2 * this.#limit) this.#trim();
+		this.#snapshot = undefined;
+		this.changed();
+	}
+
+	#trim(): void {
+		const excess = this.#items.length - this.#limit;
+		if (excess > 0) this.#items.splice(0, excess);
+	}
+}
+
+/**
+ * The messages that came on a topic since the hook was called, oldest first, as `current`: a frozen
+ * list of at most `limit`. Components that read it update at most once per frame. Data streams are
+ * left to `getRealtimeBusTopicStream`.
+ *
+ * @param channel A channel, its definition, or a function that gives one.
+ * @param topic Name of the topic, or a function that gives one; the list begins anew with another.
+ * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
+ * no manager around subscribes to the channel.
+ * @example
+ * ```ts
+ * const log = getRealtimeBusTopicMessages(demoChannel, 'message', {
+ * 	map: ({ data }) => data.message,
+ * 	limit: 20
+ * });
+ * const count = $derived(log.current.length);
+ * ```
+ */
+export function getRealtimeBusTopicMessages<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput = MessageOf<TChannel, TTopic>
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options?: RealtimeMessagesOptions<TChannel, TTopic, TOutput>
+): RealtimeTopicMessages<TOutput> {
+	return new MessageList(channel, topic, options as AnyMessagesOptions<TOutput>);
+}

@@ -1,0 +1,164 @@
+import { RUN_TOPIC } from '../../protocol/constants.js';
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
+import { Signal } from '../signal.js';
+import type { ChannelSource, ReactiveCurrent, RealtimeHookOptions } from '../types.js';
+import { ChannelRef } from './ref.js';
+
+/** States of a run. */
+export type RealtimeRunStatus = 'unknown' | 'running' | 'completed' | 'failed' | 'cancelled';
+
+/** What is known of a run. */
+export interface RealtimeRun<TResult = unknown> {
+	readonly status: RealtimeRunStatus;
+	/** What the run returned; `undefined` before. */
+	readonly result: TResult | undefined;
+	/** The run that this is about, once a message named it. */
+	readonly runId: string | undefined;
+}
+
+/** State of a run, as a whole in `current` and part by part. */
+export interface RealtimeRunState<TResult = unknown>
+	extends RealtimeRun<TResult>, ReactiveCurrent<RealtimeRun<TResult>> {
+	/** Goes back to `unknown`. */
+	reset(): void;
+}
+
+/** Options of `getRealtimeBusRun`. */
+export interface RealtimeRunOptions<
+	TSource extends ChannelSource = ChannelSource
+> extends RealtimeHookOptions<TSource> {
+	/**
+	 * Whether to leave the channel alone once its run has ended, until its subscription changes or
+	 * `reconnect()` is called. Right for a channel that carries a single run.
+	 * @default false
+	 */
+	autoCloseOnTerminal?: boolean;
+}
+
+const UNKNOWN: RealtimeRun<never> = Object.freeze({
+	status: 'unknown',
+	result: undefined,
+	runId: undefined
+});
+
+/** Words for states that publishers of run messages use. */
+const STATUSES: Record<string, RealtimeRunStatus> = {
+	running: 'running',
+	in_progress: 'running',
+	completed: 'completed',
+	complete: 'completed',
+	succeeded: 'completed',
+	success: 'completed',
+	failed: 'failed',
+	error: 'failed',
+	cancelled: 'cancelled',
+	canceled: 'cancelled'
+};
+
+/** The run after a message. */
+function advance(run: RealtimeRun, message: RealtimeTopicEnvelope): RealtimeRun {
+	const { kind, topic, data, runId = run.runId } = message;
+	// What follows of a finished run changes nothing; what comes of another run is about that one.
+	const base = runId === run.runId ? run : { ...UNKNOWN, runId };
+	if (kind !== 'run' && topic !== RUN_TOPIC) {
+		return base.status === 'unknown' ? { ...base, runId, status: 'running' } : base;
+	}
+	const fields = (typeof data === 'object' && data !== null ? data : {}) as Record<string, unknown>;
+	const told = fields.runStatus ?? fields.status ?? fields.state;
+	const status =
+		typeof told === 'string' ? (STATUSES[told.toLowerCase()] ?? base.status) : 'completed';
+	const result =
+		'result' in fields
+			? fields.result
+			: status !== 'completed'
+				? base.result
+				: 'output' in fields
+					? fields.output
+					: told === undefined
+						? data
+						: base.result;
+	return { status, result, runId };
+}
+
+class RunState implements RealtimeRunState {
+	readonly #signal: Signal;
+	readonly #ref: ChannelRef;
+	#run: RealtimeRun = UNKNOWN;
+	#channelId: string | undefined;
+
+	constructor(channel: ChannelSource, options: RealtimeRunOptions = {}) {
+		const ref = new ChannelRef(channel, options.channelParams, options.bus);
+		this.#ref = ref;
+		this.#signal = new Signal(
+			(error) => console.error(error),
+			() => ref.owner.bufferIntervalMs
+		);
+		ref.follow((state) => {
+			if (this.#channelId !== state.channelId) this.reset();
+			this.#channelId = state.channelId;
+			return state.frames.listen((frame) => {
+				if (frame.event !== 'message') return;
+				const run = advance(this.#run, frame.data);
+				if (run === this.#run) return;
+				this.#set(Object.freeze(run));
+				const ended = run.status !== 'unknown' && run.status !== 'running';
+				if (ended && options.autoCloseOnTerminal) {
+					ref.owner.finish(state.channelId, `Closed: the run is ${run.status}.`);
+				}
+			});
+		});
+	}
+
+	get current(): RealtimeRun {
+		const { channelId } = this.#ref.state;
+		this.#signal.track();
+		return channelId === this.#channelId ? this.#run : UNKNOWN;
+	}
+
+	get status(): RealtimeRunStatus {
+		return this.current.status;
+	}
+
+	get result(): unknown {
+		return this.current.result;
+	}
+
+	get runId(): string | undefined {
+		return this.current.runId;
+	}
+
+	reset(): void {
+		this.#set(UNKNOWN);
+	}
+
+	#set(run: RealtimeRun): void {
+		this.#run = run;
+		this.#signal.emit();
+	}
+}
+
+/**
+ * How the run that publishes on a channel fares. Its lifecycle comes on the topic `$run`: the
+ * subscription asks for it with `run: true`, the endpoint's registry entry allows it with `run: true`,
+ * and the Inngest server in use must publish it.
+ *
+ * Two states are inferred. `running`: any other message came on the channel before a lifecycle
+ * message. `completed`: a lifecycle message came that names no state; its data is then the result. A
+ * message of another run begins anew with that run. `failed` and `cancelled` are never inferred, and a
+ * channel that is merely connected says nothing of a run.
+ *
+ * @param channel A channel, its definition, or a function that gives one.
+ * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
+ * no manager around subscribes to the channel.
+ * @example
+ * ```ts
+ * const run = getRealtimeBusRun<{ total: number }>(orderChannel, { channelParams: orderId });
+ * const total = $derived(run.status === 'completed' ? run.result?.total : undefined);
+ * ```
+ */
+export function getRealtimeBusRun<
+	TResult = unknown,
+	TChannel extends ChannelSource = ChannelSource
+>(channel: TChannel, options?: RealtimeRunOptions<TChannel>): RealtimeRunState<TResult> {
+	return new RunState(channel, options as RealtimeRunOptions) as RealtimeRunState<TResult>;
+}
