@@ -1,0 +1,93 @@
+import { afterEach, expect, test } from 'vitest';
+import { demoChannel } from '../support/channels.js';
+import type { SseReader } from '../support/sse.js';
+import { eventually } from '../support/wait.js';
+import { startWorld, type World } from '../support/world.js';
+
+let world: World;
+afterEach(() => world.close());
+
+const channels = { demo: { channel: demoChannel, authorize: () => true } };
+
+async function connect(body: object = {}): Promise<SseReader> {
+	const stream = await world.open({ channel: 'demo', ...body });
+	await stream.connected();
+	return stream;
+}
+
+async function leave(stream: SseReader): Promise<void> {
+	stream.close();
+	await eventually(() => world.realtime.stats().streams === 0);
+}
+
+test('a feed is kept warm after its last reader, then ended with its socket', async () => {
+	world = await startWorld({ channels, lingerMs: 150 });
+	const began = performance.now();
+	const first = await connect();
+	await leave(first);
+	expect(world.realtime.stats()).toMatchObject({ feeds: 1, upstream: { sockets: 1 } });
+	await world.publish('demo', 'message', { message: 'meanwhile' });
+	await eventually(() => world.realtime.stats().replay.events === 1);
+	await eventually(() => world.realtime.stats().feeds === 0);
+	expect(performance.now() - began).toBeGreaterThan(150);
+	expect(world.realtime.stats()).toMatchObject({ replay: { events: 0, bytes: 0 } });
+	await eventually(() => world.engine.sockets === 0);
+	expect(world.realtime.stats().upstream).toEqual({ state: 'idle', sockets: 0 });
+});
+
+test('a reader that comes back in time finds the same feed', async () => {
+	world = await startWorld({ channels, lingerMs: 300 });
+	const first = await connect();
+	await leave(first);
+	await world.publish('demo', 'message', { message: 'meanwhile' });
+	const second = await connect({ lastEventId: first.lastId });
+	expect(second.texts).toEqual(['meanwhile']);
+	// The first reader's leaving must not end the feed under the second.
+	const stays = performance.now() + 400;
+	await eventually(() => performance.now() > stays);
+	expect(world.realtime.stats().feeds).toBe(1);
+	await world.publish('demo', 'message', { message: 'still here' });
+	await second.when(() => second.texts.length === 2);
+});
+
+test('without lingering a feed ends with its last reader, and a second first reader starts anew', async () => {
+	world = await startWorld({ channels, lingerMs: 0 });
+	for (let turn = 0; turn < 3; turn++) {
+		const [one, other] = [await connect(), await connect()];
+		expect(world.engine.sockets).toBe(1);
+		one.close();
+		await eventually(() => world.realtime.stats().streams === 1);
+		expect(world.realtime.stats().feeds).toBe(1);
+		await world.publish('demo', 'message', { message: 'hello' });
+		await other.when(() => other.texts.length === 1);
+		await leave(other);
+		expect(world.realtime.stats().feeds).toBe(0);
+		await eventually(() => world.engine.sockets === 0 && world.engine.subscriptions === 0);
+	}
+});
+
+test('many first readers at once cause one subscription', async () => {
+	world = await startWorld({ channels });
+	await Promise.all(Array.from({ length: 30 }, () => connect()));
+	expect(world.realtime.stats()).toMatchObject({ streams: 30, feeds: 1 });
+	expect(world.engine.sockets).toBe(1);
+	// One per topic of the channel.
+	expect(world.engine.subscriptions).toBe(2);
+});
+
+test('a reader that comes while a feed is being ended gets a feed that lives', async () => {
+	world = await startWorld({ channels, lingerMs: 0 });
+	const readers: SseReader[] = [];
+	for (let turn = 0; turn < 10; turn++) {
+		const reader = await connect();
+		reader.close();
+		readers.push(await world.open({ channel: 'demo' }));
+	}
+	for (const reader of readers) await reader.connected();
+	await world.publish('demo', 'message', { message: 'all' });
+	for (const reader of readers) {
+		await reader.when(() => reader.texts.length === 1);
+		expect(reader.texts).toEqual(['all']);
+	}
+	expect(world.engine.sockets).toBe(1);
+});
