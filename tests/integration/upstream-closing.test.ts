@@ -297,7 +297,7 @@ test('`closing` while a topic is being added moves to another socket and adds it
 	server.answersPings = true;
 	old.closing();
 	await other.whenLive();
-	expect([...server.last.topics]).toEqual(['a/t', 'b/t']);
+	expect([...server.last.topics].sort()).toEqual(['a/t', 'b/t']);
 	server.publish('b', 't', 1);
 	await until(() => other.data().length === 1, 'a message');
 	expect(listener.events).toEqual(['live']);
@@ -326,7 +326,7 @@ test('a topic added shortly before `closing` may have been ignored: a gap says s
 	old.closing();
 	await until(() => other.events.includes('gap'), 'the gap');
 	expect(listener.events).toEqual(['live']);
-	expect([...server.last.topics]).toEqual(['a/t', 'b/t']);
+	expect([...server.last.topics].sort()).toEqual(['a/t', 'b/t']);
 });
 
 test('a server that closes every socket at once is backed off from, while the first still delivers', async () => {

@@ -28,6 +28,9 @@ export type UpstreamState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed
 const MIN_DELAY_MS = 250;
 const MAX_DELAY_MS = 30_000;
 
+/** More topics than fit into one frame. */
+const MAX_PIECE_TOPICS = 256;
+
 /** A socket that lived this long, in milliseconds, ends the count of failed attempts. */
 const STABLE_MS = 10_000;
 
@@ -40,6 +43,8 @@ export class Upstream {
 	readonly #client: TokenClient;
 	readonly #onDrop: () => void;
 	readonly #wanted = new Map<string, Set<UpstreamListener>>();
+	/** Channels of which the socket may carry other topics than are wanted. */
+	readonly #pending = new Set<string>();
 	readonly #live = new Set<UpstreamListener>();
 	#session: Session | undefined;
 	/** While one socket replaces another. */
@@ -78,12 +83,14 @@ export class Upstream {
 		const listeners = this.#wanted.get(listener.channel);
 		if (listeners) listeners.add(listener);
 		else this.#wanted.set(listener.channel, new Set([listener]));
+		this.#pending.add(listener.channel);
 		this.#reconcile();
 		return () => {
 			this.#live.delete(listener);
 			const rest = this.#wanted.get(listener.channel);
 			if (!rest?.delete(listener)) return;
 			if (rest.size === 0) this.#wanted.delete(listener.channel);
+			this.#pending.add(listener.channel);
 			if (this.#wanted.size > 0) this.#reconcile();
 			else detached(() => afterInput(() => this.#endIfIdle()));
 		};
@@ -125,9 +132,7 @@ export class Upstream {
 			return true;
 		}
 		const session = this.#session;
-		const surplus = this.#surplus(session);
-		if (surplus.length > 0) session.unsubscribe(surplus);
-		const missing = this.#missing(session);
+		const missing = this.#settle(session);
 		if (missing.length > 0) {
 			if (this.#mustWait()) return false;
 			try {
@@ -140,11 +145,8 @@ export class Upstream {
 					throw error;
 				}
 			}
-			this.#announceLive();
 			return true;
 		}
-		// Topics that the socket carries already need no `sub`.
-		this.#announceLive();
 		if (this.#overlap) void this.#handOver(this.#overlap, session);
 		return false;
 	}
@@ -153,7 +155,7 @@ export class Upstream {
 		const attempt = (this.#attempt = new AbortController());
 		this.#overlap?.begin(this.#repeats);
 		try {
-			const topics = firstPiece(this.#missing(), MAX_URL_TOKEN_BYTES);
+			const topics = firstPiece(this.#settle(), MAX_URL_TOKEN_BYTES);
 			const opened = await Session.open(this.#client, topics, this.#events, attempt.signal);
 			// The last listener may have left, or the socket closed, as the answer came.
 			if (attempt.signal.aborted) opened.terminate();
@@ -165,7 +167,29 @@ export class Upstream {
 		} finally {
 			this.#attempt = undefined;
 		}
-		this.#announceLive();
+	}
+
+	/**
+	 * Drops topics that nobody wants, and announces those who have all of theirs.
+	 *
+	 * @returns topics to be added; not all, where there are many.
+	 */
+	#settle(session?: Session): UpstreamTopic[] {
+		const missing: UpstreamTopic[] = [];
+		const surplus: UpstreamTopic[] = [];
+		for (const channel of this.#pending) {
+			if (missing.length >= MAX_PIECE_TOPICS) break;
+			const wanted = wantedTopics(this.#wanted.get(channel));
+			const carried = session?.confirmed.get(channel);
+			for (const name of carried ?? []) if (!wanted.has(name)) surplus.push({ channel, name });
+			const absent = [...wanted].filter((name) => !carried?.has(name));
+			for (const name of absent) missing.push({ channel, name });
+			if (absent.length > 0) continue;
+			this.#pending.delete(channel);
+			this.#announceLive(channel);
+		}
+		if (surplus.length > 0) session?.unsubscribe(surplus);
+		return missing;
 	}
 
 	readonly #events: SessionEvents = {
@@ -182,7 +206,7 @@ export class Upstream {
 			if (session !== this.#session) return;
 			if (this.#overlap) this.#abandon(session);
 			else {
-				this.#session = undefined;
+				this.#loseSession();
 				this.#overlap = new Overlap(session);
 			}
 			// The old socket still delivers, so that a server that closes each new one can be spared.
@@ -203,7 +227,7 @@ export class Upstream {
 				this.#announceGap();
 				this.#reconcile();
 			} else if (session === this.#session) {
-				this.#session = undefined;
+				this.#loseSession();
 				if (this.#isStable(session)) this.#failures = 0;
 				this.#overlap?.abandon();
 				this.#backOff(error);
@@ -214,9 +238,14 @@ export class Upstream {
 
 	/** A new socket that has not taken over yet is let go; the old one still delivers. */
 	#abandon(session: Session): void {
-		this.#session = undefined;
+		this.#loseSession();
 		session.terminate();
 		this.#overlap?.abandon();
+	}
+
+	#loseSession(): void {
+		this.#session = undefined;
+		for (const channel of this.#wanted.keys()) this.#pending.add(channel);
 	}
 
 	/** Switches once everything that the old socket has to say is here: that is when it answers. */
@@ -260,13 +289,11 @@ export class Upstream {
 		}
 	}
 
-	#announceLive(): void {
-		for (const listeners of this.#wanted.values()) {
-			for (const listener of listeners) {
-				if (this.#live.has(listener) || !this.#isConfirmed(listener)) continue;
-				this.#live.add(listener);
-				listener.live();
-			}
+	#announceLive(channel: string): void {
+		for (const listener of this.#wanted.get(channel) ?? []) {
+			if (this.#live.has(listener)) continue;
+			this.#live.add(listener);
+			listener.live();
 		}
 	}
 
@@ -308,8 +335,11 @@ export class Upstream {
 		if (this.#closed) return;
 		this.#delay();
 		this.#reconcile();
-		const waiting = [...this.#wanted.values()].flatMap((listeners) => [...listeners]);
-		for (const listener of waiting) if (!this.#live.has(listener)) listener.failed(error);
+		for (const channel of [...this.#pending]) {
+			for (const listener of this.#wanted.get(channel) ?? []) {
+				if (!this.#live.has(listener)) listener.failed(error);
+			}
+		}
 		this.#loseUnserved(error);
 	}
 
@@ -322,25 +352,6 @@ export class Upstream {
 		return true;
 	}
 
-	#missing(session?: Session): UpstreamTopic[] {
-		const missing: UpstreamTopic[] = [];
-		for (const [channel, listeners] of this.#wanted) {
-			for (const name of wantedTopics(listeners)) {
-				if (!session?.has(channel, name)) missing.push({ channel, name });
-			}
-		}
-		return missing;
-	}
-
-	#surplus(session: Session): UpstreamTopic[] {
-		const surplus: UpstreamTopic[] = [];
-		for (const [channel, names] of session.confirmed) {
-			const wanted = wantedTopics(this.#wanted.get(channel));
-			for (const name of names) if (!wanted.has(name)) surplus.push({ channel, name });
-		}
-		return surplus;
-	}
-
 	#endIfIdle(): void {
 		if (this.#wanted.size > 0) return;
 		this.#attempt?.abort();
@@ -348,6 +359,7 @@ export class Upstream {
 		const sessions = [this.#session, this.#overlap?.old, ...this.#tails.keys()];
 		this.#session = this.#overlap = this.#repeats = undefined;
 		this.#tails.clear();
+		this.#pending.clear();
 		for (const session of sessions) session?.terminate();
 	}
 }
