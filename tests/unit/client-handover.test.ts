@@ -253,14 +253,14 @@ describe('when the topics of a channel change', () => {
 		expect(client.heard.demo).toEqual([1]);
 	});
 
-	test('another order of topics or parameters is no change', async () => {
+	test('another order of channels or topics is no change', async () => {
 		await client.subscribe({ channel: demo, params: { a: 1, b: 2 } });
 		client.endpoint.last.accept();
 		await settle(1000);
 		await client.subscribe({
 			channel: demo,
 			topics: ['message', 'count', 'message'],
-			params: { b: 2, a: 1 }
+			params: { a: 1, b: 2 }
 		});
 		await settle(1000);
 		expect(client.endpoint.streams).toHaveLength(2);

@@ -79,8 +79,7 @@ export class RealtimeBus {
 
 	/** @internal Leaves a channel alone from now on. */
 	finish(channelId: string, detail: string): void {
-		this.#connection?.finish(channelId);
-		this.state(channelId).tell('degraded', detail);
+		this.#connection?.refuse([channelId], detail);
 	}
 
 	/** @internal Milliseconds between updates; `undefined` is one frame. */

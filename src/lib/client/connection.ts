@@ -105,9 +105,10 @@ export class RealtimeConnection {
 		this.#sync();
 	}
 
-	/** Leaves a channel alone until subscriptions change or `reconnect` is called. */
-	finish(channel: string): void {
-		this.#refused.add(channel);
+	/** Leaves channels alone until subscriptions change or `reconnect` is called, and says why. */
+	refuse(channels: string[], detail: string, more?: Partial<HealthPayload>): void {
+		for (const channel of channels) this.#refused.add(channel);
+		this.#tell(channels, 'degraded', detail, more);
 		this.#sync();
 	}
 
@@ -305,7 +306,7 @@ export class RealtimeConnection {
 			const source = lane.openedAt ? 'stream' : 'request';
 			this.#owner.report({ source, message, channelId, status, fatal, error });
 			if (fatal) {
-				this.#refuse(channels, message, { code: status, fatal });
+				this.refuse(channels, message, { code: status, fatal });
 				return;
 			}
 			why = message;
@@ -324,7 +325,7 @@ export class RealtimeConnection {
 		const lost = channels.filter((channel) => !this.#current?.carried.has(channel));
 		if (this.#next) delay = 0;
 		else if (this.#options?.reconnect === false) {
-			this.#refuse(lost, `${why} Reconnecting is off.`);
+			this.refuse(lost, `${why} Reconnecting is off.`);
 			return;
 		}
 		const when = delay ? `in ${(delay / 1000).toFixed(1)} s` : 'now';
@@ -369,7 +370,7 @@ export class RealtimeConnection {
 	/** Whether a stream has lived for long enough to count as a success. */
 	#isStable({ openedAt }: Lane): boolean {
 		const { stableMs = 60_000 } = this.#options?.reconnect || {};
-		return openedAt > 0 && Date.now() - openedAt >= stableMs;
+		return Date.now() - openedAt >= stableMs;
 	}
 
 	#wait(ms: number): void {
@@ -396,12 +397,6 @@ export class RealtimeConnection {
 	/** The state of a channel, while that is subscribed. */
 	#state(channel: string): ChannelState | undefined {
 		return this.#options?.subscriptions.has(channel) ? this.#owner.state(channel) : undefined;
-	}
-
-	#refuse(channels: string[], detail: string, more?: Partial<HealthPayload>): void {
-		for (const channel of channels) this.#refused.add(channel);
-		this.#tell(channels, 'degraded', detail, more);
-		this.#sync();
 	}
 
 	#tell(channels: Iterable<string>, ...what: Parameters<ChannelState['tell']>): void {

@@ -36,8 +36,8 @@ export class Lane {
 	readonly carried = new Map<string, Carried>();
 	readonly signal = this.#controller.signal;
 	readonly startedAt = Date.now();
-	/** When the answer came, in milliseconds; 0 before. */
-	openedAt = 0;
+	/** When the answer came, in milliseconds; `NaN` before. */
+	openedAt = NaN;
 	/** Whether a message came. */
 	productive = false;
 

@@ -7,8 +7,8 @@ import type { RealtimeResolvedSubscription, RealtimeSubscription } from './types
 export type Subscriptions = ReadonlyMap<string, RealtimeResolvedSubscription>;
 
 /**
- * The channels of a manager by name: names, topics and parameters sorted, topics without duplicates, so
- * that two lists that mean the same are the same.
+ * The channels of a manager by name: names and topics sorted, topics without duplicates, so that two
+ * lists that mean the same are the same.
  *
  * @throws {RealtimeError} `DUPLICATE_CHANNEL` when two subscriptions resolve to the same channel,
  * `INVALID_OPTION` when one has no topics.
@@ -36,7 +36,7 @@ export function resolveSubscriptions(
 		resolved.set(channelId, {
 			channelId,
 			topics: [...all].sort(),
-			...(params && { params: Object.fromEntries(Object.entries(params).sort()) })
+			...(params && { params })
 		});
 	}
 	return new Map([...resolved].sort());
