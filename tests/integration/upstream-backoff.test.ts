@@ -86,3 +86,15 @@ test('once a stable socket takes topics again, earlier failures no longer count'
 	await until(() => third.events.length === 1, 'another refusal');
 	await expectAttemptAfter(250, third);
 });
+
+test('a clock that is set back makes nobody wait longer', async () => {
+	vi.useFakeTimers({ toFake: ['Date'] });
+	fixJitter(0.9);
+	server.onToken = () => 500;
+	const listener = new Recorder('a');
+	upstream.listen(listener);
+	await until(() => listener.events.length === 1, 'a failure');
+	server.onToken = () => 201;
+	vi.setSystemTime(Date.now() - 3_600_000);
+	await listener.whenLive();
+});

@@ -237,6 +237,21 @@ test('a data stream that outlives two changes is read from its first socket to i
 	]);
 });
 
+test('a data stream that nobody listens to any more keeps no old socket', async () => {
+	const other = new Recorder('b');
+	const stop = upstream.listen(other);
+	await other.whenLive();
+	const old = server.last;
+	old.send({ kind: 'datastream-start', channel: 'b', topic: 't', data: 's' });
+	await until(() => other.messages.length === 1, 'the beginning');
+	stop();
+	await until(() => !old.topics.has('b/t'), 'the end of the subscription');
+	old.closing();
+	await until(() => !server.open.includes(old), 'the end of the old socket');
+	await drained(server.last);
+	expect(listener.events).toEqual(['live']);
+});
+
 test('a data stream that is cut with its old socket is a gap', async () => {
 	const old = server.last;
 	old.send({ kind: 'datastream-start', channel: 'a', topic: 't', data: 's' });

@@ -118,6 +118,10 @@ export class Session {
 
 	/** Drops topics. Where the environment is unknown the server keeps them, and they are ignored here. */
 	unsubscribe(topics: readonly UpstreamTopic[]): void {
+		const dropped = new Set(topics.map(({ channel, name }) => `${channel}\n${name}`));
+		for (const [id, { channel, topic }] of this.streams) {
+			if (dropped.has(`${channel}\n${topic}`)) this.streams.delete(id);
+		}
 		for (let rest = topics; rest.length > 0;) {
 			const piece = firstPiece(rest, MAX_FRAME_BYTES);
 			rest = rest.slice(piece.length);

@@ -263,7 +263,7 @@ export class Upstream {
 		const { messages, repeats } = overlap.end();
 		const { old } = overlap;
 		this.#overlap = undefined;
-		this.#repeats = repeats;
+		if (repeats) this.#repeats = repeats;
 		if (!old.closed && old.streams.size > 0) this.#tails.set(old, new Set(old.streams.keys()));
 		else old.terminate();
 		for (const message of messages) this.#dispatch(message);
@@ -346,7 +346,8 @@ export class Upstream {
 	/** Whether the next attempt is not due yet; it is then made when it is. */
 	#mustWait(): boolean {
 		const waitMs = this.#retryAtMs - Date.now();
-		if (waitMs <= 0) return false;
+		// More than the longest delay is left only where the clock was set back.
+		if (waitMs <= 0 || waitMs > MAX_DELAY_MS) return false;
 		clearTimeout(this.#retryTimer);
 		this.#retryTimer = unref(setTimeout(() => this.#reconcile(), waitMs + 1));
 		return true;
