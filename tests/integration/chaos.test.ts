@@ -1,6 +1,7 @@
 import { channel, topic } from '@inngest/realtime';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { RealtimeBus } from '../../src/lib/client/bus.js';
+import type { ChannelState } from '../../src/lib/client/channel.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import type { RealtimeSubscription } from '../../src/lib/client/types.js';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
@@ -96,21 +97,21 @@ class Witness {
 	readonly #active = new Map<string, Set<string>>();
 	readonly #bus: RealtimeBus;
 	#subscriptions = resolveSubscriptions([]);
-	readonly #stops: (() => void)[] = [];
+	readonly #states = new Map<string, ChannelState>();
 
 	constructor(readonly endpoint: string) {
 		this.#bus = new RealtimeBus(
 			() => ({}),
-			() => this.#subscriptions,
-			undefined,
-			new FakePage().environment
+			() => this.#subscriptions
 		);
 		for (const name of CHANNELS) {
 			const id = `room:${name}`;
 			const state = this.#bus.state(id);
-			this.#stops.push(this.#bus.hold(state));
-			state.messages.listen((message) => this.#hear(id, message.topic, message.data as number));
-			state.resyncs.listen(() => {
+			this.#states.set(id, state);
+			state.frames.listen(({ event, data }) => {
+				if (event === 'message') this.#hear(id, data.topic, data.data as number);
+			});
+			state.onResync(() => {
 				this.resyncs++;
 				for (const topicName of TOPICS) this.#open.add(`${id}/${topicName}`);
 			});
@@ -142,6 +143,8 @@ class Witness {
 			topics: topics as ('a' | 'b')[]
 		}));
 		this.#subscriptions = resolveSubscriptions(subscriptions);
+		// As a hook does, this holds on to the state of a channel that is left and comes back.
+		for (const id of this.#subscriptions.keys()) this.#bus.state(id, this.#states.get(id));
 		this.#bus.update({
 			endpoint: this.endpoint,
 			enabled: true,
@@ -169,7 +172,6 @@ class Witness {
 
 	close(): void {
 		this.#bus.close();
-		for (const stop of this.#stops) stop();
 	}
 
 	#hear(id: string, topicName: string, n: number): void {
@@ -189,7 +191,13 @@ const world = new World();
 const witnesses: Witness[] = [];
 let publisher: ReturnType<typeof setInterval> | undefined;
 
+beforeEach(() => {
+	const page = new FakePage();
+	vi.stubGlobal('window', page.window);
+	vi.stubGlobal('document', page.document);
+});
 afterEach(async () => {
+	vi.unstubAllGlobals();
 	clearInterval(publisher);
 	for (const witness of witnesses) witness.close();
 	await world.close();
