@@ -1,0 +1,72 @@
+// The combinations that are tried. Ranges, not versions: what an app gets that installs today.
+const kit2 = {
+	'@sveltejs/adapter-node': '^5',
+	'@sveltejs/kit': '^2',
+	'@sveltejs/vite-plugin-svelte': '^7',
+	svelte: '^5',
+	vite: '^8'
+};
+const kit3 = {
+	'@sveltejs/adapter-node': '^6',
+	'@sveltejs/kit': '^3',
+	'@sveltejs/vite-plugin-svelte': '^7',
+	svelte: '^5',
+	vite: '^8'
+};
+const sdk3 = { inngest: '^3', '@inngest/realtime': '^0.4' };
+const sdk4 = { inngest: '^4' };
+
+/**
+ * @typedef {object} Cell
+ * @property {string} id
+ * @property {string} title
+ * @property {string[]} templates Folders laid over each other, the last on top.
+ * @property {Record<string, string>} packages
+ * @property {number} node Builds and checks; also serves, unless `serveOn` says otherwise.
+ * @property {number[]} [serveOn] Every Node that the built server is run on.
+ * @property {boolean} [browser] Also streams to a real browser.
+ * @property {'workerd'} [runtime] Runs in workerd in place of Node.
+ * @property {boolean} [types] Whether to check types. @default true
+ */
+
+/** @type {Cell[]} */
+export const cells = [
+	{
+		id: 'kit2-sdk3',
+		title: 'SvelteKit 2, inngest 3',
+		templates: ['app', 'kit2', 'sdk3'],
+		packages: { ...kit2, ...sdk3 },
+		node: 20,
+		serveOn: [20, 22, 24],
+		browser: true
+	},
+	{
+		id: 'kit2-sdk4',
+		title: 'SvelteKit 2, inngest 4',
+		templates: ['app', 'kit2', 'sdk4'],
+		packages: { ...kit2, ...sdk4 },
+		node: 20
+	},
+	{
+		id: 'kit3-sdk4',
+		title: 'SvelteKit 3, inngest 4',
+		templates: ['app', 'kit3', 'sdk4'],
+		packages: { ...kit3, ...sdk4 },
+		node: 24,
+		browser: true
+	},
+	{
+		id: 'workers',
+		title: 'Cloudflare Workers',
+		templates: ['app', 'kit2', 'workers', 'sdk4'],
+		packages: {
+			...kit2,
+			...sdk4,
+			'@sveltejs/adapter-cloudflare': '^7',
+			wrangler: '^4'
+		},
+		node: 24,
+		runtime: 'workerd',
+		types: false
+	}
+];

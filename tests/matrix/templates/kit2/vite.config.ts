@@ -1,0 +1,5 @@
+import { sveltekit } from '@sveltejs/kit/vite';
+import { inngestDev } from 'sveltekit-inngest/vite';
+import { defineConfig } from 'vite';
+
+export default defineConfig({ plugins: [inngestDev(), sveltekit()] });

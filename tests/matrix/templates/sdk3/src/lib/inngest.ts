@@ -1,0 +1,4 @@
+import { realtimeMiddleware } from '@inngest/realtime/middleware';
+import { Inngest } from 'inngest';
+
+export const inngest = new Inngest({ id: 'matrix', middleware: [realtimeMiddleware()] });
