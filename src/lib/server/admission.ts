@@ -35,13 +35,16 @@ export class Admission {
 		}
 	}
 
-	/** @throws {Failure} `admission` 429 when there is no room for another stream. */
-	check(key: string | undefined): void {
+	/**
+	 * @param own How many of the counted streams are the asking one.
+	 * @throws {Failure} `admission` 429 when there is no room for it.
+	 */
+	check(key: string | undefined, own: 0 | 1 = 0): void {
 		const { maxStreams = Infinity, maxStreamsPerKey = Infinity } = this.#limits;
-		if (this.#streams >= maxStreams) {
+		if (this.#streams - own >= maxStreams) {
 			throw refusal(`This server has ${maxStreams} open streams, as many as it may have.`);
 		}
-		if (key !== undefined && (this.#byKey.get(key) ?? 0) >= maxStreamsPerKey) {
+		if (key !== undefined && (this.#byKey.get(key) ?? 0) - own >= maxStreamsPerKey) {
 			throw refusal(`You have ${maxStreamsPerKey} open streams, as many as you may have.`);
 		}
 	}

@@ -2,7 +2,7 @@
 export interface BodyEvents {
 	/** Read for the first time. */
 	start(): void;
-	/** The reader has taken everything and asks for more. */
+	/** The reader has taken everything and asks for more, or learns that there is none. */
 	drained(): void;
 	/** The reader is gone. */
 	cancel(): void;
@@ -35,6 +35,8 @@ export class ResponseBody {
 	/** The read that waits, where the reader is the direct one. */
 	#read: { resolve: (result: ReadResult) => void; reject: (error: Error) => void } | undefined;
 	#isDirect = false;
+	/** The direct reader has learnt of the end. */
+	#isDone = false;
 
 	constructor(events: BodyEvents) {
 		this.#events = events;
@@ -63,6 +65,12 @@ export class ResponseBody {
 		return this.#wanted && this.#queue.length === 0;
 	}
 
+	/** Whether the body has ended and its reader, as far as can be seen, has read it to the end. */
+	get isRead(): boolean {
+		if (!this.#ended) return false;
+		return this.#isDirect ? this.#isDone : (this.#controller.desiredSize ?? 0) >= 0;
+	}
+
 	push(chunk: Uint8Array): void {
 		if (this.isDrained) {
 			this.#deliver(chunk);
@@ -80,7 +88,7 @@ export class ResponseBody {
 			while (this.#queue.length > 0) this.#controller.enqueue(this.#take());
 		}
 		this.#controller.close();
-		this.#read?.resolve(DONE);
+		this.#tellDone();
 	}
 
 	/** Breaks the body off; what waits is dropped. */
@@ -89,8 +97,16 @@ export class ResponseBody {
 		this.#queue = [];
 		this.#bytes = 0;
 		this.#error = error;
+		this.#isDone = true;
 		this.#controller.error(error);
 		this.#read?.reject(error);
+	}
+
+	/** Tells a read that waits. */
+	#tellDone(): void {
+		if (!this.#read) return;
+		this.#isDone = true;
+		this.#read.resolve(DONE);
 	}
 
 	#deliver(chunk: Uint8Array): void {
@@ -114,7 +130,7 @@ export class ResponseBody {
 		this.#ended = true;
 		this.#queue = [];
 		this.#bytes = 0;
-		this.#read?.resolve(DONE);
+		this.#tellDone();
 		this.#events.cancel();
 	}
 
@@ -139,7 +155,11 @@ export class ResponseBody {
 			if (this.#queue.length > 0 && this.#started) {
 				return Promise.resolve({ done: false, value: this.#take() });
 			}
-			if (this.#ended) return Promise.resolve(DONE);
+			if (this.#ended) {
+				this.#isDone = true;
+				this.#events.drained();
+				return Promise.resolve(DONE);
+			}
 			return new Promise((resolve, reject) => {
 				this.#read = { resolve, reject };
 				this.#pull();

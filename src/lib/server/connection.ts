@@ -2,6 +2,7 @@ import { jitterMs } from './backoff.js';
 import { encodeComment, encodeRetry } from '../protocol/frame.js';
 import { KEEPALIVE_MS } from '../protocol/constants.js';
 import { ResponseBody } from './body.js';
+import { unref } from './node.js';
 import type { Subscription } from './subscription.js';
 import type { Wheel, WheelEntry } from './wheel.js';
 
@@ -43,6 +44,9 @@ export interface ConnectionRequest {
 }
 
 const KEEPALIVE = encodeComment('');
+
+/** How long, in milliseconds, a reader may take to read the rest of a stream that has ended. */
+const FAREWELL_MS = 1_000;
 
 /** Most bytes of replayed messages that are handed over before the ones before have been taken. */
 const PAGE_BYTES = 64 * 1024;
@@ -144,11 +148,15 @@ export class Connection implements WheelEntry {
 		return new Promise((resolve) => this.#whenDrained.push(resolve));
 	}
 
-	/** Ends the stream without a last word: the reader comes back at once. What waits is still read. */
+	/**
+	 * Ends the stream without a last word: the reader comes back at once. What waits is still read, if
+	 * the reader takes it soon.
+	 */
 	end(): void {
 		if (this.#ended) return;
 		this.#body.end();
 		this.#finish();
+		if (!this.#body.isRead) this.#expectFarewell();
 	}
 
 	wake(nowMs: number): void {
@@ -203,6 +211,18 @@ export class Connection implements WheelEntry {
 		this.#body.error(new Error('The reader of this stream did not keep up; it can resume.'));
 		// A server that waits for a stalled socket to drain learns of nothing else.
 		destroySocket?.();
+	}
+
+	/** A stalled reader does not learn of the end, and a server would wait for it. */
+	#expectFarewell(): void {
+		const timer = unref(
+			setTimeout(() => {
+				if (this.#body.isRead) return;
+				this.#body.error(new Error('The reader of this stream did not read its end.'));
+				this.request.destroySocket?.();
+			}, FAREWELL_MS)
+		);
+		this.#whenDrained.push(() => clearTimeout(timer));
 	}
 
 	#tellDrained(): void {

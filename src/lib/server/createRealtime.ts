@@ -8,7 +8,7 @@ import { Admission } from './admission.js';
 import { Authorization } from './authorization.js';
 import { eachLimited } from './concurrency.js';
 import { Connection, type ConnectionSettings } from './connection.js';
-import { createReport, Failure, type Report } from './failure.js';
+import { createReport, Failure, TEXT, type Report } from './failure.js';
 import { Hub, sumStats, type HubStats } from './hub.js';
 import {
 	FeedIterator,
@@ -142,7 +142,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const iterators = new Set<FeedIterator>();
 	let deliveries = 0;
 	let slowReaders = 0;
-	let closed = false;
+	let state: 'open' | 'stopping' | 'closed' = 'open';
 
 	const connectionSettings = (hub: Hub): ConnectionSettings => ({
 		wheel: hub.wheel,
@@ -204,11 +204,30 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		subscription.start(lastEventId);
 	}
 
+	/** @throws {Failure} `stream` 503 once no stream may begin any more. */
+	function checkOpen(): void {
+		if (state === 'open') return;
+		const text = state === 'stopping' ? TEXT.stopping : TEXT.closed;
+		throw new Failure('stream', 503, text, { headers: { 'retry-after': '1' } });
+	}
+
+	function refuse(
+		connection: Connection,
+		event: RequestEvent,
+		subscription: SubscriptionRequest,
+		error: unknown
+	): void {
+		const failure = asFailure(error);
+		const detail = tell(event, failure, report, subscription);
+		const { stage, status: code, isFatal: fatal } = failure;
+		connection.refuse(degradedFrame(subscription.channel, { detail, stage, code, fatal }));
+	}
+
 	function respond(
 		event: RequestEvent,
-		isSingle: boolean,
+		{ subscriptions, isSingle }: ParsedRequest,
 		key: string | undefined,
-		open: (connection: Connection) => void
+		begin: (connection: Connection) => void
 	): Response {
 		const headers = new Headers(HEADERS);
 		// Only HTTP/1 has this header; without it a server lingers on kept-alive sockets as it stops.
@@ -222,7 +241,20 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			isPlain: event.request.method === 'GET',
 			key,
 			destroySocket: socket?.destroy && (() => socket.destroy?.()),
-			open
+			open(connection) {
+				connection.expect(subscriptions.length);
+				try {
+					// Others may have begun, or the endpoint ended, since the request was answered.
+					checkOpen();
+					admission.check(key, 1);
+				} catch (error) {
+					for (const subscription of subscriptions) {
+						refuse(connection, event, subscription, error);
+					}
+					return;
+				}
+				begin(connection);
+			}
 		});
 		return new Response(connection.body, { headers });
 	}
@@ -234,14 +266,14 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		const [first] = subscriptions;
 		if (isSingle) {
 			const spec = await prepare(event, first!);
-			return respond(event, isSingle, key, (connection) => {
-				connection.expect(1);
-				subscribe(connection, spec, first!.lastEventId);
-			});
+			checkOpen();
+			admission.check(key);
+			return respond(event, parsed, key, (connection) =>
+				subscribe(connection, spec, first!.lastEventId)
+			);
 		}
 		const run = captureContext();
-		return respond(event, isSingle, key, (connection) => {
-			connection.expect(subscriptions.length);
+		return respond(event, parsed, key, (connection) => {
 			// A server sends its headers with the first bytes, which are not to wait for the app's answers.
 			connection.keepAlive();
 			void run(() =>
@@ -251,10 +283,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 						const spec = await prepare(event, subscription);
 						if (!connection.ended) subscribe(connection, spec, subscription.lastEventId);
 					} catch (error) {
-						const failure = asFailure(error);
-						const detail = tell(event, failure, report, subscription);
-						const { stage, status: code, isFatal: fatal } = failure;
-						connection.refuse(degradedFrame(subscription.channel, { detail, stage, code, fatal }));
+						refuse(connection, event, subscription, error);
 					}
 				})
 			);
@@ -267,7 +296,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	): Promise<Response> {
 		let parsed: ParsedRequest | undefined;
 		try {
-			if (closed) throw new Failure('stream', 503, 'This realtime endpoint was closed.');
+			checkOpen();
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse(settings.limits);
 			return await handle(event, parsed);
@@ -286,7 +315,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		channel: ChannelLike,
 		options: RealtimeSubscribeOptions<ChannelLike, string> = {}
 	): FeedIterator {
-		if (closed) {
+		if (state !== 'open') {
 			throw new RealtimeError('CLOSED', 'This realtime endpoint was closed; nothing can be read.');
 		}
 		const resolved = resolveChannel(channel, options.channelParams);
@@ -340,8 +369,8 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			...(shared ? shared.stats : sumStats([...connections.values()]))
 		}),
 		close() {
-			if (closed) return;
-			closed = true;
+			if (state === 'closed') return;
+			state = 'closed';
 			stopListening();
 			endStreams();
 			for (const iterator of iterators) void iterator.return();
@@ -349,7 +378,13 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	};
 	const lifecycle = { endStreams, close: realtime.close };
-	const stopListening = onShutdown(lifecycle);
+	const stopListening = onShutdown({
+		...lifecycle,
+		endStreams() {
+			state = 'stopping';
+			endStreams();
+		}
+	});
 	return realtime;
 }
 

@@ -61,6 +61,8 @@ export const TEXT = {
 	upstreamLost: 'The connection to Inngest was lost; it is being restored.',
 	store: 'The replay store failed; the stream starts anew.',
 	resolution: 'The requested realtime channel could not be resolved.',
+	stopping: 'This server is stopping.',
+	closed: 'This realtime endpoint was closed.',
 	denied: 'Not allowed to read this realtime channel.',
 	revoked: 'The right to read this realtime channel was revoked.'
 } as const;

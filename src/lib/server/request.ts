@@ -132,8 +132,11 @@ function checkNames(subscription: SubscriptionRequest, { maxNameLength }: Reques
 	}
 }
 
+/** What is read of a body, so that a client that is still writing it gets to read the answer. */
+const MAX_READ_BYTES = 16 * MAX_BODY_BYTES;
+
 async function readBody(request: Request): Promise<string> {
-	if (Number(request.headers.get('content-length')) > MAX_BODY_BYTES) throw tooLarge();
+	if (Number(request.headers.get('content-length')) > MAX_READ_BYTES) throw tooLarge();
 	if (!request.body) return '';
 	const decoder = new TextDecoder();
 	const reader = request.body.getReader();
@@ -142,10 +145,10 @@ async function readBody(request: Request): Promise<string> {
 	try {
 		for (;;) {
 			const { done, value } = await reader.read();
-			if (done) return text + decoder.decode();
+			if (done) break;
 			bytes += value.byteLength;
-			if (bytes > MAX_BODY_BYTES) throw tooLarge();
-			text += decoder.decode(value, { stream: true });
+			if (bytes <= MAX_BODY_BYTES) text += decoder.decode(value, { stream: true });
+			else if (bytes > MAX_READ_BYTES) throw tooLarge();
 		}
 	} catch (error) {
 		if (error instanceof Failure) throw error;
@@ -155,6 +158,8 @@ async function readBody(request: Request): Promise<string> {
 	} finally {
 		reader.cancel().catch(() => {});
 	}
+	if (bytes > MAX_BODY_BYTES) throw tooLarge();
+	return text + decoder.decode();
 }
 
 function tooLarge(): Failure {
