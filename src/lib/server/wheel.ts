@@ -62,12 +62,26 @@ export class Wheel {
 		const nowMs = performance.now();
 		const target = Math.floor(nowMs / STEP_MS);
 		while (this.#timer && this.#step < target) {
-			const entries = this.#steps.get(++this.#step);
+			const step = ++this.#step;
+			const entries = this.#steps.get(step);
 			if (!entries) continue;
-			this.#steps.delete(this.#step);
-			for (const entry of entries) entry.dueStep = undefined;
-			for (const entry of entries) entry.wake(nowMs);
+			this.#steps.delete(step);
+			for (const entry of entries) {
+				// One woken before it may have taken it away or put it off.
+				if (entry.dueStep !== step) continue;
+				entry.dueStep = undefined;
+				wake(entry, nowMs);
+			}
 			if (this.#steps.size === 0) this.#stop();
 		}
+	}
+}
+
+function wake(entry: WheelEntry, nowMs: number): void {
+	try {
+		entry.wake(nowMs);
+	} catch (error) {
+		// The others must not miss their moment.
+		console.error('[sveltekit-inngest] The heartbeat of a stream failed.', error);
 	}
 }
