@@ -1,5 +1,7 @@
+import { DEV } from 'esm-env';
 import { ChannelState } from './channel.js';
 import { RealtimeConnection, type ConnectionOptions } from './connection.js';
+import { openBuses } from './open.js';
 import type { Subscriptions } from './subscriptions.js';
 import type {
 	RealtimeClientFailureContext,
@@ -25,14 +27,15 @@ export class RealtimeBus {
 	readonly #states = new Map<string, ChannelState>();
 	readonly #props: () => BusProps;
 	readonly #active: () => Subscriptions;
-	readonly #parent: RealtimeBus | undefined;
+	/** @internal That of the manager around. */
+	readonly parent: RealtimeBus | undefined;
 	#connection: RealtimeConnection | undefined;
 
 	/** @internal */
 	constructor(props: () => BusProps, active: () => Subscriptions, parent?: RealtimeBus) {
 		this.#props = props;
 		this.#active = active;
-		this.#parent = parent;
+		this.parent = parent;
 		// A list that makes no sense throws now, not when something first reads it.
 		active();
 	}
@@ -49,7 +52,7 @@ export class RealtimeBus {
 
 	/** @internal Finds the bus of an active channel: this one, or one around it. */
 	find(channelId: string): RealtimeBus | undefined {
-		return this.#active().has(channelId) ? this : this.#parent?.find(channelId);
+		return this.#active().has(channelId) ? this : this.parent?.find(channelId);
 	}
 
 	/** @internal Topics that a channel is subscribed to. */
@@ -90,12 +93,14 @@ export class RealtimeBus {
 	/** @internal */
 	update(options: ConnectionOptions): void {
 		this.#connection ??= new RealtimeConnection(this);
+		if (DEV) openBuses.set(this, options.subscriptions);
 		this.#retire(options.subscriptions);
 		this.#connection.update(options);
 	}
 
 	/** @internal */
 	close(): void {
+		if (DEV) openBuses.delete(this);
 		this.#connection?.close();
 		this.#retire(new Map());
 	}

@@ -4,9 +4,15 @@
  * the server it does nothing.
  */
 export function follow(start: () => (() => void) | void): () => void {
-	return $effect.root(() => {
-		$effect.pre(start);
+	let stop: (() => void) | void;
+	const destroy = $effect.root(() => {
+		$effect.pre(() => (stop = start()));
 	});
+	return () => {
+		stop?.();
+		// Svelte skips the rest of an effect's children when one's teardown destroys the next.
+		queueMicrotask(destroy);
+	};
 }
 
 /** Calls `end` with the end of the component or `$effect.root` around; outside of both, never. */

@@ -1,9 +1,10 @@
 import { createSubscriber } from 'svelte/reactivity';
-import { throttle } from './schedule.js';
+import { wait } from './schedule.js';
 
 /**
  * A thing that changes outside Svelte. Its listeners hear of every change at once; effects and
- * templates that called `track` while they ran run again, at most once per frame.
+ * templates that called `track` while they ran run again: with the first change at once, with what
+ * follows once per frame.
  */
 export class Signal<T = void> {
 	readonly #listeners = new Set<(value: T) => void>();
@@ -18,11 +19,22 @@ export class Signal<T = void> {
 	constructor(onError: (error: unknown) => void, intervalMs: () => number | undefined) {
 		this.#onError = onError;
 		this.track = createSubscriber((update) => {
-			const ask = throttle(update, intervalMs);
+			let endWait: (() => void) | undefined;
+			let isLate = false;
+			const ask = () => {
+				isLate = !!endWait;
+				if (isLate) return;
+				endWait = wait(intervalMs(), () => {
+					endWait?.();
+					endWait = undefined;
+					if (isLate) ask();
+				});
+				update();
+			};
 			const stop = this.listen(ask);
 			return () => {
 				stop();
-				ask.cancel();
+				endWait?.();
 			};
 		});
 	}
