@@ -5,7 +5,7 @@ import { updateJob } from '../jobs.js';
 
 /** The step that breaks where the plan says so. */
 const WEAK_STEP = 2;
-const STEP_MS = 800;
+const STEP_MS = 600;
 
 /** Steps that take their time, each tried again by Inngest when it fails, and all of it told. */
 export const job = inngest.createFunction(
@@ -31,7 +31,7 @@ export const job = inngest.createFunction(
 				}
 				if (index === WEAK_STEP && plan === 'retry' && attempt === 0) {
 					await tell((job) => (job.steps[index] = { name, state: 'retrying', attempts }));
-					throw new RetryAfterError('The sorter is busy', '2s');
+					throw new RetryAfterError('The sorter is busy', '1s');
 				}
 				await tell((job) => (job.steps[index] = { name, state: 'done', attempts }));
 			});
