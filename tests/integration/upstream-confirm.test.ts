@@ -99,6 +99,19 @@ test('a `sub` that is not confirmed within 10 s ends the socket', async () => {
 	expect(second.errors[0]?.message).toMatch(/no answer for 10 s/);
 });
 
+test('a name that fits into no frame fails its listener, and costs nobody the socket', async () => {
+	const first = await listenLive('a');
+	const long = new Recorder('<'.repeat(5_000));
+	const stop = upstream.listen(long);
+	await until(() => long.events.length === 1, 'the failure');
+	expect(long.errors[0]?.message).toMatch(/too long for Inngest/);
+	stop();
+	await listenLive('b');
+	expect(first.events).toEqual(['live']);
+	expect(server.tokens).toHaveLength(2);
+	expect(server.sockets).toHaveLength(1);
+});
+
 test('nobody hears messages before it is told that it is live', async () => {
 	server.answersPings = false;
 	server.onOpen = (socket) => socket.message('a', 't', 'early');

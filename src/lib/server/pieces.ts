@@ -32,3 +32,8 @@ export function firstPiece(topics: readonly UpstreamTopic[], maxBytes: number): 
 	}
 	return topics.slice(0, count);
 }
+
+/** Whether a topic fits into a frame at all. A socket that is sent a larger one is lost for everybody. */
+export function fitsFrame(topic: UpstreamTopic): boolean {
+	return TOKEN_BASE_BYTES + topicBytes(topic) <= MAX_FRAME_BYTES;
+}

@@ -3,7 +3,7 @@ import { backoffMs } from './backoff.js';
 import type { UpstreamMessage } from './message.js';
 import { afterInput, detached, unref } from './node.js';
 import { Overlap, type Repeats } from './overlap.js';
-import { firstPiece, MAX_FRAME_BYTES, MAX_URL_TOKEN_BYTES } from './pieces.js';
+import { firstPiece, fitsFrame, MAX_FRAME_BYTES, MAX_URL_TOKEN_BYTES } from './pieces.js';
 import { Session, type SessionEvents } from './session.js';
 import type { TokenClient, UpstreamTopic } from './token.js';
 
@@ -80,6 +80,12 @@ export class Upstream {
 
 	/** Adds a listener. @returns a function that takes it away. */
 	listen(listener: UpstreamListener): () => void {
+		const { channel, topics } = listener;
+		if (!topics.every((name) => fitsFrame({ channel, name }))) {
+			const text = `The name of channel "${channel.slice(0, 100)}…" or of one of its topics is too long for Inngest.`;
+			detached(() => afterInput(() => listener.failed(new RealtimeError('UPSTREAM', text))));
+			return () => {};
+		}
 		const listeners = this.#wanted.get(listener.channel);
 		if (listeners) listeners.add(listener);
 		else this.#wanted.set(listener.channel, new Set([listener]));
