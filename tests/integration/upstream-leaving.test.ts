@@ -3,6 +3,7 @@ import { Upstream } from '../../src/lib/server/upstream.js';
 import { TokenClient } from '../../src/lib/server/token.js';
 import {
 	clientAt,
+	Endpoint,
 	OwnTimers,
 	Recorder,
 	ScriptedServer,
@@ -85,6 +86,37 @@ for (const [stage, running, reach] of stages) {
 		});
 	}
 }
+
+for (const [stage, , reach] of stages) {
+	test(`a client that leaves ${stage} leaves nothing of its feed`, async () => {
+		const endpoint = await Endpoint.start(clientAt(server.url), { lingerMs: 0 });
+		const stream = await endpoint.open({ channel: 'demo' });
+		if (stage === 'when live') await stream.connected();
+		else await reach();
+		stream.close();
+		await until(() => endpoint.realtime.stats().feeds === 0, 'the end of the feed');
+		await until(() => server.connections === 0, 'the end of all sockets');
+		await until(() => timers.size === 0, 'the end of all timers');
+		expect(endpoint.realtime.stats()).toMatchObject({ streams: 0, upstream: { sockets: 0 } });
+		expect(endpoint.failures).toEqual([]);
+		await endpoint.close();
+	});
+}
+
+test('a client that leaves while the upstream connects takes nothing from another', async () => {
+	const endpoint = await Endpoint.start(clientAt(server.url));
+	server.answersPings = false;
+	const leaving = await endpoint.open({ channel: 'demo' });
+	const staying = await endpoint.open({ channel: 'demo' });
+	await until(() => server.last?.heldPings.length === 1, 'a ping');
+	leaving.close();
+	await until(() => endpoint.realtime.stats().streams === 1, 'the end of the stream');
+	server.answersPings = true;
+	server.answerPings();
+	await staying.connected();
+	expect(server.tokens).toHaveLength(1);
+	await endpoint.close();
+});
 
 test('a listener that leaves before the socket is made prevents it', async () => {
 	let answer!: () => void;
