@@ -7,6 +7,7 @@ const entries = {
 	'sveltekit-inngest/server/createRealtimeEndpoint': 'src/lib/server/createRealtimeEndpoint.ts',
 	'sveltekit-inngest/server': 'src/lib/server/index.ts',
 	'sveltekit-inngest/client': 'src/lib/client/index.ts',
+	'sveltekit-inngest/inspector': 'src/lib/inspector/index.ts',
 	'sveltekit-inngest/dev': 'src/lib/dev/index.ts',
 	'sveltekit-inngest/vite': 'src/lib/dev/vite.ts',
 	'sveltekit-inngest': 'src/lib/index.ts'

@@ -1,0 +1,2 @@
+export { default as RealtimeInspector } from './RealtimeInspector.svelte';
+export type { RealtimeInspectorProps } from './types.js';
