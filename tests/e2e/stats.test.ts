@@ -25,3 +25,19 @@ test('server code reads the same messages as the browsers', async () => {
 	await page.getByRole('button', { name: 'To everyone' }).click();
 	await page.getByText('For the server too').waitFor();
 });
+
+test('a plain HTTP client reads them too, line by line', async () => {
+	const { page } = await app.visit('/stats');
+	const { body } = await fetch(new URL('/api/messages', page.url()));
+	const lines = body!.pipeThrough(new TextDecoderStream()).getReader();
+	expect((await lines.read()).value).toBe('\n');
+	const line = lines.read();
+	await expect.poll(() => stat(page, 'feeds'), { timeout: 5_000 }).not.toBe('0');
+	await page.getByLabel('Message').fill('For the terminal');
+	await page.getByRole('button', { name: 'To everyone' }).click();
+	expect(JSON.parse((await line).value!)).toMatchObject({
+		topic: 'message',
+		data: { message: 'For the terminal' }
+	});
+	await lines.cancel();
+});

@@ -1,5 +1,5 @@
 import { getRequestEvent } from '$app/server';
-import { error } from '@sveltejs/kit';
+import { error, type RequestEvent } from '@sveltejs/kit';
 import { demoChannel } from '$demo/channels.js';
 import { counterOf } from './counter.js';
 import { findEngine, isStopped } from './engine.js';
@@ -24,13 +24,9 @@ export async function* stats() {
  * Messages of the demo channel, from the feed that serves the browsers. `subscribe()` authorizes
  * nobody: that is done here.
  */
-export async function* messages() {
-	const { locals, request } = getRequestEvent();
+export function messages({ locals, request }: RequestEvent) {
 	if (!locals.user) error(403, 'Sign in to read the demo channel');
-	const { signal } = request;
-	for await (const item of realtime.subscribe(demoChannel, { topics: ['message'], signal })) {
-		if (item.kind !== 'resync') yield item;
-	}
+	return realtime.subscribe(demoChannel, { topics: ['message'], signal: request.signal });
 }
 
 /** How counting and breaking go, told past the stream that is being broken. */
