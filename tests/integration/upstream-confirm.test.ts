@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { startInngestDev } from '../../src/lib/dev/index.js';
 import { Upstream } from '../../src/lib/server/upstream.js';
 import {
 	clientAt,
@@ -134,4 +135,23 @@ test('the first `connected` of a busy channel is preceded by no resync', async (
 	await stream.when(() => stream.messages.length === 1, 'a message');
 	expect(story(stream)).toEqual(['connecting', 'connected', 'late']);
 	await endpoint.close();
+});
+
+test('a stream is `connecting` until the engine has handled its `sub`, and not a moment less', async () => {
+	const engine = await startInngestDev();
+	const endpoint = await Endpoint.start(clientAt(engine.url));
+	const first = await endpoint.open({ channel: 'demo' });
+	await first.connected();
+	engine.holdPongs(true);
+	const second = await endpoint.open({ channel: 'user:1' });
+	await second.when(() => second.statuses.length === 1, 'the first frame');
+	engine.publish({ channel: 'demo', topic: 'message', data: { message: 'meanwhile' } });
+	await first.when(() => first.messages.length === 1, 'a message');
+	expect(second.statuses).toEqual(['connecting']);
+	expect(engine.subscriptions).toBe(2);
+	engine.holdPongs(false);
+	await second.connected();
+	expect(engine.subscriptions).toBe(3);
+	await endpoint.close();
+	await engine.close();
 });

@@ -5,6 +5,8 @@ import { clientAt, Endpoint, ScriptedServer, story, until } from '../support/ups
 let engine: InngestDev;
 let endpoint: Endpoint;
 beforeEach(async () => {
+	// No delay before another attempt.
+	vi.spyOn(Math, 'random').mockReturnValue(0);
 	engine = await startInngestDev();
 	endpoint = await Endpoint.start(clientAt(engine.url));
 });
@@ -74,7 +76,7 @@ test('a channel that nobody reads just then is marked too, while it is kept warm
 	await stream.when(() => stream.messages.length === 1, 'a message');
 	stream.close();
 	await until(() => endpoint.realtime.stats().streams === 0, 'the end of the stream');
-	vi.spyOn(Math, 'random').mockReturnValue(0.5);
+	vi.mocked(Math.random).mockReturnValue(0.5);
 	engine.dropSockets();
 	await until(() => endpoint.realtime.stats().upstream.sockets === 0, 'the loss');
 	await until(() => engine.subscriptions === 2, 'the upstream to be back');

@@ -37,11 +37,9 @@ test('3,000 channels come back after a cut over one socket, in frames that the s
 	for (const listener of listeners) upstream.listen(listener);
 	await until(() => listeners.every(({ isLive }) => isLive), 'all channels to be live');
 	const first = server.last;
-	const startedAt = performance.now();
 	first.drop();
 	await until(() => listeners.every(({ isLive }) => !isLive), 'the loss');
 	await until(() => listeners.every(({ isLive }) => isLive), 'all channels to be back');
-	expect(performance.now() - startedAt).toBeLessThan(5_000);
 	expect(server.open).toHaveLength(1);
 	expect(upstream.sockets).toBe(1);
 	expect(server.last.topics.size).toBe(6_000);
@@ -51,6 +49,20 @@ test('3,000 channels come back after a cut over one socket, in frames that the s
 		// Nor are they cut smaller than they need to be.
 		expect(frames.length).toBeLessThan(75);
 	}
+	for (const { events } of listeners) expect(events).toEqual(['live', 'lost', 'live']);
+});
+
+test('the engine takes 3,000 channels again after a cut, and closes no socket for a large frame', async () => {
+	engine = await startInngestDev();
+	upstream = new Upstream(tokensAt(engine.url), () => {});
+	const listeners = numbers(3_000).map((index) => new Recorder(`<user & co>:${index}`));
+	for (const listener of listeners) upstream.listen(listener);
+	await until(() => listeners.every(({ isLive }) => isLive), 'all channels to be live');
+	engine.dropSockets();
+	await until(() => listeners.every(({ isLive }) => !isLive), 'the loss');
+	await until(() => listeners.every(({ isLive }) => isLive), 'all channels to be back');
+	expect(engine.subscriptions).toBe(3_000);
+	expect(engine.sockets).toBe(1);
 	for (const { events } of listeners) expect(events).toEqual(['live', 'lost', 'live']);
 });
 
