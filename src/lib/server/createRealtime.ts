@@ -230,8 +230,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		begin: (connection: Connection) => void
 	): Response {
 		const headers = new Headers(HEADERS);
-		// Only HTTP/1 has this header; without it a server lingers on kept-alive sockets as it stops.
-		if (event.request.headers.has('connection')) headers.set('connection', 'close');
+		closeAfter(event, headers);
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
 		const socket = (event.platform as { req?: { socket?: { destroy?: () => void } } } | undefined)
 			?.req?.socket;
@@ -304,10 +303,10 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			const failure = asFailure(error);
 			const subscription = parsed?.isSingle ? parsed.subscriptions[0] : undefined;
 			const message = tell(event, failure, report, subscription);
-			return new Response(JSON.stringify({ error: message, ...failure.body }), {
-				status: failure.status,
-				headers: { 'content-type': 'application/json', ...failure.headers }
-			});
+			const headers = new Headers({ 'content-type': 'application/json', ...failure.headers });
+			if (state !== 'open') closeAfter(event, headers);
+			const { status } = failure;
+			return new Response(JSON.stringify({ error: message, ...failure.body }), { status, headers });
 		}
 	}
 
@@ -386,6 +385,12 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	});
 	return realtime;
+}
+
+/** A server that stops would linger on sockets that are kept alive. */
+function closeAfter(event: RequestEvent, headers: Headers): void {
+	// Only HTTP/1 has this header.
+	if (event.request.headers.has('connection')) headers.set('connection', 'close');
 }
 
 function asFailure(error: unknown): Failure {
