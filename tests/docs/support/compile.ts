@@ -84,6 +84,9 @@ export function compileBlocks(blocks: readonly Block[]): Map<Block, string[]> {
 	);
 }
 
+const isGeneration4 = (file: SourceFile | undefined): boolean =>
+	!!file?.text.includes("'inngest/realtime'");
+
 const isSvelte = ({ path }: SourceFile): boolean => path.endsWith('.svelte');
 
 /** A component is compiled as what svelte2tsx makes of it; a declaration is checked like any code. */
@@ -122,6 +125,11 @@ function createHost(project: Project, components: Map<string, SourceMap>): ts.Co
 			literals.map(({ text }) => {
 				const shown = project.resolve(text, from);
 				if (shown) return resolved(compiledPath(shown));
+				// The only way to have both generations installed is to call one by another name.
+				if (/^inngest(\/|$)/.test(text) && isGeneration4(project.get(from))) {
+					const name = text.replace('inngest', 'inngest4');
+					return ts.resolveModuleName(name, from, options, host);
+				}
 				const entry = ENTRIES[text];
 				if (entry) return resolved(entry);
 				if (/^\.\/\$types(\.js)?$/.test(text)) return resolved(TYPES);
