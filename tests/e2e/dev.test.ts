@@ -59,6 +59,15 @@ test('vite dev shows live events with nothing else running', async () => {
 	await page.getByLabel('Channel demo').getByText('Out of the box').waitFor();
 });
 
+test('the inspector opens with its keys', async () => {
+	const { page, name } = await visit(browser, url);
+	await page.keyboard.press('Alt+Shift+R');
+	const inspector = page.getByRole('dialog', { name: 'Realtime inspector' });
+	await inspector.getByRole('article', { name: `Channel user:${name}` }).waitFor();
+	await page.keyboard.press('Escape');
+	await inspector.waitFor({ state: 'hidden' });
+});
+
 test('pages with an open stream come back to server code that has changed', async () => {
 	const { page } = await visit(browser, url);
 	const file = join(folder, 'src/demo/server/realtime.ts');
