@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { startWorld, type World } from '../support/world.js';
 
 const demo = channel('demo').addTopic(topic('message').schema(z.object({ at: z.coerce.date() })));
-const typed = typeOnlyChannel<typeof demo>(demo().name);
+const typed = typeOnlyChannel<typeof demo>('demo');
 const seat = channel((hall: string, row: number) => `seat:${hall}:${row}`).addTopic(
 	topic('taken').type<boolean>()
 );

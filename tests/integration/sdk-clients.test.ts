@@ -30,7 +30,7 @@ async function ask(
 	statuses: number[] = [500]
 ): Promise<Asked[]> {
 	const asked: Asked[] = [];
-	const inngest = new Client({
+	const inngest = new (Client as typeof Inngest3)({
 		id: 'sdk',
 		...options,
 		fetch: async (input: unknown, init?: RequestInit) => {

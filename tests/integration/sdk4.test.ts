@@ -1,6 +1,6 @@
 import { Inngest } from 'inngest4';
 import { serve as serveFunctions } from 'inngest4/node';
-import { realtime as sdk, staticSchema } from 'inngest4/realtime';
+import { realtime as sdk } from 'inngest4/realtime';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -15,7 +15,7 @@ const news = sdk.channel({
 	topics: {
 		story: { schema: z.object({ title: z.string(), at: z.coerce.date() }) },
 		length: { schema: z.string().transform((text) => text.length) },
-		tokens: { schema: staticSchema<string>() }
+		tokens: { schema: z.string() }
 	}
 });
 const chat = sdk.channel({
