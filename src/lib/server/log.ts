@@ -143,7 +143,14 @@ export class ChannelLog {
 
 	async #handOn(): Promise<void> {
 		if (this.cursor === null) return;
-		const { entries, missed } = await this.since(this.cursor);
+		const { missed, ...slice } = await this.since(this.cursor);
+		let { entries } = slice;
+		if (missed && entries.length === 0) {
+			// The store lost the log that this one went on from: what it has now is all new.
+			const { first } = await this.#store.bounds(this.#channel);
+			this.cursor = first;
+			({ entries } = await this.since(first));
+		}
 		const last = entries.at(-1);
 		if (last) {
 			this.cursor = last.cursor;
