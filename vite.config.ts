@@ -19,7 +19,7 @@ const launchOptions = {
 const withBrowser = process.env.CI === 'true' || existsSync(CHROMIUM);
 
 /** A Vitest project that runs in Node. */
-const node = (name: string, testTimeout = 15_000) => ({
+const node = (name: string, testTimeout = 30_000) => ({
 	extends: true as const,
 	test: { name, environment: 'node' as const, include: [`tests/${name}/**/*.test.ts`], testTimeout }
 });
@@ -31,6 +31,7 @@ export default defineConfig({
 			node('unit'),
 			node('integration'),
 			node('ssr'),
+			node('docs', 60_000),
 			{
 				extends: true,
 				test: {
@@ -46,6 +47,7 @@ export default defineConfig({
 							test: {
 								name: 'component',
 								include: ['tests/component/**/*.svelte.test.ts'],
+								testTimeout: 60_000,
 								browser: {
 									enabled: true,
 									headless: true,
