@@ -60,7 +60,7 @@ async function readRefusal(response: Response, type: string): Promise<StreamFail
 	const body = (await response.json().catch(() => null)) as { error?: unknown } | null;
 	const unlike = `The realtime endpoint answered ${status} ${type}, not an event stream.`;
 	// It holds seconds or a date.
-	const after = headers.get('retry-after') ?? 0;
-	const retryAfterMs = +after * 1000 || Date.parse(after as string) - Date.now() || 0;
+	const after = headers.get('retry-after') ?? '';
+	const retryAfterMs = +after * 1000 || Date.parse(after) - Date.now() || 0;
 	return { message: String(body?.error ?? unlike), status, retryAfterMs };
 }

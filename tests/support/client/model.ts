@@ -1,0 +1,137 @@
+import { compareCursors, formatCursor, parseCursor } from '../../../src/lib/protocol/cursor.js';
+import { FakeEndpoint, type FakeStream } from './endpoint.js';
+
+interface Entry {
+	cursor: string;
+	topic: string;
+	/** A number, or nothing where the server lost its own upstream for a while. */
+	data: number | undefined;
+}
+
+interface Reader {
+	stream: FakeStream;
+	topics: readonly string[];
+	/** Cursor up to which everything was written. */
+	at: string;
+}
+
+/** What the server knows of a channel: a log that reaches back `keep` entries, and its readers. */
+class Log {
+	readonly channel: string;
+	readonly #keep: number;
+	readonly #counters = new Map<string, number>();
+	#epoch = 0;
+	#sequence = 0;
+	#entries: Entry[] = [];
+	readers: Reader[] = [];
+
+	constructor(channel: string, keep: number) {
+		this.channel = channel;
+		this.#keep = keep;
+	}
+
+	get cursor(): string {
+		return formatCursor(`e${this.#epoch}`, this.#sequence);
+	}
+
+	/** The number that a topic has come to. */
+	counter(topic: string): number {
+		return this.#counters.get(topic) ?? 0;
+	}
+
+	/** Publishes the next number of a topic; one that is `lost` never reaches the server. */
+	publish(topic: string, lost = false): void {
+		const data = this.counter(topic) + 1;
+		this.#counters.set(topic, data);
+		this.#sequence++;
+		const entry = { cursor: this.cursor, topic, data: lost ? undefined : data };
+		this.#entries.push(entry);
+		if (this.#entries.length > this.#keep) this.#entries.shift();
+		for (const reader of this.readers) this.#write(reader, entry);
+	}
+
+	/** The process is another one and remembers nothing. */
+	restart(): void {
+		this.#epoch++;
+		this.#sequence = 0;
+		this.#entries = [];
+		this.readers = [];
+	}
+
+	tick(): void {
+		for (const { stream } of this.readers) {
+			stream.health(this.channel, 'connected', { cursor: this.cursor });
+		}
+	}
+
+	attach(stream: FakeStream, topics: readonly string[], from: string | undefined): void {
+		const reader: Reader = { stream, topics, at: from ?? this.cursor };
+		const after = (entry: Entry) => (compareCursors(entry.cursor, reader.at) ?? 1) > 0;
+		const oldest = this.#entries[0];
+		const known = from === undefined || compareCursors(this.cursor, from) !== null;
+		const reaches =
+			known &&
+			(!oldest ||
+				from === undefined ||
+				(parseCursor(oldest.cursor)?.sequence ?? 0) <= (parseCursor(from)?.sequence ?? 0) + 1);
+		if (!known || !reaches) {
+			stream.resync(this.channel, known ? 'expired' : 'restart', this.cursor);
+		} else for (const entry of this.#entries.filter(after)) this.#write(reader, entry);
+		stream.health(this.channel, 'connected', { cursor: this.cursor });
+		this.readers.push(reader);
+	}
+
+	#write({ stream, topics }: Reader, { cursor, topic, data }: Entry): void {
+		if (data === undefined) stream.resync(this.channel, 'upstream-gap', cursor);
+		else if (topics.includes(topic)) stream.message(this.channel, topic, data, cursor);
+	}
+}
+
+/**
+ * A server as the wire describes it, without a network: logs with epochs and sequences, replay, resync.
+ * The test says when a request is answered, and what breaks.
+ */
+export class ModelServer {
+	readonly endpoint = new FakeEndpoint();
+	readonly #logs = new Map<string, Log>();
+	readonly #keep: number;
+
+	constructor(keep: number) {
+		this.#keep = keep;
+	}
+
+	log(channel: string): Log {
+		let log = this.#logs.get(channel);
+		if (!log) {
+			log = new Log(channel, this.#keep);
+			this.#logs.set(channel, log);
+		}
+		return log;
+	}
+
+	get logs(): Log[] {
+		return [...this.#logs.values()];
+	}
+
+	/** Answers a request. */
+	accept(stream: FakeStream): void {
+		if (stream.aborted) return;
+		stream.open();
+		for (const { channel, topics = [], lastEventId } of stream.subscriptions) {
+			stream.health(channel, 'connecting', { intervalMs: 5000 });
+			this.log(channel).attach(stream, topics, lastEventId);
+		}
+	}
+
+	/** Forgets a stream that ended. */
+	detach(stream: FakeStream): void {
+		for (const log of this.logs) {
+			log.readers = log.readers.filter((reader) => reader.stream !== stream);
+		}
+	}
+
+	/** All processes end, with every stream. */
+	restart(): void {
+		for (const log of this.logs) log.restart();
+	}
+}
