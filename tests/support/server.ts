@@ -28,10 +28,12 @@ export async function serve(
 	options: {
 		locals?: (request: Request) => unknown;
 		port?: number;
+		/** @default one of its own */
+		routeId?: string;
 		around?: (event: RequestEvent, next: () => Promise<Response>) => Promise<Response>;
 	} = {}
 ): Promise<TestServer> {
-	const routeId = `/test/${++routes}`;
+	const routeId = options.routeId ?? `/test/${++routes}`;
 	const server = createServer((req, res) => {
 		void (async () => {
 			const request = await getRequest({ request: req, base: `http://${req.headers.host}` });

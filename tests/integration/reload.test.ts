@@ -1,0 +1,91 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
+import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
+import { demoChannel } from '../support/channels.js';
+import { serve, type TestServer } from '../support/server.js';
+import { openStream, type SseReader } from '../support/sse.js';
+import { eventually } from '../support/wait.js';
+import { inngestAt } from '../support/world.js';
+
+// As in a build; whether this is development is then said by the plugin alone.
+vi.mock('esm-env', () => ({ DEV: false, BROWSER: false, NODE: true }));
+
+const globals = globalThis as Record<symbol, unknown>;
+const PLUGIN = Symbol.for('sveltekit-inngest.dev');
+const RELOAD = Symbol.for('sveltekit-inngest.reload');
+
+let engine: InngestDev;
+const open: { realtime: Realtime; server: TestServer }[] = [];
+const readers: SseReader[] = [];
+beforeEach(async () => {
+	globals[PLUGIN] = true;
+	engine = await startInngestDev();
+});
+afterEach(async () => {
+	delete globals[PLUGIN];
+	for (const reader of readers.splice(0)) reader.close();
+	for (const { realtime, server } of open.splice(0)) {
+		realtime.close();
+		await server.close();
+	}
+	await engine.close();
+});
+
+/** Loads the module of a route: a client and an endpoint of its own. */
+async function load(routeId: string, authorize: () => boolean): Promise<(typeof open)[number]> {
+	const realtime = createRealtime({
+		inngest: inngestAt(engine.url),
+		channels: { demo: { channel: demoChannel, authorize } }
+	});
+	const loaded = { realtime, server: await serve(realtime, { routeId }) };
+	open.push(loaded);
+	return loaded;
+}
+
+async function connect({ server }: (typeof open)[number]): Promise<SseReader> {
+	const reader = await openStream(server.url, { channel: 'demo' });
+	readers.push(reader);
+	await reader.connected();
+	return reader;
+}
+
+test('the first request to a reloaded route closes what the load before left behind', async () => {
+	const before = await load('/api/reloaded', () => true);
+	const stream = await connect(before);
+	const after = await load('/api/reloaded', () => true);
+	expect(before.realtime.stats().streams).toBe(1);
+	await connect(after);
+	await stream.end();
+	expect(stream.statuses).toEqual(['connecting', 'connected']);
+	expect(before.realtime.stats()).toMatchObject({ streams: 0, upstream: { sockets: 0 } });
+	await eventually(() => engine.sockets === 1);
+});
+
+test('other routes keep their streams', async () => {
+	const other = await load('/api/other', () => true);
+	const stream = await connect(other);
+	await connect(await load('/api/reloaded-too', () => true));
+	await connect(await load('/api/reloaded-too', () => true));
+	expect(other.realtime.stats().streams).toBe(1);
+	expect(stream.ended).toBe(false);
+});
+
+test('a change of server code ends streams, which come back to whatever code there is then', async () => {
+	let allowed = true;
+	const endpoint = await load('/api/changed', () => allowed);
+	const stream = await connect(endpoint);
+	for (const reload of globals[RELOAD] as Set<() => void>) reload();
+	await stream.end();
+	expect(stream.statuses).toEqual(['connecting', 'connected']);
+	await connect(endpoint);
+	allowed = false;
+	await expect(connect(endpoint)).rejects.toThrow('403');
+});
+
+test('where this is no development nothing is replaced', async () => {
+	delete globals[PLUGIN];
+	const before = await load('/api/production', () => true);
+	const stream = await connect(before);
+	await connect(await load('/api/production', () => true));
+	expect(stream.ended).toBe(false);
+});
