@@ -19,7 +19,9 @@ import { serve } from '../support/server.js';
 import type { SseReader } from '../support/sse.js';
 import { inngestAt, startWorld, type World } from '../support/world.js';
 
-type Options = Omit<RealtimeEndpointOptions<Record<string, ChannelLike>>, 'inngest'>;
+type Options<T extends Record<string, ChannelLike>> = Partial<
+	Omit<RealtimeEndpointOptions<T>, 'inngest'>
+>;
 
 const closers: (() => unknown)[] = [];
 let warnings: string[];
@@ -36,14 +38,21 @@ afterEach(async () => {
 
 const allowed = { channel: demoChannel, authorize: () => true };
 
-async function world(options: Partial<Options> = {}): Promise<World> {
-	const started = await startWorld({ channels: { demo: allowed }, ...options } as Options);
+async function world<const T extends Record<string, ChannelLike>>(
+	options: Options<T> = {}
+): Promise<World> {
+	const started = await startWorld({ channels: { demo: allowed }, ...options } as Parameters<
+		typeof startWorld
+	>[0]);
 	closers.push(() => started.close());
 	return started;
 }
 
 /** The text of a refusal. */
-async function refused(options: Partial<Options>, body: unknown): Promise<string> {
+async function refused<const T extends Record<string, ChannelLike>>(
+	options: Options<T>,
+	body: unknown
+): Promise<string> {
 	return String((await (await world(options)).post(body)).body.error);
 }
 
@@ -119,7 +128,7 @@ const provoke: Record<string, () => string | Promise<string>> = {
 			throw new Error('no database');
 		};
 		const user = { channel: userChannel, channelParams, authorize: () => true };
-		return refused({ channels: { user } }, { channel: 'user:alice' });
+		return refused({ channels: { user: user as never } }, { channel: 'user:alice' });
 	},
 
 	'a topic that the channel has not': () =>
