@@ -58,6 +58,18 @@ async function drained(socket: ScriptedSocket): Promise<void> {
 	);
 }
 
+/** Expects another socket when `delayMs` of fake time have passed, and none before. */
+async function expectNextSocketAfter(delayMs: number): Promise<void> {
+	const count = server.sockets.length;
+	await until(() => vi.getTimerCount() > 0 && upstream.state === 'waiting', 'a back-off');
+	await new Promise(setImmediate);
+	await vi.advanceTimersByTimeAsync(delayMs - 5);
+	await new Promise(setImmediate);
+	expect(server.sockets).toHaveLength(count);
+	await vi.advanceTimersByTimeAsync(10);
+	await until(() => server.sockets.length > count, 'another socket');
+}
+
 test('on `closing` the old socket delivers until the next one is confirmed', async () => {
 	const [old, next] = await beginChange();
 	old.message('a', 't', 1);
@@ -344,22 +356,36 @@ test('a topic added shortly before `closing` may have been ignored: a gap says s
 	expect([...server.last.topics].sort()).toEqual(['a/t', 'b/t']);
 });
 
-test('a server that closes every socket at once is backed off from, while the first still delivers', async () => {
+test('a server that closes each socket as it opens is backed off from, and the first still delivers', async () => {
 	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
 	vi.mocked(Math.random).mockReturnValue(1);
 	const first = server.last;
 	server.onOpen = (socket) => socket.closing();
 	first.closing();
-	let sockets = 1;
-	for (const delayMs of [250, 500, 1_000, 2_000]) {
-		await vi.advanceTimersByTimeAsync(delayMs + 5);
-		await until(() => server.sockets.length > sockets, 'another socket');
-		expect(server.sockets).toHaveLength(++sockets);
+	for (const [index, delayMs] of [250, 500, 1_000, 2_000].entries()) {
+		await expectNextSocketAfter(delayMs);
 		await until(() => server.open.length === 1, 'the end of it');
-		await new Promise(setImmediate);
+		expect(server.sockets).toHaveLength(index + 2);
 	}
 	first.message('a', 't', 1);
 	await until(() => listener.data().length === 1, 'a message');
+	expect(listener.events).toEqual(['live']);
+});
+
+test('a server that closes each socket after it took over is backed off from', async () => {
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	vi.mocked(Math.random).mockReturnValue(1);
+	for (const delayMs of [250, 500, 1_000, 2_000]) {
+		const old = server.last;
+		old.closing();
+		await expectNextSocketAfter(delayMs);
+		await until(() => !server.open.includes(old), 'the change');
+		await drained(server.last);
+	}
+	// One that lived for a while is followed at once.
+	await vi.advanceTimersByTimeAsync(11_000);
+	server.last.closing();
+	await until(() => server.sockets.length === 6, 'the next socket');
 	expect(listener.events).toEqual(['live']);
 });
 
@@ -378,5 +404,7 @@ test('where the next socket cannot take all topics the old one stays, and holds 
 	await drained(server.last);
 	expect(listener.data()).toEqual([1, 2]);
 	expect(listener.events).toEqual(['live']);
+	// One that could not take all was let go, with what was held back for it.
+	expect(server.sockets).toHaveLength(3);
 	for (const each of many) expect(each.events).not.toContain('lost');
 });

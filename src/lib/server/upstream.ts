@@ -164,9 +164,10 @@ export class Upstream {
 			const topics = firstPiece(this.#settle(), MAX_URL_TOKEN_BYTES);
 			const opened = await Session.open(this.#client, topics, this.#events, attempt.signal);
 			// The last listener may have left, or the socket closed, as the answer came.
-			if (attempt.signal.aborted) opened.terminate();
-			else if (opened.closed) throw new Error('The socket to Inngest realtime closed at once.');
-			else this.#session = opened;
+			if (attempt.signal.aborted || opened.closed) {
+				throw new RealtimeError('UPSTREAM', 'The socket to Inngest realtime closed at once.');
+			}
+			this.#session = opened;
 		} catch (error) {
 			this.#overlap?.abandon();
 			if (!attempt.signal.aborted) throw error;
