@@ -335,3 +335,22 @@ test('rights are checked on a timer too, so that a revoked reader is cut off in 
 	expect(asked.slice(0, 3)).toEqual([['admin-message', 'message'], ['message'], ['message']]);
 	expect(failures).toMatchObject([{ stage: 'reauthorization', status: 403 }]);
 });
+
+test('a check on the timer that takes its time is not asked again meanwhile', async () => {
+	const answer = deferred<boolean>();
+	let asked = 0;
+	world = await startWorld({
+		channels: {
+			demo: { channel: demoChannel, authorize: () => (++asked === 2 ? answer.promise : true) }
+		},
+		healthCheck: { intervalMs: 50 },
+		reauthorizeIntervalMs: 50
+	});
+	const stream = await connect();
+	await eventually(() => asked === 2);
+	const ticks = stream.health().length;
+	await stream.when(() => stream.health().length >= ticks + 5);
+	expect(asked).toBe(2);
+	answer.resolve(true);
+	await eventually(() => asked > 3);
+});

@@ -165,6 +165,42 @@ test('a reader that is ahead of its process gets nothing twice, and no cursor be
 	expect(entries(ahead)).toEqual(entries(behind));
 });
 
+test('an iteration that is ahead of its process yields nothing twice', async () => {
+	const [one, other] = [await startInstance(), await startInstance()];
+	const [first, behind] = [await connect(one), await connect(other)];
+	const release = deferred();
+	other.store.appendsWaitFor = release.promise;
+	for (const text of ['1', '2', '3']) say(text);
+	await first.when(() => first.texts.length === 3);
+	const items = other.realtime.subscribe(demoChannel, { lastEventId: behind.lastId! });
+	const next = async (): Promise<string> => {
+		const { value } = await items.next();
+		return value?.kind === 'data' ? value.data.message : String(value?.kind);
+	};
+	expect([await next(), await next(), await next()]).toEqual(['1', '2', '3']);
+	release.resolve();
+	other.store.appendsWaitFor = undefined;
+	await behind.when(() => behind.texts.length === 3);
+	say('4');
+	expect(await next()).toBe('4');
+	await items.return();
+});
+
+test('an iteration whose store fails ends in words, and lets go of its feed', async () => {
+	const one = await startInstance();
+	const reader = await connect(one);
+	say('1');
+	await reader.when(() => reader.texts.length === 1);
+	const items = one.realtime.subscribe(demoChannel, { lastEventId: reader.lastId! });
+	one.store.failure = new Error('the database password is hunter2');
+	await expect(items.next()).rejects.toMatchObject({
+		code: 'UPSTREAM',
+		message:
+			'Realtime channel "demo" cannot be read: The replay store failed; the stream starts anew.'
+	});
+	await expect(items.next()).rejects.toMatchObject({ code: 'UPSTREAM' });
+});
+
 test('a process that starts anew replays what others kept, and says that it was away itself', async () => {
 	const [one, other] = [await startInstance(), await startInstance()];
 	const [witness, reader] = [await connect(one), await connect(other)];

@@ -48,11 +48,13 @@ export class App {
 			private: true,
 			type: 'module',
 			dependencies: {
+				'@types/node': '^20',
+				'svelte-check': '^4',
+				typescript: '^6',
+				zod: '^4',
 				...this.cell.packages,
-				[NAME]: `file:${this.tarball}`,
-				zod: '^4'
-			},
-			devDependencies: { '@types/node': '^20', 'svelte-check': '^4', typescript: '^6' }
+				[NAME]: `file:${this.tarball}`
+			}
 		};
 		await writeFile(join(this.folder, 'package.json'), JSON.stringify(manifest, null, '\t'));
 	}

@@ -1,4 +1,5 @@
-// The combinations that are tried. Ranges, not versions: what an app gets that installs today.
+// The combinations that are tried. Ranges where an app that installs today gets what is newest, and
+// versions where the lower bounds of the peers are meant.
 const kit2 = {
 	'@sveltejs/adapter-node': '^5',
 	'@sveltejs/kit': '^2',
@@ -53,6 +54,40 @@ export const cells = [
 		templates: ['app', 'kit3', 'sdk4'],
 		packages: { ...kit3, ...sdk4 },
 		node: 24,
+		browser: true
+	},
+	{
+		id: 'lowest-kit2-sdk3',
+		title: 'Lowest of SvelteKit 2, inngest 3',
+		templates: ['app', 'kit2', 'sdk3'],
+		packages: {
+			'@inngest/realtime': '0.4.4',
+			'@sveltejs/adapter-node': '5.2.9',
+			'@sveltejs/kit': '2.9.0',
+			'@sveltejs/vite-plugin-svelte': '5.0.0',
+			// It works from 3.42.3 on, but Inngest servers refuse functions of anything older than this.
+			inngest: '3.54.0',
+			svelte: '5.15.0',
+			typescript: '5.8.2',
+			vite: '6.0.0'
+		},
+		node: 20,
+		browser: true
+	},
+	{
+		id: 'lowest-kit3-sdk4',
+		title: 'Lowest of SvelteKit 3, inngest 4',
+		templates: ['app', 'kit3', 'sdk4'],
+		packages: {
+			'@sveltejs/adapter-node': '6.0.0',
+			'@sveltejs/kit': '3.0.0',
+			'@sveltejs/vite-plugin-svelte': '7.0.0',
+			inngest: '4.1.0',
+			svelte: '5.57.1',
+			typescript: '6.0.2',
+			vite: '8.0.12'
+		},
+		node: 22,
 		browser: true
 	},
 	{

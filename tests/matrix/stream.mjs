@@ -50,7 +50,10 @@ async function startApp(app, node, engineUrl) {
 						],
 						...['--var', `INNGEST_DEV:${engineUrl}`]
 					],
-					{ ...options, env: app.env({ WRANGLER_SEND_METRICS: 'false' }) }
+					{
+						...options,
+						env: app.env({ CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false' })
+					}
 				)
 			: await serve(node, ['build/index.js'], {
 					...options,
@@ -64,7 +67,7 @@ async function startApp(app, node, engineUrl) {
 	return { process, url };
 }
 
-/** Opens a stream of both channels. @returns its events so far, a promise of the end, and `close`. */
+/** Opens a stream of both channels, and waits until both are live. */
 async function openStream(url) {
 	const abort = new AbortController();
 	const response = await fetch(`${url}/api/events`, {
@@ -78,10 +81,15 @@ async function openStream(url) {
 	const parser = createParser({
 		onEvent: ({ event, data }) => events.push({ event, ...JSON.parse(data) })
 	});
-	const ended = (async () => {
+	const read = async () => {
 		const decoder = new TextDecoder();
 		for await (const chunk of response.body) parser.feed(decoder.decode(chunk, { stream: true }));
-	})().catch(() => {});
+	};
+	const ended = read().catch(() => {});
+	await eventually('both channels are live', () => {
+		const live = events.filter(({ status }) => status === 'connected');
+		expectThat(live.length >= 2, 'live channels', events);
+	});
 	return { events, ended, close: () => abort.abort() };
 }
 
@@ -95,27 +103,35 @@ const expectThat = (condition, what, shown) => {
 	if (!condition) throw new Error(`${what}: ${JSON.stringify(shown)}`);
 };
 
-/** Streams to an HTTP client, of which the last word is that the server ends in good order. */
-async function streamToHttp(url, engineUrl) {
-	const stream = await openStream(url);
-	const live = () =>
-		stream.events.filter(({ event, status }) => event === 'health' && status === 'connected');
-	await eventually('both channels are live', () =>
-		expectThat(live().length >= 2, 'live channels', stream.events)
-	);
+/** What the app's endpoint says of itself, and what it runs on. */
+async function readStats(url) {
+	return (await fetch(`${url}/api/stats`)).json();
+}
+
+/** Streams to two HTTP clients. @returns one that is still open. */
+async function streamToHttp(url, engineUrl, { sockets, runtime }) {
+	const streams = [await openStream(url), await openStream(url)];
+	const stats = await readStats(url);
+	expectThat(stats.runtime.startsWith(runtime), `it runs on ${runtime}`, stats);
+	expectThat(stats.upstream.sockets === sockets, `sockets to Inngest are ${sockets}`, stats);
 	await sendEvent(engineUrl, 'over HTTP');
-	const messages = () => stream.events.filter(({ event }) => event === 'message');
-	await eventually('both messages arrive', () =>
-		expectThat(messages().length === 2, 'messages', stream.events)
-	);
-	const [story, text] = messages();
-	expectThat(
-		story.topic === 'story' && story.data.title === 'over HTTP' && !!story.runId,
-		'the first message is the story',
-		story
-	);
-	expectThat(text.channel === 'chat:lobby' && text.data.text === 'over HTTP', 'the second', text);
-	return stream;
+	for (const { events } of streams) {
+		const messages = () => events.filter(({ event }) => event === 'message');
+		await eventually('both messages arrive', () =>
+			expectThat(messages().length === 2, 'messages', events)
+		);
+		const [story, text] = messages();
+		const { title } = story.data;
+		expectThat(title === 'over HTTP' && !!story.runId, 'the first is of a function', story);
+		expectThat(text.channel === 'chat:lobby' && text.data.text === title, 'the second', text);
+	}
+	const [open, left] = streams;
+	left.close();
+	await eventually('a client that left is let go', async () => {
+		const { streams } = await readStats(url);
+		expectThat(streams === 1, 'open streams', streams);
+	});
+	return open;
 }
 
 /** Streams to a page in a browser: the client's half of the package, as it was built. */
@@ -153,10 +169,18 @@ export async function stream({ app, node, browser }) {
 			fetch(`${url}/api/inngest`, { method: 'PUT', headers: JSON_HEADERS, body: '{}' })
 		);
 		expectThat(status === 200, 'the app registers its functions', status);
-		const open = await streamToHttp(url, engineUrl);
+		const isWorkerd = app.cell.runtime === 'workerd';
+		const open = await streamToHttp(
+			url,
+			engineUrl,
+			// Workers may not share a socket between requests.
+			isWorkerd
+				? { sockets: 2, runtime: 'Cloudflare-Workers' }
+				: { sockets: 1, runtime: 'Node.js/' }
+		);
 		if (browser) await streamToBrowser(browser, url, engineUrl);
 		const tookMs = await server.stop();
-		if (app.cell.runtime !== 'workerd') {
+		if (!isWorkerd) {
 			await open.ended;
 			expectThat(tookMs < 5_000, 'the server ends while a stream is open', { tookMs });
 		}

@@ -163,7 +163,7 @@ export class Connection implements WheelEntry {
 		if (nowMs >= this.#endMs) return this.end();
 		if (nowMs >= this.#nextRecheckMs) {
 			this.#nextRecheckMs = nowMs + jitterMs(this.#settings.recheckMs as number);
-			for (const subscription of this.#subscriptions) this.#recheck(subscription);
+			for (const subscription of this.#subscriptions) subscription.recheck();
 		}
 		if (nowMs >= this.#nextTickMs) {
 			this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
@@ -196,10 +196,6 @@ export class Connection implements WheelEntry {
 	#sleep(nowMs: number): void {
 		const next = Math.min(this.#nextTickMs, this.#nextRecheckMs, this.#endMs);
 		this.#settings.wheel.add(this, Math.max(0, next - nowMs));
-	}
-
-	#recheck(subscription: Subscription): void {
-		subscription.recheck?.().catch((error) => subscription.fail(error));
 	}
 
 	#checkBudget(): void {

@@ -1,7 +1,7 @@
 import { RealtimeError } from '../protocol/errors.js';
 import type { ResyncPayload } from '../protocol/health.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
-import type { Report } from './failure.js';
+import { TEXT, type Report } from './failure.js';
 import type { Batch, FeedReader } from './feed.js';
 import type { FeedSource, Hub } from './hub.js';
 import { isAfter, type LogEntry } from './log.js';
@@ -40,6 +40,8 @@ export class FeedIterator implements FeedReader, RealtimeIterator<Item> {
 	/** Position to read the log from: what came since was not kept, or not yet read. */
 	#behindAt: string | undefined;
 	#position: string | undefined;
+	/** How far the log was read, as long as the feed, whose store is asynchronous, is not there yet. */
+	#ahead: string | null = null;
 	#missed: ResyncPayload['reason'] | undefined;
 	#wake: (() => void) | undefined;
 	#error: Error | undefined;
@@ -79,11 +81,14 @@ export class FeedIterator implements FeedReader, RealtimeIterator<Item> {
 			if (this.#signal?.aborted) this.#finish();
 			if (this.#done) return { done: true, value: undefined };
 			if (this.#feed.wasLive) {
-				if (this.#behindAt !== undefined) await this.#readLog(this.#behindAt);
+				if (this.#behindAt !== undefined) {
+					await this.#readLog(this.#behindAt);
+					continue;
+				}
 				const item = this.#take();
 				if (item) return { done: false, value: item };
 			}
-			if (!this.#done && !this.#error) await new Promise<void>((wake) => (this.#wake = wake));
+			await new Promise<void>((wake) => (this.#wake = wake));
 		}
 	}
 
@@ -93,7 +98,11 @@ export class FeedIterator implements FeedReader, RealtimeIterator<Item> {
 	}
 
 	deliver({ entries }: Batch): void {
-		this.#waiting.push(...entries);
+		for (const entry of entries) {
+			if (!isAfter(entry.cursor, this.#ahead)) continue;
+			this.#ahead = null;
+			this.#waiting.push(entry);
+		}
 		if (this.#waiting.length > MAX_WAITING) {
 			// The log has them too, as far as it reaches back.
 			this.#behindAt ??= this.#position ?? '';
@@ -120,12 +129,25 @@ export class FeedIterator implements FeedReader, RealtimeIterator<Item> {
 		this.#feed.flush();
 		this.#waiting = [];
 		this.#behindAt = undefined;
-		const { entries, missed } = await this.#feed.log.since(position);
-		const last = entries.at(-1)?.cursor ?? (missed ? null : position);
-		const wanted = entries.filter(({ topic }) => topic === null || this.topics.has(topic));
-		const overtaking = this.#waiting.filter(({ cursor }) => isAfter(cursor, last));
-		this.#waiting = [...wanted, ...overtaking];
-		this.#missed = missed;
+		try {
+			const { entries, missed } = await this.#feed.log.since(position);
+			if (this.#done) return;
+			const wanted = entries.filter(({ topic }) => topic === null || this.topics.has(topic));
+			let last = entries.at(-1)?.cursor ?? (missed ? null : position);
+			for (const entry of this.#waiting) {
+				if (!isAfter(entry.cursor, last)) continue;
+				last = entry.cursor;
+				wanted.push(entry);
+			}
+			this.#waiting = wanted;
+			this.#missed = missed;
+			if (last !== null && isAfter(last, this.#feed.position)) this.#ahead = last;
+		} catch (error) {
+			const { channel: channelId } = this.#feed;
+			this.failed(
+				this.report({ stage: 'stream', status: 503, message: TEXT.store, channelId, error })
+			);
+		}
 	}
 
 	#take(): Item | undefined {

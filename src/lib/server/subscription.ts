@@ -28,12 +28,13 @@ export interface SubscriptionSpec {
 export class Subscription implements FeedReader {
 	readonly topics: ReadonlySet<string>;
 	readonly report: Report;
-	readonly recheck: (() => Promise<void>) | undefined;
 	readonly #connection: Connection;
 	readonly #hub: Hub;
 	readonly #feed: Feed;
 	readonly #gate: Gate | undefined;
 	readonly #reportOwn: Report;
+	readonly #recheck: (() => Promise<void>) | undefined;
+	#rechecking = false;
 	/** Cursor to go on from once the feed is live: before that its log has nothing to go on with. */
 	#resumeFrom: string | undefined;
 	/** Entries that came while the log was being read; `null` once this reader follows the feed. */
@@ -45,7 +46,7 @@ export class Subscription implements FeedReader {
 	constructor(connection: Connection, hub: Hub, spec: SubscriptionSpec, report: Report) {
 		this.topics = spec.topics;
 		this.report = report;
-		this.recheck = spec.recheck;
+		this.#recheck = spec.recheck;
 		this.#reportOwn = spec.report ?? report;
 		this.#connection = connection;
 		this.#hub = hub;
@@ -92,6 +93,16 @@ export class Subscription implements FeedReader {
 		// While messages wait, the feed's cursor is ahead of what was queued.
 		if (this.#overtaking || (this.#gate && !this.#gate.idle)) this.#connection.keepAlive();
 		else this.#connection.push(this.#healthFrame(nowMs));
+	}
+
+	/** Asks whether the channel may still be read, unless that is being asked already. */
+	recheck(): void {
+		if (!this.#recheck || this.#rechecking) return;
+		this.#rechecking = true;
+		this.#recheck().then(
+			() => (this.#rechecking = false),
+			(error: unknown) => this.fail(asDenial(error))
+		);
 	}
 
 	/** Ends the channel for a reason that the reader is told. */

@@ -1,0 +1,17 @@
+import { createRealtime } from 'sveltekit-inngest/server';
+import { chat, news } from './channels.js';
+import { inngest } from './inngest.js';
+
+export const realtime = createRealtime({
+	inngest,
+	// In workerd a write is what shows that a client has left.
+	healthCheck: { intervalMs: 1_000 },
+	channels: {
+		news: { channel: news, authorize: ({ topics }) => ({ allowedTopics: topics }) },
+		chat: {
+			channel: chat,
+			channelParams: (_event, requested) => requested.slice('chat:'.length),
+			authorize: ({ channelId }) => channelId === 'chat:lobby'
+		}
+	}
+});
