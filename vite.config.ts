@@ -1,22 +1,12 @@
 import { sveltekit } from '@sveltejs/kit/vite';
 import { playwright } from '@vitest/browser-playwright';
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { inngestDev } from './src/lib/dev/vite.js';
+import { BROWSER } from './tests/support/browser.js';
 
-const CHROMIUM = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
-const launchOptions = {
-	executablePath: CHROMIUM,
-	args: [
-		'--no-sandbox',
-		'--disable-gpu',
-		'--disable-background-networking',
-		'--disable-component-update',
-		'--disable-sync',
-		'--no-first-run'
-	]
-};
-const withBrowser = process.env.CI === 'true' || existsSync(CHROMIUM);
+const withBrowser = process.env.CI === 'true' || existsSync(BROWSER.executablePath);
 
 /** A Vitest project that runs in Node. */
 const node = (name: string, testTimeout = 30_000) => ({
@@ -27,6 +17,8 @@ const node = (name: string, testTimeout = 30_000) => ({
 export default defineConfig({
 	plugins: [inngestDev(), sveltekit()],
 	test: {
+		// Most of the time tests wait, for browsers above all.
+		maxWorkers: Math.max(2, Math.ceil(availableParallelism() / 2)),
 		projects: [
 			node('unit'),
 			node('integration'),
@@ -52,7 +44,7 @@ export default defineConfig({
 									enabled: true,
 									headless: true,
 									screenshotFailures: false,
-									provider: playwright({ launchOptions }),
+									provider: playwright({ launchOptions: BROWSER }),
 									instances: [{ browser: 'chromium' as const }]
 								}
 							}

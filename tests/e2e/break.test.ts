@@ -1,19 +1,8 @@
-import type { Page } from 'playwright';
 import { expect, test } from 'vitest';
+import { count, grows } from './support/counts.js';
 import { useApp } from './support/useApp.js';
 
 const app = useApp();
-
-async function count(page: Page, label: string): Promise<number> {
-	const group = page.locator('dl > div').filter({ has: page.getByText(label, { exact: true }) });
-	return Number(await group.locator('dd').innerText());
-}
-
-/** Waits until a counter has grown by some. */
-async function grows(page: Page, label: string, by: number): Promise<void> {
-	const before = await count(page, label);
-	await expect.poll(() => count(page, label), { timeout: 10_000 }).toBeGreaterThan(before + by);
-}
 
 test('what is published while the stream is cut is replayed, without a gap or a repeat', async () => {
 	const { page } = await app.visit('/break');
@@ -35,7 +24,7 @@ test('what is published while the stream is cut is replayed, without a gap or a 
 	await expect
 		.poll(async () => (await count(page, 'Sent')) - (await count(page, 'Received')))
 		.toBe(0);
-	for (const label of ['Gaps announced', 'Lost in silence', 'Repeated']) {
+	for (const label of ['Gaps announced', 'Lost in silence', 'Repeated'] as const) {
 		expect(await count(page, label)).toBe(0);
 	}
 });

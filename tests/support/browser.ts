@@ -1,16 +1,19 @@
-import { chromium, type Browser } from 'playwright';
+import { chromium, type Browser, type LaunchOptions } from 'playwright';
 
-/** Headless Chromium of the system, as everywhere in these tests. Closed by its user. */
-export function launchBrowser(): Promise<Browser> {
-	return chromium.launch({
-		executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
-		args: [
-			'--no-sandbox',
-			'--disable-gpu',
-			'--disable-background-networking',
-			'--disable-component-update',
-			'--disable-sync',
-			'--no-first-run'
-		]
-	});
+/** The system's Chromium, and how it is started everywhere in these tests. */
+export const BROWSER = {
+	executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
+	args: [
+		'--no-sandbox',
+		'--disable-gpu',
+		'--disable-background-networking',
+		'--disable-component-update',
+		'--disable-sync',
+		'--no-first-run'
+	]
+};
+
+/** Headless Chromium. Closed by its user. */
+export function launchBrowser(options?: LaunchOptions): Promise<Browser> {
+	return chromium.launch({ ...BROWSER, ...options });
 }

@@ -19,8 +19,12 @@ export interface Visitor {
 /** The demo's production build, an engine, and a browser. Ended by `close()`. */
 export interface DemoApp {
 	engine: InngestDev;
+	/** Where browsers reach the demo. */
+	url: string;
 	/** Cuts all connections between browsers and the demo, as a network does that fails for a moment. */
 	cut(): void;
+	/** Kills the demo's server without a warning, and starts it anew on the same port. */
+	restart(): Promise<void>;
 	/** Opens a page in a new window with its own cookies, and waits until its channels are connected. */
 	visit(path: string, options?: VisitOptions): Promise<Visitor>;
 	close(): Promise<void>;
@@ -36,34 +40,47 @@ export async function startApp(): Promise<DemoApp> {
 	await ensureBuild();
 	const [engine, browser, port] = await Promise.all([
 		startInngestDev(),
-		launchBrowser(),
+		// Playwright turns the back/forward cache off.
+		launchBrowser({ ignoreDefaultArgs: ['--disable-back-forward-cache'] }),
 		freePort()
 	]);
 	const line = await Line.open(port);
-	const child = spawn(process.execPath, [SERVER], {
-		cwd: ROOT,
-		env: cleanEnvironment({
-			PORT: String(port),
-			ORIGIN: line.url,
-			INNGEST_DEV: '1',
-			INNGEST_BASE_URL: engine.url,
-			NODE_ENV: 'production'
-		}),
-		stdio: ['ignore', 'pipe', 'pipe']
-	});
-	await output(child, 'Listening on');
+	const start = async (): Promise<ChildProcess> => {
+		const child = spawn(process.execPath, [SERVER], {
+			cwd: ROOT,
+			env: cleanEnvironment({
+				PORT: String(port),
+				ORIGIN: line.url,
+				INNGEST_DEV: '1',
+				INNGEST_BASE_URL: engine.url,
+				NODE_ENV: 'production'
+			}),
+			stdio: ['ignore', 'pipe', 'pipe']
+		});
+		await output(child, 'Listening on');
+		return child;
+	};
+	const end = async (signal: NodeJS.Signals): Promise<void> => {
+		const ended = new Promise((resolve) => child.once('close', resolve));
+		child.kill(signal);
+		await ended;
+	};
+	let child = await start();
 	if (!(await engine.register(`http://localhost:${port}/api/inngest`))) {
 		throw new Error('The demo could not be registered with the engine.');
 	}
 	return {
 		engine,
+		url: line.url,
 		cut: () => line.cut(),
+		async restart() {
+			await end('SIGKILL');
+			child = await start();
+		},
 		visit: (path, options) => visit(browser, line.url + path, options),
 		async close() {
 			await browser.close();
-			const ended = new Promise((resolve) => child.once('close', resolve));
-			child.kill('SIGTERM');
-			await ended;
+			await end('SIGTERM');
 			await line.close();
 			await engine.close();
 		}

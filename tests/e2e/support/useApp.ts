@@ -5,7 +5,7 @@ import { startApp, type DemoApp, type Visitor } from './app.js';
  * The demo for all tests of a file. What visitors opened is closed after each test, which fails where
  * one of their pages had a problem.
  */
-export function useApp(): Pick<DemoApp, 'visit' | 'cut'> & { readonly engine: DemoApp['engine'] } {
+export function useApp(): Readonly<Omit<DemoApp, 'close'>> {
 	let app: DemoApp | undefined;
 	const visitors: Visitor[] = [];
 	beforeAll(async () => {
@@ -21,7 +21,11 @@ export function useApp(): Pick<DemoApp, 'visit' | 'cut'> & { readonly engine: De
 		get engine() {
 			return app!.engine;
 		},
+		get url() {
+			return app!.url;
+		},
 		cut: () => app!.cut(),
+		restart: () => app!.restart(),
 		async visit(path, options) {
 			const visitor = await app!.visit(path, options);
 			visitors.push(visitor);

@@ -1,0 +1,23 @@
+import type { Page } from 'playwright';
+import { expect } from 'vitest';
+
+/** What the page that is there to be broken counts. */
+export type Count =
+	| 'Sent'
+	| 'Received'
+	| 'Replayed'
+	| 'Gaps announced'
+	| 'Lost in them'
+	| 'Lost in silence'
+	| 'Repeated';
+
+export async function count(page: Page, label: Count): Promise<number> {
+	const group = page.locator('dl > div').filter({ has: page.getByText(label, { exact: true }) });
+	return Number(await group.locator('dd').innerText());
+}
+
+/** Waits until a counter has grown by more than `by`. */
+export async function grows(page: Page, label: Count, by: number): Promise<void> {
+	const before = await count(page, label);
+	await expect.poll(() => count(page, label), { timeout: 20_000 }).toBeGreaterThan(before + by);
+}
