@@ -17,7 +17,9 @@ const node = (name: string, testTimeout = 30_000) => ({
 		include: [`tests/${name}/**/*.test.ts`],
 		// They start in two thirds of the time that processes take.
 		pool: 'threads' as const,
-		testTimeout
+		testTimeout,
+		// It imports its own files without their extensions, which only a bundler takes.
+		server: { deps: { inline: ['sveltekit-sse'] } }
 	}
 });
 

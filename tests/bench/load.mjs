@@ -50,7 +50,36 @@ function open(port, path, channel) {
 	});
 }
 
+/** A page that asks once a second, by a connection that it keeps. */
+function poll(port, path, offsetMs) {
+	const socket = connect(port, '127.0.0.1');
+	const head = `POST ${path} HTTP/1.1\r\nhost: localhost:${port}\r\norigin: http://localhost:${port}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}`;
+	let rest = '';
+	socket.setEncoding('latin1');
+	socket.on('data', (text) => {
+		rest += text;
+		const end = rest.indexOf('"t":');
+		if (end < 0 || !rest.includes('}', end)) return;
+		rest = '';
+		if (measuring) received++;
+	});
+	socket.on('error', () => {});
+	socket.on('close', () => closed++);
+	setTimeout(() => {
+		const ask = () => !socket.destroyed && socket.write(head);
+		ask();
+		const timer = setInterval(ask, 1_000);
+		socket.on('close', () => clearInterval(timer));
+	}, offsetMs);
+	return socket;
+}
+
 process.on('message', async ({ command, port, path, channels, count }) => {
+	if (command === 'poll') {
+		closed = 0;
+		streams = Array.from({ length: count }, (_, n) => poll(port, path, (n * 1_000) / count));
+		process.send({ open: count });
+	}
 	if (command === 'open') {
 		closed = 0;
 		for (let from = 0; from < count; from += 50) {

@@ -1,9 +1,11 @@
 // Measures the packaged library against two floors and a naive bridge, each server a process of its own.
 //   npm run bench                 everything
 //   npm run bench -- 500x100      one fan-out: streams x messages per second
+//   npm run bench -- channels     1,000 streams, each on a channel of its own
+//   npm run bench -- polling      pages that ask once a second
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
 import { fork, execFileSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -16,7 +18,8 @@ const CANDIDATES = {
 	bare: { script: 'bare.mjs', path: '/' },
 	floor: { script: 'app/build/index.js', path: '/floor' },
 	hub: { script: 'app/build/index.js', path: '/realtime' },
-	naive: { script: 'app/build/index.js', path: '/naive' }
+	naive: { script: 'app/build/index.js', path: '/naive' },
+	poll: { script: 'app/build/index.js', path: '/poll' }
 };
 
 const FAN_OUTS = [
@@ -48,6 +51,12 @@ class Process {
 		this.child.send(message);
 		return heard;
 	}
+	/** CPU µs so far, asked of the system: a server that is overrun does not answer. */
+	get cpuUs() {
+		const stat = readFileSync(`/proc/${this.child.pid}/stat`, 'utf8');
+		const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+		return (Number(fields[11]) + Number(fields[12])) * 10_000;
+	}
 	async end() {
 		this.child.kill('SIGKILL');
 		await this.exited;
@@ -73,14 +82,13 @@ let nextPort = 30_000 + Math.floor(Math.random() * 2_000);
 process.setMaxListeners(0);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-/** One candidate under one load. */
-async function measure(name, { streams, perSecond, channels = ['bench'] }) {
-	const { script, path } = CANDIDATES[name];
+/** An engine, a candidate's server on it, and the load generator. */
+async function start(name) {
 	const engine = new Process('engine.mjs');
 	const { url } = await engine.hear();
 	const port = nextPort++;
 	const server = new Process(
-		script,
+		CANDIDATES[name].script,
 		{
 			PORT: String(port),
 			HOST: '127.0.0.1',
@@ -94,24 +102,45 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	const load = new Process('load.mjs');
 	await load.hear();
 	await listening(port);
+	return { engine, server, load, port };
+}
+
+/** @returns CPU µs of the server per answer to pages that ask once a second. */
+async function measurePolling(pages) {
+	const { engine, server, load, port } = await start('poll');
+	await load.ask({ command: 'poll', port, path: CANDIDATES.poll.path, count: pages });
+	await wait(2_000);
+	const startCpu = server.cpuUs;
+	await load.ask({ command: 'measure' });
+	await wait(SECONDS * 1_000);
+	const cpuUs = server.cpuUs - startCpu;
+	const { received } = await load.ask({ command: 'result' });
+	for (const process of [load, server, engine]) await process.end();
+	return cpuUs / received;
+}
+
+/** One candidate under one load. */
+async function measure(name, { streams, perSecond, channels = ['bench'] }) {
+	const { path } = CANDIDATES[name];
+	const { engine, server, load, port } = await start(name);
 	// One stream first: what the first request loads is not a stream's memory.
 	await load.ask({ command: 'open', port, path, channels, count: 1 });
-	const before = await server.ask('gc');
+	const before = await server.ask('memory');
 	await load.ask({ command: 'open', port, path, channels, count: streams - 1 });
 	await wait(500);
-	const idle = await server.ask('gc');
+	const idle = await server.ask('memory');
 	await engine.ask({ command: 'publish', channels, perSecond });
 	// A second to warm up.
 	await wait(1_000);
-	const startCpu = (await server.ask('cpu')).cpuUs;
+	const startCpu = server.cpuUs;
 	await load.ask({ command: 'measure' });
 	const startCount = (await engine.ask({ command: 'count' })).published;
 	await wait(SECONDS * 1_000);
 	const { published, sockets } = await engine.ask({ command: 'stop' });
-	const { cpuUs } = await server.ask('cpu');
+	// What is under way arrives; what a server that is overrun has not sent by then counts as lost.
 	await wait(1_500);
 	const result = await load.ask({ command: 'result' });
-	const { stats } = await server.ask('cpu');
+	const cpuUs = server.cpuUs - startCpu;
 	await load.ask({ command: 'close' });
 	await wait(LINGER_MS + 5_000);
 	const after = await engine.ask({ command: 'count' });
@@ -122,15 +151,13 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 		name,
 		sockets,
 		socketsAfter: after.sockets,
-		cpuPerDelivery: cpuUs > startCpu ? (cpuUs - startCpu) / Math.max(1, result.received) : 0,
+		cpuPerDelivery: cpuUs / Math.max(1, result.received),
 		bytesPerStream: (idle.memory - before.memory) / Math.max(1, streams - 1),
-		rssPerStream: (idle.rss - before.rss) / Math.max(1, streams - 1),
 		p50: result.p50,
 		p99: result.p99,
 		// Messages in flight as the count began are not losses.
 		lost: Math.max(0, expected - result.received),
-		cut: result.closed,
-		stats
+		cut: result.closed
 	};
 }
 
@@ -178,4 +205,9 @@ if (only.length === 0 || only.includes('channels')) {
 	const channels = Array.from({ length: 1_000 }, (_, index) => `user:${index}`);
 	const rows = [await measure('hub', { streams: 1_000, perSecond: 1_000, channels })];
 	print('1,000 streams on 1,000 channels, 1,000 messages/s in all', rows);
+}
+if (only.length === 0 || only.includes('polling')) {
+	const perAnswer = await measurePolling(500);
+	console.log('\n## 500 pages that ask once a second\n');
+	console.log(`${perAnswer.toFixed(1)} CPU µs per answer`);
 }

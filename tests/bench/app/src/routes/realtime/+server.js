@@ -1,7 +1,7 @@
 import { benchChannel, inngest, userChannel } from '$lib/realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
 
-const realtime = createRealtime({
+export const { POST } = createRealtime({
 	inngest,
 	channels: {
 		bench: { channel: benchChannel, authorize: () => true },
@@ -13,6 +13,3 @@ const realtime = createRealtime({
 	},
 	lingerMs: Number(process.env.LINGER_MS ?? 1_000)
 });
-
-globalThis.benchStats = realtime.stats;
-export const { POST } = realtime;
