@@ -106,7 +106,8 @@ try {
 	for (const cell of chosen) results.push(await runCell(cell, { tarball, nodes, browser }));
 	const table = renderTable(results.map(({ row }) => row));
 	console.log(`\n${table}`);
-	if (wanted.length === 0 && !process.env.CI) await writeTable(join(ROOT, 'docs/compatibility.md'), table);
+	if (wanted.length === 0 && !process.env.CI)
+		await writeTable(join(ROOT, 'docs/compatibility.md'), table);
 	if (results.some(({ failed }) => failed)) process.exitCode = 1;
 } finally {
 	await browser?.close();
