@@ -35,7 +35,7 @@ test('source() of sveltekit-sse reads the endpoint', async () => {
 	const seen: { health: unknown[]; message: unknown[] } = { health: [], message: [] };
 	for (const event of ['health', 'message'] as const) {
 		const store = stream.select(event).json();
-		cleanUp.push(store.subscribe((value) => value && seen[event].push(value)));
+		cleanUp.push(store.subscribe((value: unknown) => value && seen[event].push(value)));
 	}
 	await eventually(() => seen.health.length >= 2);
 	expect(seen.health).toMatchObject([
@@ -56,7 +56,7 @@ test('the client reads an endpoint made with produce() of sveltekit-sse', async 
 	const server = await serve({
 		async POST({ request }) {
 			const { channel } = (await request.json()) as { channel: string };
-			return produce(({ emit }) => {
+			return produce(({ emit }: { emit(event: string, data: string): unknown }) => {
 				const message = (text: string) =>
 					JSON.stringify({ channel, topic: 'message', data: { message: text } });
 				emit('message', message('one'));

@@ -21,7 +21,7 @@ const KNOWN: Record<string, string> = {
 	topic: `import { topic } from '@inngest/realtime';`,
 	z: `import { z } from 'zod';`,
 	...entryImports('sveltekit-inngest/server', 'src/lib/server/index.ts'),
-	...entryImports('sveltekit-inngest', 'src/lib/index.ts')
+	...entryImports('sveltekit-inngest', 'src/lib/client/index.ts')
 };
 
 /**
