@@ -171,6 +171,18 @@ describe('map and or', () => {
 		endpoint.last.accept().message('demo', 'count', 0);
 		await expect.element(screen.getByText('count: 0')).toBeVisible();
 	});
+
+	test('initial does not come back where map gives null', async () => {
+		const { endpoint, screen } = await page(() => {
+			const count = getRealtimeBusTopicState(demo, 'count', {
+				map: ({ data }): number | null => (data > 0 ? data : null),
+				initial: -1
+			});
+			return () => `count: ${count.current}`;
+		});
+		endpoint.last.accept().message('demo', 'count', 0);
+		await expect.element(screen.getByText('count: null')).toBeVisible();
+	});
 });
 
 describe('handlers', () => {

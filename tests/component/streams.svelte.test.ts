@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { render } from 'vitest-browser-svelte';
 import { getRealtimeBusTopicStream, type RealtimeTopicStream } from '../../src/lib/client/index.js';
-import { demo } from '../support/client/channels.js';
+import { demo, user } from '../support/client/channels.js';
 import { FakeEndpoint, type FakeStream } from '../support/client/endpoint.js';
 import Harness from '../support/client/Harness.svelte';
 
@@ -128,6 +128,28 @@ test('iterating gives the pieces that came and those to come, and ends with the 
 	const again: string[] = [];
 	for await (const text of answer.current!) again.push(text);
 	expect(again).toEqual(['a', 'b']);
+});
+
+test('iterating goes on when other subscriptions change', async () => {
+	const { endpoint, answer, screen } = await page();
+	const pieces: string[] = [];
+	const reading = (async () => {
+		for await (const text of answer) pieces.push(text);
+	})();
+	const stream = endpoint.last.accept(`e-${sequence}`);
+	start(stream, 's1');
+	piece(stream, 's1', 'a');
+	await expect.poll(() => pieces).toEqual(['a']);
+	await screen.rerender({
+		subscriptions: [{ channel: demo }, { channel: user, channelParams: 'alice' }]
+	});
+	await expect.poll(() => endpoint.streams.length).toBe(2);
+	endpoint.last.accept(`e-${sequence}`);
+	await expect.poll(() => stream.aborted).toBe(true);
+	piece(endpoint.last, 's1', 'b');
+	end(endpoint.last, 's1');
+	await reading;
+	expect(pieces).toEqual(['a', 'b']);
 });
 
 test('iterating throws where pieces may be missing', async () => {

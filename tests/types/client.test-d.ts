@@ -4,13 +4,18 @@ import type { Readable } from 'svelte/store';
 import type { SourceSelect } from 'sveltekit-sse';
 import { z } from 'zod';
 import {
+	getRealtimeBusChannel,
+	getRealtimeBusRun,
 	getRealtimeBusState,
 	getRealtimeBusTopicJson,
+	getRealtimeBusTopicMessages,
 	getRealtimeBusTopicState,
+	getRealtimeBusTopicStream,
 	type HealthPayload,
 	type ReactiveCurrent,
 	type RealtimeBus,
 	type RealtimeManagerProps,
+	type RealtimeRunStatus,
 	type RealtimeSubscription,
 	type RealtimeTopicMessage
 } from '../../src/lib/client/index.js';
@@ -149,5 +154,41 @@ describe('bus state', () => {
 			expectTypeOf(message.data).toEqualTypeOf<{ message: string }>();
 			expectTypeOf(message.topic).toEqualTypeOf<'message'>();
 		});
+	});
+});
+
+describe('runs', () => {
+	test('the result is of the type that is named, parameters stay those of the channel', () => {
+		const run = getRealtimeBusRun<{ total: number }>(user, { channelParams: 'alice' });
+		expectTypeOf(run.current.result).toEqualTypeOf<{ total: number } | undefined>();
+		expectTypeOf(run.current.status).toEqualTypeOf<RealtimeRunStatus>();
+		expectTypeOf(getRealtimeBusRun(user).current.result).toEqualTypeOf<unknown>();
+		// @ts-expect-error the builder takes a text
+		getRealtimeBusRun(user, { channelParams: 7 });
+	});
+});
+
+describe('lists, streams and whole channels', () => {
+	test('messages are those of the topic, or what map makes of them', () => {
+		const all = getRealtimeBusTopicMessages(user, 'message', { channelParams: 'alice' });
+		expectTypeOf(all.current[0]!.data).toEqualTypeOf<{ message: string }>();
+		const texts = getRealtimeBusTopicMessages(demo, 'message', {
+			map: ({ data }) => data.message.length
+		});
+		expectTypeOf(texts.current).toEqualTypeOf<readonly number[]>();
+		// @ts-expect-error the channel has no such topic
+		getRealtimeBusTopicMessages(user, 'other');
+	});
+	test('a stream of a topic has text, and no topic that is not there', () => {
+		const stream = getRealtimeBusTopicStream(user, 'message', { channelParams: () => 'alice' });
+		expectTypeOf(stream.current!.text).toEqualTypeOf<string>();
+		// @ts-expect-error the channel has no such topic
+		getRealtimeBusTopicStream(user, 'other');
+	});
+	test('a channel has its topics', () => {
+		const whole = getRealtimeBusChannel(user, { channelParams: 'alice' });
+		expectTypeOf(whole.topics.message.current!.data).toEqualTypeOf<{ message: string }>();
+		// @ts-expect-error the channel has no such topic
+		void whole.topics.other;
 	});
 });

@@ -43,6 +43,18 @@ describe('when channels are added', () => {
 		expect(first.aborted).toBe(true);
 	});
 
+	test('a gap that both streams tell of is announced once', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const second = client.endpoint.last;
+		first.resync('demo', 'upstream-gap', 'e-1').message('demo', 'count', 1, 'e-2');
+		await settle();
+		second.open().health('demo', 'connecting').resync('demo', 'upstream-gap', 'e-1');
+		second.message('demo', 'count', 1, 'e-2').health('demo', 'connected', { cursor: 'e-2' });
+		await settle();
+		expect(client.heard.demo).toEqual([1]);
+		expect(client.resyncs).toHaveLength(1);
+	});
+
 	test('messages that both streams carry arrive once and in order', async () => {
 		await client.subscribe({ channel: demo }, alice);
 		const second = client.endpoint.last;
@@ -211,12 +223,21 @@ describe('when the topics of a channel change', () => {
 		client.endpoint.last
 			.open()
 			.health('demo', 'connecting')
-			.resync('demo', 'expired', 'e-2')
+			.resync('demo', 'expired')
 			.health('demo', 'connected', { cursor: 'e-2' })
 			.message('demo', 'count', 3, 'e-3');
 		await settle();
 		expect(client.heard.demo).toEqual([1, 2, 3]);
 		expect(client.resyncs).toHaveLength(1);
+	});
+
+	test('a denial by the old stream shows, though the new one fails', async () => {
+		await client.subscribe(narrowed, alice);
+		first.health('demo', 'degraded', { code: 403, fatal: true, detail: 'Revoked' });
+		await settle();
+		client.endpoint.last.fail();
+		await settle();
+		expect(client.health('demo').ok).toBe(false);
 	});
 
 	test('a denial of the new topics delivers what was held back', async () => {

@@ -338,4 +338,83 @@ describe('a channel that the server ends', () => {
 		expect(client.healths.demo).toEqual(['connecting', 'connected', 'connected']);
 		expect(client.health('user:a').status).toBe('connected');
 	});
+
+	test('counts as one failure with the others that end at the same time', async () => {
+		const people = Array.from({ length: 8 }, (_, n) => ({ channel: user, channelParams: `${n}` }));
+		await client.subscribe(...people);
+		const stream = client.endpoint.last.open();
+		for (const n of people.keys()) stream.health(`user:${n}`, 'degraded', { code: 503 });
+		stream.end();
+		await settle();
+		expect(await delayOfNext()).toBe(500);
+	});
+
+	test('does not keep the others waiting when the stream is cut', async () => {
+		await client.subscribe({ channel: demo }, { channel: user, channelParams: 'a' });
+		for (let failures = 0; failures < 5; failures++) {
+			client.endpoint.last.accept('e-1').health('user:a', 'degraded', { code: 503 });
+			await settle();
+			await delayOfNext();
+		}
+		const stream = client.endpoint.last.accept('e-1');
+		stream.health('user:a', 'degraded', { code: 503 }).message('demo', 'count', 1, 'e-2');
+		await settle();
+		const requests = client.endpoint.streams.length;
+		stream.end();
+		await settle();
+		expect(client.endpoint.streams).toHaveLength(requests + 1);
+	});
+});
+
+test('a quiet stream that is cut every 30 s resumes at once each time', async () => {
+	await client.subscribe({ channel: demo });
+	for (let cuts = 0; cuts < 4; cuts++) {
+		client.endpoint.last.accept('e-1');
+		await settle(30_000);
+		client.endpoint.last.end();
+		await settle();
+		expect(client.endpoint.streams).toHaveLength(cuts + 2);
+	}
+});
+
+test('reconnect() gives up a first request that hangs', async () => {
+	await client.subscribe({ channel: demo });
+	const [hanging] = client.endpoint.streams;
+	await settle(5_000);
+	client.bus.reconnect();
+	await settle();
+	expect(hanging?.aborted).toBe(true);
+	expect(client.endpoint.streams).toHaveLength(2);
+});
+
+describe('a channel that is left alone', () => {
+	const alice = { channel: user, channelParams: 'a' };
+	const expectLeft = async (others: string[]) => {
+		await settle(1_000);
+		client.endpoint.last.accept('e-1');
+		await settle(60_000);
+		expect(client.endpoint.last.subscriptions.map(({ channel }) => channel)).toEqual(others);
+		expect(client.health('demo')).toMatchObject({ status: 'degraded', detail: 'Over.' });
+	};
+
+	test('is not shown as connected by the stream that still has it', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const stream = client.endpoint.last.accept('e-1');
+		await settle(1_000);
+		client.bus.finish('demo', 'Over.');
+		await settle();
+		stream.health('demo', 'connected', { cursor: 'e-1' });
+		await expectLeft(['user:a']);
+	});
+
+	test('is not shown as connected by a replacement that was under way', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		client.endpoint.last.accept('e-1');
+		await settle(1_000);
+		await client.subscribe({ channel: demo }, alice, { channel: user, channelParams: 'b' });
+		const replacement = client.endpoint.last;
+		client.bus.finish('demo', 'Over.');
+		replacement.accept('e-1');
+		await expectLeft(['user:a', 'user:b']);
+	});
 });

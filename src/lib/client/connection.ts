@@ -101,14 +101,15 @@ export class RealtimeConnection {
 		this.#backoff.reset();
 		this.#notBefore = 0;
 		this.#hurry();
+		if (!this.#current) this.#detach(this.#next);
 		this.#replace();
 		this.#sync();
 	}
 
 	/** Leaves channels alone until subscriptions change or `reconnect` is called, and says why. */
 	refuse(channels: string[], detail: string, more?: Partial<HealthPayload>): void {
-		for (const channel of channels) this.#refused.add(channel);
 		this.#tell(channels, 'degraded', detail, more);
+		for (const channel of channels) this.#refused.add(channel);
 		this.#sync();
 	}
 
@@ -223,6 +224,7 @@ export class RealtimeConnection {
 		if (health?.intervalMs) lane.expect(health.intervalMs);
 		const held = lane === this.#heldFrom && this.#held.get(channel);
 		if (held) {
+			if (health?.status === 'degraded') lane.carried.delete(channel);
 			held.push(frame);
 			return;
 		}
@@ -269,7 +271,7 @@ export class RealtimeConnection {
 		});
 		if (!lane.carried.size) this.#detach(lane);
 		if (fatal || this.#options?.reconnect === false) this.#refused.add(channel);
-		else this.#wait(this.#delay(lane));
+		else if (this.#retryTimer === undefined) this.#wait(this.#delay(lane));
 		this.#sync();
 	}
 
@@ -318,7 +320,7 @@ export class RealtimeConnection {
 			}
 		} else {
 			// Cut for its age or by a deploy. One that is of no use may do so once.
-			const early = !lane.productive && !this.#isStable(lane);
+			const early = !lane.productive && !(Date.now() - lane.openedAt >= 5_000);
 			if (early && this.#endedEarly) delay = this.#delay(lane);
 			this.#endedEarly = early;
 		}
@@ -331,6 +333,7 @@ export class RealtimeConnection {
 		const when = delay ? `in ${(delay / 1000).toFixed(1)} s` : 'now';
 		this.#tell(lost, 'connecting', `${why} Trying again ${when}.`);
 		if (delay) this.#wait(delay);
+		else if (!this.#next) this.#hurry();
 		this.#promote();
 		this.#sync();
 	}
@@ -396,7 +399,9 @@ export class RealtimeConnection {
 
 	/** The state of a channel, while that is subscribed. */
 	#state(channel: string): ChannelState | undefined {
-		return this.#options?.subscriptions.has(channel) ? this.#owner.state(channel) : undefined;
+		return this.#options?.subscriptions.has(channel) && !this.#refused.has(channel)
+			? this.#owner.state(channel)
+			: undefined;
 	}
 
 	#tell(channels: Iterable<string>, ...what: Parameters<ChannelState['tell']>): void {

@@ -3,10 +3,11 @@
  * each further run and when the returned function is called. Works in and outside of components; on
  * the server it does nothing.
  */
-export function follow(start: () => (() => void) | void): () => void {
+export function follow<T>(read: () => T, start: (value: T) => (() => void) | void): () => void {
 	let stop: (() => void) | void;
 	const destroy = $effect.root(() => {
-		$effect.pre(() => (stop = start()));
+		const value = $derived(read());
+		$effect.pre(() => (stop = start(value)));
 	});
 	return () => {
 		stop?.();

@@ -12,11 +12,3 @@ export function isHotkey(hotkey: string, event: KeyboardEvent): boolean {
 		(event.key.toLowerCase() === key || event.code.toLowerCase() === `key${key}`)
 	);
 }
-
-/** A hotkey as people write it: `Alt+Shift+R`. */
-export function hotkeyLabel(hotkey: string): string {
-	return hotkey
-		.split('+')
-		.map((part) => part.charAt(0).toUpperCase() + part.slice(1))
-		.join('+');
-}

@@ -78,16 +78,17 @@ export class ChannelRef {
 	 */
 	follow(start: (state: ChannelState) => () => void): () => void {
 		if (this.#ended) return () => {};
-		const stop = follow(() => {
-			let state: ChannelState;
-			try {
-				({ state } = this);
-			} catch {
-				// Whoever reads is told; here nobody could catch it.
-				return;
-			}
-			return start(state);
-		});
+		const stop = follow(
+			() => {
+				try {
+					return this.state;
+				} catch {
+					// Whoever reads is told; here nobody could catch it.
+					return undefined;
+				}
+			},
+			(state) => state && start(state)
+		);
 		const end = () => {
 			this.#ends.delete(end);
 			stop();

@@ -2,6 +2,7 @@ import { RUN_TOPIC } from '../../protocol/constants.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import { Signal } from '../signal.js';
 import type { ChannelSource, ReactiveCurrent, RealtimeHookOptions } from '../types.js';
+import type { GatherOptions } from './gather.js';
 import { ChannelRef } from './ref.js';
 
 /** States of a run. */
@@ -86,7 +87,10 @@ class RunState implements RealtimeRunState {
 	#run: RealtimeRun = UNKNOWN;
 	#channelId: string | undefined;
 
-	constructor(channel: ChannelSource, options: RealtimeRunOptions = {}) {
+	constructor(
+		channel: ChannelSource,
+		options: GatherOptions & { autoCloseOnTerminal?: boolean } = {}
+	) {
 		const ref = new ChannelRef(channel, options.channelParams, options.bus);
 		this.#ref = ref;
 		this.#signal = new Signal(
@@ -160,5 +164,5 @@ export function getRealtimeBusRun<
 	TResult = unknown,
 	TChannel extends ChannelSource = ChannelSource
 >(channel: TChannel, options?: RealtimeRunOptions<TChannel>): RealtimeRunState<TResult> {
-	return new RunState(channel, options as RealtimeRunOptions) as RealtimeRunState<TResult>;
+	return new RunState(channel, options) as RealtimeRunState<TResult>;
 }

@@ -26,7 +26,7 @@ export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T |
 	readonly #or: ((unreadable: RealtimeUnreadable<T>) => T | null) | undefined;
 	readonly #initial: T | null;
 	#arrival: Arrival | null = null;
-	#value: T | null = null;
+	#value: T | null;
 
 	constructor(
 		ref: ChannelRef,
@@ -37,7 +37,7 @@ export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T |
 		this.#topic = topic;
 		this.#map = map ?? ((message) => message as T);
 		this.#or = or;
-		this.#initial = initial;
+		this.#initial = this.#value = initial;
 	}
 
 	get current(): T | null {
@@ -67,9 +67,9 @@ export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T |
 	#read({ arrival }: TopicSlot): T | null {
 		if (arrival !== this.#arrival) {
 			this.#arrival = arrival;
-			this.#value = arrival && this.#take(arrival);
+			this.#value = arrival ? this.#take(arrival) : this.#initial;
 		}
-		return this.#value ?? this.#initial;
+		return this.#value;
 	}
 
 	#take({ raw, message, error }: Arrival): T | null {
