@@ -54,6 +54,17 @@ test('a channel that has its name already needs no parameters', async () => {
 	expect(stream.messages[0]?.data).toBe(false);
 });
 
+test('a channel of types alone asks Inngest for what is allowed, not for what is wished', async () => {
+	world = await startWorld({
+		channels: { demo: { channel: typed, authorize: () => ({ allowedTopics: ['message'] }) } }
+	});
+	for (const wish of ['admin-message', 'secret']) {
+		const stream = await world.open({ channel: 'demo', topics: ['message', wish] });
+		await stream.connected();
+	}
+	expect(world.realtime.stats().feeds).toBe(1);
+});
+
 test('a channel of types alone serves the topics that are asked for, unvalidated', async () => {
 	world = await startWorld({ channels: { demo: { channel: typed, authorize: () => true } } });
 	const { status, body } = await world.post({ channel: 'demo' });

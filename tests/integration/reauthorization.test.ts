@@ -1,4 +1,5 @@
 import { channel, topic } from '@inngest/realtime';
+import { error } from '@sveltejs/kit';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { compareCursors } from '../../src/lib/protocol/cursor.js';
@@ -353,4 +354,29 @@ test('a check on the timer that takes its time is not asked again meanwhile', as
 	expect(asked).toBe(2);
 	answer.resolve(true);
 	await eventually(() => asked > 3);
+});
+
+test('a check that fails for a reason of its own lets the page come back', async () => {
+	let asked = 0;
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: () => {
+					if (++asked === 2) error(503, 'Sessions are away');
+					return true;
+				}
+			}
+		},
+		reauthorizeIntervalMs: 50
+	});
+	const stream = await connect();
+	await stream.end();
+	expect(stream.health().at(-1)).toMatchObject({
+		status: 'degraded',
+		stage: 'reauthorization',
+		code: 503,
+		fatal: false,
+		detail: 'Sessions are away'
+	});
 });

@@ -282,6 +282,47 @@ test('a reader that stalls in a replay holds a page and no more', async () => {
 	await eventually(() => world.realtime.stats().streams === 0);
 });
 
+test.each([
+	['checked at the start alone', false],
+	['checked per message, and later', true]
+])('a replay of many channels, %s, shares one budget and arrives whole', async (_, isChecked) => {
+	const ids = Array.from({ length: 12 }, (_, n) => `${n}`);
+	world = await startWorld({
+		channels: {
+			user: {
+				channel: userChannel,
+				channelParams: (_event, name) => name.slice('user:'.length),
+				authorize: () => true,
+				...(isChecked && { reauthorize: () => immediate(true) })
+			}
+		},
+		reauthorizeOnEachMessage: isChecked
+	});
+	const open = (cursor?: (channel: string) => string | undefined) =>
+		world.open({
+			subscriptions: ids.map((id) => ({
+				channel: `user:${id}`,
+				lastEventId: cursor?.(`user:${id}`)
+			}))
+		});
+	const live = (stream: SseReader) =>
+		stream.when(() => ids.every((id) => stream.health(`user:${id}`).some(({ ok }) => ok)));
+	const before = await open();
+	await live(before);
+	before.close();
+	await eventually(() => world.realtime.stats().streams === 0);
+	for (const id of ids) {
+		for (const n of [1, 2]) {
+			await world.publish(`user:${id}`, 'message', { message: `${n} ${'x'.repeat(100_000)}` });
+		}
+	}
+	await received(2 * ids.length);
+	const again = await open((channel) => before.health(channel).at(-1)?.cursor);
+	await live(again);
+	expect(again.messages).toHaveLength(2 * ids.length);
+	expect(world.realtime.stats().slowReaders).toBe(0);
+});
+
 test('a budget smaller than a page still lets a replay through', async () => {
 	world = await startWorld({ channels, limits: { maxBufferedBytes: 4_096 } });
 	const lastEventId = await leaveAfter(1);

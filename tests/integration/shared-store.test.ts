@@ -1,7 +1,10 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { ChannelLike } from '../../src/lib/protocol/channel.js';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
+import { channel, topic } from '@inngest/realtime';
+import { z } from 'zod';
 import { demoChannel } from '../support/channels.js';
 import { serve, type TestServer } from '../support/server.js';
 import { openStream, type SseReader } from '../support/sse.js';
@@ -22,11 +25,11 @@ let engine: InngestDev;
 let log: SharedLog;
 const instances: Instance[] = [];
 
-async function startInstance(): Promise<Instance> {
+async function startInstance(served: ChannelLike = demoChannel): Promise<Instance> {
 	const store = log.connect();
 	const realtime = createRealtime({
 		inngest: inngestAt(engine.url),
-		channels: { demo: { channel: demoChannel, authorize: () => true } },
+		channels: { demo: { channel: served, authorize: () => true } },
 		replay: store,
 		onFailure: () => {}
 	});
@@ -106,6 +109,21 @@ test('messages that are alike are as many as were published', async () => {
 	expect(entries(second)).toEqual(entries(first));
 	await eventually(() => other.realtime.stats().messages === 10);
 	expect(log.events('demo').filter(({ topic }) => topic !== null)).toHaveLength(10);
+});
+
+test('a schema that gives other data in each process makes no message two', async () => {
+	const numbered = (first: number) => {
+		let n = first;
+		const schema = z.object({ message: z.string(), n: z.number().default(() => n++) });
+		return channel('demo').addTopic(topic('message').schema(schema));
+	};
+	const [one, other] = [await startInstance(numbered(0)), await startInstance(numbered(100))];
+	const [first, second] = [await connect(one), await connect(other)];
+	for (const text of ['1', '2', '3']) say(text);
+	for (const reader of [first, second]) {
+		await reader.when(() => reader.texts.includes('3'));
+		expect(reader.texts).toEqual(['1', '2', '3']);
+	}
 });
 
 test('a reader resumes at the other process without gap or repeat while messages pour in', async () => {

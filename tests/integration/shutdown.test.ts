@@ -84,11 +84,22 @@ test('a request that is authorized while the server stops is told to come back e
 });
 
 test('where nobody else handles the signal it ends the process, as it does by default', async () => {
-	app = await startApp(bundle.file, { engineUrl: engine.url, isBare: true });
+	app = await startApp(bundle.file, { engineUrl: engine.url, signals: 'none' });
 	const stream = await openStream(app.url, { channel: 'demo' });
 	await stream.connected();
 	const { signal, afterMs } = await app.stop('SIGTERM');
 	expect(signal).toBe('SIGTERM');
 	expect(afterMs).toBeLessThan(1_000);
 	await stream.end();
+});
+
+test('a server that is not the adapter’s is not held by channels that were kept warm', async () => {
+	app = await startApp(bundle.file, { engineUrl: engine.url, signals: 'own' });
+	const client = await stall();
+	client.leave();
+	while ((await app.ask('stats')).streams > 0);
+	expect(engine.sockets).toBe(1);
+	const { code, afterMs } = await app.stop('SIGTERM');
+	expect(code).toBe(0);
+	expect(afterMs).toBeLessThan(2_000);
 });

@@ -47,7 +47,7 @@ export class Authorization {
 	/**
 	 * Asks whether all topics may still be read.
 	 *
-	 * @throws {Failure} `reauthorization` 403 when one of them may not.
+	 * @throws {Failure} `reauthorization` 403 when one of them may not, or the status of `error(…)`.
 	 */
 	async recheck(): Promise<void> {
 		const topics = [...this.#allowed];
@@ -60,7 +60,7 @@ export class Authorization {
 	/**
 	 * Asks whether a message may be sent. Answers at once where the app's callback does.
 	 *
-	 * @throws {Failure} `reauthorization` 403 when it may not.
+	 * @throws {Failure} `reauthorization` 403 when it may not, or the status of `error(…)`.
 	 */
 	checkMessage(message: RealtimeTopicEnvelope): void | Promise<void> {
 		const { config, topics } = this.#match;
@@ -129,7 +129,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function denied(error: unknown): Failure {
-	return new Failure('reauthorization', 403, thrownMessage(error, TEXT.revoked), { cause: error });
+	const message = thrownMessage(error, TEXT.revoked);
+	return new Failure('reauthorization', thrownStatus(error, 403), message, { cause: error });
 }
 
 function revoked(): Failure {

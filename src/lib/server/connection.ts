@@ -48,7 +48,7 @@ const KEEPALIVE = encodeComment('');
 /** How long, in milliseconds, a reader may take to read the rest of a stream that has ended. */
 const FAREWELL_MS = 1_000;
 
-/** Most bytes of replayed messages that are handed over before the ones before have been taken. */
+/** Bytes that may wait for the reader before no more messages are replayed. */
 const PAGE_BYTES = 64 * 1024;
 
 /**
@@ -86,9 +86,10 @@ export class Connection implements WheelEntry {
 		return this.#settings.intervalMs;
 	}
 
-	/** Bytes of replayed messages to hand over at a time: well within what may wait. */
-	get pageBytes(): number {
-		return Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
+	/** Whether so much waits for the reader that replayed messages have to wait in their log. */
+	get isFull(): boolean {
+		const pageBytes = Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
+		return this.#body.bytes + this.#heldBytes >= pageBytes;
 	}
 
 	get ended(): boolean {
@@ -135,6 +136,7 @@ export class Connection implements WheelEntry {
 	hold(bytes: number): void {
 		this.#heldBytes += bytes;
 		if (bytes > 0) this.#checkBudget();
+		else if (this.#body.isDrained) this.#tellDrained();
 	}
 
 	/** Writes something that no reader sees but every proxy does. */
@@ -142,9 +144,9 @@ export class Connection implements WheelEntry {
 		this.push(KEEPALIVE);
 	}
 
-	/** Resolves when the reader has taken everything and asks for more, or is gone. */
+	/** Resolves when the reader may have room again, or is gone. */
 	drained(): Promise<void> {
-		if (this.#ended || this.#body.isDrained) return Promise.resolve();
+		if (this.#ended || (this.#body.isDrained && !this.isFull)) return Promise.resolve();
 		return new Promise((resolve) => this.#whenDrained.push(resolve));
 	}
 

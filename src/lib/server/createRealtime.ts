@@ -183,7 +183,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		// Callbacks run as their own request's, whoever's message or timer it is that leads to them.
 		const run = isChecked || isRechecked ? captureContext() : undefined;
 		return {
-			source: feedSource(config, channel, match.topics),
+			source: feedSource(config, channel, [...topics]),
 			topics,
 			check: isChecked
 				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
@@ -381,6 +381,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		...lifecycle,
 		endStreams() {
 			state = 'stopping';
+			shared?.drain();
 			endStreams();
 		}
 	});

@@ -52,6 +52,12 @@ interface Group {
 	pending: LogEntry[];
 }
 
+/** A message, and its data as the topic's schema gives it. */
+interface Validated {
+	readonly message: UpstreamMessage;
+	readonly data: unknown;
+}
+
 /** Messages that may wait for an asynchronous schema; past that they are dropped and announced. */
 const MAX_WAITING = 10_000;
 
@@ -126,7 +132,10 @@ export class Feed implements UpstreamListener {
 	/** Adds a reader: it is given everything that comes from now on. */
 	attach(reader: FeedReader): void {
 		// What others are given now is none of the new reader's request.
-		detached(() => this.flush());
+		detached(() => {
+			if (this.#owesGap && this.#wasLive) this.gap();
+			this.flush();
+		});
 		const key = JSON.stringify([...reader.topics].sort());
 		let group = this.#groups.get(key);
 		if (!group) {
@@ -257,18 +266,19 @@ export class Feed implements UpstreamListener {
 		this.#waiting = [];
 	}
 
-	/** @returns the message with its payload as the schema gives it, `null` if it is invalid. */
-	#validate(message: UpstreamMessage): UpstreamMessage | null | Promise<UpstreamMessage | null> {
-		if (message.kind !== 'data') return message;
-		const check = (result: StandardSchemaV1.Result<unknown>): UpstreamMessage | null => {
-			if (!result.issues) return { ...message, data: result.value };
+	/** @returns the message and its data as the schema gives it, `null` if it is invalid. */
+	#validate(message: UpstreamMessage): Validated | null | Promise<Validated | null> {
+		const { data } = message;
+		if (message.kind !== 'data') return { message, data };
+		const check = (result: StandardSchemaV1.Result<unknown>): Validated | null => {
+			if (!result.issues) return { message, data: result.value };
 			this.#drop(message, result.issues);
 			return null;
 		};
 		try {
 			const schema = topicSchema(this.#definitions[message.topic]);
-			if (!schema) return message;
-			const result = schema['~standard'].validate(message.data);
+			if (!schema) return { message, data };
+			const result = schema['~standard'].validate(data);
 			if (!(result instanceof Promise)) return check(result);
 			return result.then(check).catch((error: unknown) => {
 				this.#drop(message, error);
@@ -280,7 +290,7 @@ export class Feed implements UpstreamListener {
 		}
 	}
 
-	async #validateInOrder(first: Promise<UpstreamMessage | null>): Promise<void> {
+	async #validateInOrder(first: Promise<Validated | null>): Promise<void> {
 		this.#validating = true;
 		let validated = await first;
 		for (;;) {
@@ -325,9 +335,9 @@ export class Feed implements UpstreamListener {
 		this.log.append({ key, topic: null, payload: JSON.stringify(payload) });
 	}
 
-	#append(message: UpstreamMessage): void {
+	#append({ message, data }: Validated): void {
 		if (this.#owesGap) this.#appendGap();
-		const { channel, topic, data, runId, fnId, envId, kind, streamId } = message;
+		const { channel, topic, runId, fnId, envId, kind, streamId } = message;
 		const created = new Date(message.createdAt ?? Date.now());
 		const envelope: RealtimeTopicEnvelope = {
 			channel,
@@ -359,7 +369,10 @@ export class Feed implements UpstreamListener {
 		});
 	}
 
-	/** A fingerprint, and how many before were alike. */
+	/**
+	 * A fingerprint, and how many before were alike. Of the data as it came: what a schema makes of it may
+	 * differ from process to process.
+	 */
 	#key(message: UpstreamMessage): string {
 		const print = fingerprint(message);
 		const occurrence = (this.#alike.get(print) ?? 0) + 1;

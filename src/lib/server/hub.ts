@@ -61,6 +61,7 @@ export class Hub implements FeedHost {
 	readonly #dirty = new Set<Feed>();
 	readonly #definitionIds = new WeakMap<TopicDefinitions, number>();
 	#definitionCount = 0;
+	#draining = false;
 	#users = 0;
 	#messages = 0;
 	#drops = 0;
@@ -122,13 +123,13 @@ export class Hub implements FeedHost {
 		if (--running.users > 0) return;
 		const stop = (): void => this.#stop(running);
 		// A feed that never came live has nothing to come back to.
-		if (!feed.wasLive || this.#options.lingerMs === 0) return stop();
+		if (!feed.wasLive || this.#draining || this.#options.lingerMs === 0) return stop();
 		running.linger = detached(() => unref(setTimeout(stop, this.#options.lingerMs)));
 	}
 
 	flushSoon(feed: Feed): void {
+		if (this.#dirty.size === 0) afterInput(() => this.#flush());
 		this.#dirty.add(feed);
-		if (this.#dirty.size === 1) afterInput(() => this.#flush());
 	}
 
 	countMessage(): void {
@@ -137,6 +138,12 @@ export class Hub implements FeedHost {
 
 	countDrop(): void {
 		this.#drops++;
+	}
+
+	/** Keeps no feed warm any more: nobody will come back, and a socket would hold the process. */
+	drain(): void {
+		this.#draining = true;
+		for (const running of [...this.#feeds.values()]) if (running.users === 0) this.#stop(running);
 	}
 
 	/** Lets the hub go; the last endpoint ends it. */

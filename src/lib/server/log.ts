@@ -30,6 +30,9 @@ export class LogEntry {
 	}
 }
 
+/** Events that may wait for an asynchronous store; past that they are dropped and announced. */
+const MAX_WAITING = 10_000;
+
 /** Entries after a cursor. */
 export interface LogSlice {
 	entries: LogEntry[];
@@ -84,6 +87,10 @@ export class ChannelLog {
 		// What comes late must not begin a new epoch.
 		if (this.#released) return;
 		if (this.#busy) {
+			if (this.#waiting.length === MAX_WAITING) {
+				this.#waiting = [];
+				this.#onError(new Error(`The replay store does not answer; ${MAX_WAITING} events waited.`));
+			}
 			this.#waiting.push(event);
 			return;
 		}

@@ -197,7 +197,8 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	return {
 		intervalMs,
 		recheckMs: reauthorizeIntervalMs ?? false,
-		lingerMs,
+		// The longest that a timer can wait.
+		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
 		multiplex: options.upstream?.multiplex ?? true,
 		replay: options.replay ?? {},
 		limits: {

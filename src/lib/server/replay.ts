@@ -163,10 +163,10 @@ export class MemoryReplayStore implements ReplayStore {
 
 	/** Ends the channel's epoch. */
 	release(channel: string): void {
+		this.#limits.delete(channel);
 		const log = this.#logs.get(channel);
 		if (!log) return;
 		this.#logs.delete(channel);
-		this.#limits.delete(channel);
 		while (log.head < log.entries.length) this.#dropFirst(log);
 		this.#compact();
 	}

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { MAX_BODY_BYTES } from '../protocol/constants.js';
 import type { RealtimeRequestParams, SubscriptionRequest } from '../protocol/request.js';
-import { Failure } from './failure.js';
+import { Failure, thrownStatus } from './failure.js';
 
 /** Bounds of what a browser may send. */
 export interface RequestLimits {
@@ -152,6 +152,8 @@ async function readBody(request: Request): Promise<string> {
 		}
 	} catch (error) {
 		if (error instanceof Failure) throw error;
+		// SvelteKit's adapters have a limit of their own.
+		if (thrownStatus(error, 400) === 413) throw tooLarge();
 		throw new Failure('request-validation', 400, 'The request body could not be read', {
 			cause: error
 		});

@@ -140,6 +140,8 @@ export class Subscription implements FeedReader {
 				...(intervalMs !== false && { intervalMs })
 			})
 		);
+		// That may have been too much for the reader, who is then gone.
+		if (this.#ended) return;
 		if (lastEventId !== undefined && this.#feed.wasLive) {
 			void this.#read(lastEventId);
 			return;
@@ -174,6 +176,7 @@ export class Subscription implements FeedReader {
 
 	/** Sends what followed `cursor`, page by page, and ends where the feed goes on. */
 	#catchUp(cursor: string): void | Promise<void> {
+		if (this.#connection.isFull) return this.#pause(cursor);
 		this.#overtaking = [];
 		this.#feed.attach(this);
 		const read = this.#feed.log.since(cursor);
@@ -189,17 +192,12 @@ export class Subscription implements FeedReader {
 		if (this.#ended) return;
 		if (missed) this.#resync(missed);
 		let position: string | null = missed ? null : cursor;
-		let bytes = 0;
+		let sentAny = false;
 		for (const entry of entries) {
-			if (bytes >= this.#connection.pageBytes) {
-				// The rest stays in the log until the reader has taken this page.
-				this.#feed.detach(this);
-				const next = position!;
-				return this.#drained().then(() => (this.#ended ? undefined : this.#catchUp(next)));
-			}
+			if (sentAny && this.#connection.isFull) return this.#pause(position!);
 			position = entry.cursor;
 			if (entry.topic !== null && !this.topics.has(entry.topic)) continue;
-			bytes += entry.frame.length;
+			sentAny = true;
 			this.#send(entry);
 		}
 		for (const entry of this.#overtaking ?? []) {
@@ -210,12 +208,13 @@ export class Subscription implements FeedReader {
 		if (position !== null && isAfter(position, this.#feed.position)) this.#ahead = position;
 	}
 
-	async #drained(): Promise<void> {
-		const { promise, resolve } = withResolver();
-		if (this.#gate) this.#gate.after(resolve);
-		else resolve();
-		await promise;
+	/** Leaves the rest in the log until the reader has taken what waits, of this channel and others. */
+	async #pause(cursor: string): Promise<void> {
+		this.#feed.detach(this);
+		const gate = this.#gate;
+		if (gate) await new Promise<void>((resolve) => gate.after(resolve));
 		await this.#connection.drained();
+		if (!this.#ended) await this.#catchUp(cursor);
 	}
 
 	#send(entry: LogEntry): void {
@@ -260,10 +259,4 @@ function asDenial(error: unknown): Failure {
 	return error instanceof Failure
 		? error
 		: new Failure('reauthorization', 403, TEXT.revoked, { cause: error });
-}
-
-function withResolver(): { promise: Promise<void>; resolve: () => void } {
-	let resolve!: () => void;
-	const promise = new Promise<void>((done) => (resolve = done));
-	return { promise, resolve };
 }

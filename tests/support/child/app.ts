@@ -1,6 +1,6 @@
 /**
  * An app in a process of its own, served the way SvelteKit's Node adapter does. Driven over IPC; with
- * `BARE` it handles no signal itself.
+ * `SIGNALS=none` it handles no signal itself, with `SIGNALS=own` as a server does that is not the adapter's.
  */
 import { getRequest, setResponse } from '@sveltejs/kit/node';
 import type { RequestEvent } from '@sveltejs/kit';
@@ -36,6 +36,7 @@ function answerLater(resolve: (allowed: boolean) => void): void {
 	setTimeout(() => resolve(true), 300);
 }
 
+const { SIGNALS } = process.env;
 let isStopping = false;
 
 const server = createServer((req, res) => {
@@ -56,12 +57,12 @@ function shutDown(reason: NodeJS.Signals): void {
 	const timer = setTimeout(() => server.closeAllConnections(), 30_000);
 	server.close(() => {
 		clearTimeout(timer);
-		process.emit('sveltekit:shutdown' as never, reason as never);
+		if (!SIGNALS) process.emit('sveltekit:shutdown' as never, reason as never);
 		process.disconnect?.();
 	});
 }
 
-if (!process.env.BARE) {
+if (SIGNALS !== 'none') {
 	process.on('SIGTERM', shutDown);
 	process.on('SIGINT', shutDown);
 }

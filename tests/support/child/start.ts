@@ -47,16 +47,16 @@ export interface App {
 /** Starts a bundled app. Ended by `stop`, or by killing its process. */
 export async function startApp(
 	file: string,
-	options: AppOptions & { isBare?: boolean }
+	options: AppOptions & { signals?: 'none' | 'own' }
 ): Promise<App> {
-	const { isBare, ...appOptions } = options;
+	const { signals, ...appOptions } = options;
 	const child = fork(file, {
 		execArgv: ['--expose-gc'],
 		env: {
 			...process.env,
 			NODE_ENV: 'production',
 			APP_OPTIONS: JSON.stringify(appOptions),
-			...(isBare && { BARE: '1' })
+			...(signals && { SIGNALS: signals })
 		}
 	});
 	const next = async (has: (message: Record<string, unknown>) => boolean) => {
