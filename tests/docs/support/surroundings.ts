@@ -29,8 +29,12 @@ export const SURROUNDINGS: Record<string, string> = {
 			export const env: Record<string, string | undefined>;
 		}
 		declare module 'redis' {
-			export function createClient(options: { url: string | undefined }): {
+			export function createClient(options: {
+				url: string | undefined;
+				disableOfflineQueue?: boolean;
+			}): {
 				connect(): Promise<unknown>;
+				on(event: 'error', listener: (error: Error) => void): unknown;
 				eval(
 					script: string,
 					options?: { keys?: string[]; arguments?: string[] }
