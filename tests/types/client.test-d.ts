@@ -15,6 +15,7 @@ import {
 	type ReactiveCurrent,
 	type RealtimeBus,
 	type RealtimeManagerProps,
+	type RealtimeRunOptions,
 	type RealtimeRunStatus,
 	type RealtimeSubscription,
 	type RealtimeTopicMessage
@@ -162,6 +163,8 @@ describe('runs', () => {
 		const run = getRealtimeBusRun<{ total: number }>(user, { channelParams: 'alice' });
 		expectTypeOf(run.current.result).toEqualTypeOf<{ total: number } | undefined>();
 		expectTypeOf(run.current.status).toEqualTypeOf<RealtimeRunStatus>();
+		const options: RealtimeRunOptions<typeof user> = { channelParams: 'alice' };
+		expectTypeOf(getRealtimeBusRun<number>(user, options).current.status).toBeString();
 		expectTypeOf(getRealtimeBusRun(user).current.result).toEqualTypeOf<unknown>();
 		// @ts-expect-error the builder takes a text
 		getRealtimeBusRun(user, { channelParams: 7 });

@@ -19,6 +19,9 @@ const HANDOVER_MS = 2_000;
 /** Requests that replace another start at least this far apart, so that rapid changes become few. */
 const COALESCE_MS = 250;
 
+/** A stream that the server ends sooner, before any message, may be the first of many. */
+const USEFUL_MS = 5_000;
+
 /** Who a connection works for. */
 export interface ConnectionOwner {
 	/** Where what comes of a wanted channel goes. */
@@ -320,7 +323,7 @@ export class RealtimeConnection {
 			}
 		} else {
 			// Cut for its age or by a deploy. One that is of no use may do so once.
-			const early = !lane.productive && !(Date.now() - lane.openedAt >= 5_000);
+			const early = !lane.productive && Date.now() - lane.openedAt < USEFUL_MS;
 			if (early && this.#endedEarly) delay = this.#delay(lane);
 			this.#endedEarly = early;
 		}

@@ -32,6 +32,6 @@ export function getRealtimeBus(): RealtimeBus {
 	if (bus) return bus;
 	throw new RealtimeError(
 		'NO_MANAGER',
-		'getRealtimeBus() requires <RealtimeManager>: call hooks while a component inside initialises, or give them a `bus`.'
+		'getRealtimeBus() requires <RealtimeManager>: call hooks as a component inside initialises, or give them a `bus`.'
 	);
 }

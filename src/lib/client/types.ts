@@ -151,9 +151,7 @@ export interface RealtimeManagerProps {
 /** Options common to all hooks. */
 export interface RealtimeHookOptions<TSource extends ChannelSource = ChannelSource> {
 	/** A builder's only argument, or a list of its arguments. */
-	channelParams?: Reactive<
-		ChannelLike extends ChannelOf<TSource> ? unknown : ChannelParams<ChannelOf<TSource>>
-	>;
+	channelParams?: Reactive<ChannelParams<ChannelOf<TSource>>>;
 	/** The bus to read from, for use outside a component. @default that of the manager around */
 	bus?: RealtimeBus;
 }

@@ -61,7 +61,7 @@ export function resolveChannel(channel: ChannelLike, params?: unknown): Resolved
 	const name = channelName(channel, params);
 	if (typeof name !== 'string' || name === '') {
 		throw new TypeError(
-			`Not a realtime channel: expected channel() of "@inngest/realtime" or realtime.channel() of "inngest"; its name was ${String(name)}.`
+			`Neither channel() of "@inngest/realtime" nor realtime.channel() of "inngest": its name is ${String(name)}.`
 		);
 	}
 	return { name, topics: Object.keys(channel.topics).sort(), definitions: channel.topics };

@@ -1,7 +1,14 @@
 import { RUN_TOPIC } from '../../protocol/constants.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import { Signal } from '../signal.js';
-import type { ChannelSource, ReactiveCurrent, RealtimeHookOptions } from '../types.js';
+import type { ChannelLike, ChannelParams } from '../../protocol/channel.js';
+import type {
+	ChannelOf,
+	ChannelSource,
+	Reactive,
+	ReactiveCurrent,
+	RealtimeHookOptions
+} from '../types.js';
 import type { GatherOptions } from './gather.js';
 import { ChannelRef } from './ref.js';
 
@@ -141,6 +148,10 @@ class RunState implements RealtimeRunState {
 	}
 }
 
+/** What a channel's builder takes; anything where `TResult` is named, as `TChannel` is then not inferred. */
+type ParamsOf<TChannel extends ChannelSource> =
+	ChannelLike extends ChannelOf<TChannel> ? unknown : ChannelParams<ChannelOf<TChannel>>;
+
 /**
  * How the run that publishes on a channel fares. Its lifecycle comes on the topic `$run`: the
  * subscription asks for it with `run: true`, the endpoint's registry entry allows it with `run: true`,
@@ -163,6 +174,11 @@ class RunState implements RealtimeRunState {
 export function getRealtimeBusRun<
 	TResult = unknown,
 	TChannel extends ChannelSource = ChannelSource
->(channel: TChannel, options?: RealtimeRunOptions<TChannel>): RealtimeRunState<TResult> {
+>(
+	channel: TChannel,
+	options?: Omit<RealtimeRunOptions, 'channelParams'> & {
+		channelParams?: Reactive<ParamsOf<TChannel>>;
+	}
+): RealtimeRunState<TResult> {
 	return new RunState(channel, options) as RealtimeRunState<TResult>;
 }

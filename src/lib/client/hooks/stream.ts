@@ -116,7 +116,7 @@ class Growing {
 			if (this.#interrupted) {
 				throw new RealtimeError(
 					'CLOSED',
-					`Pieces of the data stream "${this.streamId}" may be missing: the connection was lost for longer than the server can replay. Load the whole text anew.`
+					`Pieces of the data stream "${this.streamId}" may be missing: the server could not replay them. Load the whole text anew.`
 				);
 			}
 			if (this.#done || this.#ended) return;
