@@ -163,9 +163,7 @@ export class Subscription implements FeedReader {
 			this.failed(
 				this.report({ stage: 'stream', status: 503, message: TEXT.store, channelId, error })
 			);
-			return;
 		}
-		this.#follow();
 	}
 
 	#follow(): void {
@@ -206,6 +204,8 @@ export class Subscription implements FeedReader {
 			this.#send(entry);
 		}
 		if (position !== null && isAfter(position, this.#feed.position)) this.#ahead = position;
+		// At once: what the feed delivers before would be lost with the entries that overtook.
+		this.#follow();
 	}
 
 	/** Leaves the rest in the log until the reader has taken what waits, of this channel and others. */
