@@ -43,18 +43,6 @@ describe('when channels are added', () => {
 		expect(first.aborted).toBe(true);
 	});
 
-	test('a gap that both streams tell of is announced once', async () => {
-		await client.subscribe({ channel: demo }, alice);
-		const second = client.endpoint.last;
-		first.resync('demo', 'upstream-gap', 'e-1').message('demo', 'count', 1, 'e-2');
-		await settle();
-		second.open().health('demo', 'connecting').resync('demo', 'upstream-gap', 'e-1');
-		second.message('demo', 'count', 1, 'e-2').health('demo', 'connected', { cursor: 'e-2' });
-		await settle();
-		expect(client.heard.demo).toEqual([1]);
-		expect(client.resyncs).toHaveLength(1);
-	});
-
 	test('messages that both streams carry arrive once and in order', async () => {
 		await client.subscribe({ channel: demo }, alice);
 		const second = client.endpoint.last;
