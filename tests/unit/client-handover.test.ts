@@ -43,6 +43,18 @@ describe('when channels are added', () => {
 		expect(first.aborted).toBe(true);
 	});
 
+	test('a gap that both streams tell of is announced once', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const second = client.endpoint.last;
+		first.resync('demo', 'upstream-gap', 'e-1').message('demo', 'count', 1, 'e-2');
+		await settle();
+		second.open().health('demo', 'connecting').resync('demo', 'upstream-gap', 'e-1');
+		second.message('demo', 'count', 1, 'e-2').health('demo', 'connected', { cursor: 'e-2' });
+		await settle();
+		expect(client.heard.demo).toEqual([1]);
+		expect(client.resyncs).toHaveLength(1);
+	});
+
 	test('messages that both streams carry arrive once and in order', async () => {
 		await client.subscribe({ channel: demo }, alice);
 		const second = client.endpoint.last;
@@ -133,6 +145,42 @@ describe('when a channel is removed', () => {
 		expect(client.heard['user:alice']).toEqual([]);
 		expect(state.health).toMatchObject({ ok: false, status: 'degraded' });
 		client.endpoint.last.accept();
+		await settle();
+		expect(second.aborted).toBe(true);
+	});
+
+	test('and wanted again while the stream still has it, it resumes where it was left', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const second = client.endpoint.last.accept('e-0');
+		await settle();
+		const state = client.state('demo');
+		await client.subscribe(alice);
+		second.message('demo', 'count', 1, 'e-1');
+		await settle();
+		// As a hook does, this holds on to the state meanwhile.
+		client.bus.state('demo', state);
+		await client.subscribe({ channel: demo, topics: ['count'] }, alice);
+		second.message('demo', 'message', 'of a topic that is not wanted', 'e-2');
+		second.message('demo', 'count', 2, 'e-3');
+		await settle(250);
+		const third = client.endpoint.last;
+		expect(third.subscriptions[0]).toMatchObject({ topics: ['count'], lastEventId: 'e-0' });
+		third.open().health('demo', 'connecting').health('user:alice', 'connected');
+		third.message('demo', 'count', 1, 'e-1').message('demo', 'count', 2, 'e-3');
+		await settle();
+		expect(client.heard.demo).toEqual([1, 2]);
+		expect(second.aborted).toBe(true);
+	});
+
+	test('while the stream is being replaced, the replacement does not wait for it', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const second = client.endpoint.last.accept('e-0');
+		await settle(1000);
+		await client.subscribe({ channel: demo }, alice, { channel: user, channelParams: 'bob' });
+		const third = client.endpoint.last.open();
+		await client.subscribe(alice, { channel: user, channelParams: 'bob' });
+		for (const channel of ['demo', 'user:alice', 'user:bob']) third.health(channel, 'connecting');
+		third.health('user:alice', 'connected');
 		await settle();
 		expect(second.aborted).toBe(true);
 	});

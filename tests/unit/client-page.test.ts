@@ -39,7 +39,7 @@ describe('a waiting client', () => {
 describe('a connected client', () => {
 	test('replaces its stream when the network is back, without a gap', async () => {
 		const first = client.endpoint.last.accept('e-1');
-		await settle();
+		await settle(1000);
 		client.page.tell('online');
 		await settle();
 		expect(first.aborted).toBe(false);

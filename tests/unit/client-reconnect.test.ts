@@ -271,6 +271,22 @@ describe('reconnect: false', () => {
 		await settle();
 		expect(client.endpoint.streams).toHaveLength(2);
 	});
+
+	test('tries a replacement again, with delays, while the old stream goes on', async () => {
+		await client.set({ reconnect: false });
+		await client.subscribe({ channel: demo });
+		const first = client.endpoint.last.accept('e-1');
+		await settle(1_000);
+		await client.subscribe({ channel: demo, topics: ['count'] });
+		client.endpoint.last.refuse(503, 'Down');
+		await settle();
+		expect(await delayOfNext()).toBe(500);
+		expect(first.aborted).toBe(false);
+		client.endpoint.last.accept();
+		await settle();
+		expect(first.aborted).toBe(true);
+		expect(client.health('demo').status).toBe('connected');
+	});
 });
 
 describe('a channel that the server ends', () => {
@@ -377,11 +393,14 @@ test('a quiet stream that is cut every 30 s resumes at once each time', async ()
 	}
 });
 
-test('reconnect() gives up a first request that hangs', async () => {
+test.each([
+	['reconnect()', () => client.bus.reconnect()],
+	['a network that is back', () => client.page.tell('online')]
+])('%s gives up a first request that hangs', async (_name, renew) => {
 	await client.subscribe({ channel: demo });
 	const [hanging] = client.endpoint.streams;
 	await settle(5_000);
-	client.bus.reconnect();
+	renew();
 	await settle();
 	expect(hanging?.aborted).toBe(true);
 	expect(client.endpoint.streams).toHaveLength(2);
@@ -405,6 +424,25 @@ describe('a channel that is left alone', () => {
 		await settle();
 		stream.health('demo', 'connected', { cursor: 'e-1' });
 		await expectLeft(['user:a']);
+	});
+
+	test('resumes where it was left when it is wanted again at once', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const stream = client.endpoint.last.accept('e-1');
+		await settle();
+		client.bus.finish('demo', 'Over.');
+		stream.message('demo', 'count', 1, 'e-2');
+		await settle();
+		client.bus.reconnect();
+		stream.message('demo', 'count', 2, 'e-3');
+		await settle(1_000);
+		expect(client.endpoint.last.subscriptions[0]?.lastEventId).toBe('e-1');
+		client.endpoint.last
+			.open()
+			.message('demo', 'count', 1, 'e-2')
+			.message('demo', 'count', 2, 'e-3');
+		await settle();
+		expect(client.heard.demo).toEqual([1, 2]);
 	});
 
 	test('is not shown as connected by a replacement that was under way', async () => {

@@ -93,7 +93,7 @@ export class ChannelState {
 		if (cursor) {
 			const isNew = (compareCursors(cursor, this.cursor) ?? 1) > 0;
 			if (isNew) this.cursor = cursor;
-			else if (event === 'message') return;
+			else if (event !== 'health') return;
 		}
 		if (event === 'message') {
 			const slot = this.topic(data.topic);

@@ -49,6 +49,8 @@ export class RealtimeConnection {
 	readonly #page: Page;
 	readonly #backoff = new Backoff();
 	#options: ConnectionOptions | undefined;
+	/** Where was asked for what; a change is a reason to try again what was refused. */
+	#asked = '';
 	#current: Lane | undefined;
 	/** The stream that is to replace `#current`, or to become the first. */
 	#next: Lane | undefined;
@@ -67,20 +69,16 @@ export class RealtimeConnection {
 
 	constructor(owner: ConnectionOwner, environment?: PageEnvironment) {
 		this.#owner = owner;
-		const wake = () => {
-			this.#current?.checkSilence();
-			this.#hurry();
-			this.#sync();
-		};
 		this.#page = watchPage(
 			{
 				onChange: () => this.#sync(),
-				onWake: wake,
-				onOnline: () => {
-					wake();
-					// Where the network changed, the open stream may be dead and not know it.
-					if (this.#retryTimer === undefined) this.#replace();
-				}
+				onWake: () => {
+					this.#current?.checkSilence();
+					this.#hurry();
+					this.#sync();
+				},
+				// Where the network changed, what is open may be dead and not know it.
+				onOnline: () => this.#renew()
 			},
 			environment
 		);
@@ -88,8 +86,9 @@ export class RealtimeConnection {
 
 	/** Makes what is open follow what is wanted. */
 	update(options: ConnectionOptions): void {
-		const key = ({ endpoint, subscriptions }: ConnectionOptions) => [endpoint, ...subscriptions];
-		if (!this.#options || !isSame(key(options), key(this.#options))) {
+		const wanted = JSON.stringify([options.endpoint, ...options.subscriptions]);
+		if (wanted !== this.#asked) {
+			this.#asked = wanted;
 			this.#refused.clear();
 			this.#hurry();
 		}
@@ -103,10 +102,7 @@ export class RealtimeConnection {
 		this.#refused.clear();
 		this.#backoff.reset();
 		this.#notBefore = 0;
-		this.#hurry();
-		if (!this.#current) this.#detach(this.#next);
-		this.#replace();
-		this.#sync();
+		this.#renew();
 	}
 
 	/** Leaves channels alone until subscriptions change or `reconnect` is called, and says why. */
@@ -142,6 +138,7 @@ export class RealtimeConnection {
 			if (paused) this.#tell(wanted.keys(), 'connecting', `Paused: ${paused}.`);
 			return;
 		}
+		for (const lane of [this.#current, this.#next]) lane?.leave(wanted);
 		const newest = this.#next ?? this.#current;
 		if (this.#retryTimer !== undefined || newest?.serves(endpoint, wanted)) return;
 		// One replacement at a time; the next sync comes with its end.
@@ -170,7 +167,7 @@ export class RealtimeConnection {
 			// Without a cursor nothing could tell a repeat; nothing was promised yet either.
 			if (!before || !cursor || this.#held.has(channel)) {
 				old?.carried.delete(channel);
-				this.#state(channel)?.tell('connecting');
+				this.#owner.state(channel).tell('connecting');
 				continue;
 			}
 			isShared = true;
@@ -200,9 +197,12 @@ export class RealtimeConnection {
 		).then((failure) => this.#end(lane, failure));
 	}
 
-	/** Replaces a stream that is open, unless that is going on. */
-	#replace(): void {
-		if (this.#current && !this.#next && this.#wanted.size) this.#open();
+	/** Connects anew; what is open goes on until the new stream is there. */
+	#renew(): void {
+		if (this.#current) this.#current.outdated = true;
+		else this.#detach(this.#next);
+		this.#hurry();
+		this.#sync();
 	}
 
 	#receive(lane: Lane, event: StreamEvent): void {
@@ -213,7 +213,7 @@ export class RealtimeConnection {
 		} catch (error) {
 			const { data } = event;
 			for (const channel of lane.carried.keys()) {
-				this.#state(channel)?.receiveUnreadable(data, error);
+				this.#owner.state(channel).receiveUnreadable(data, error);
 			}
 			const message = `Unreadable realtime event: ${data.slice(0, 200)}`;
 			this.#owner.report({ source: 'parse', message, error });
@@ -221,8 +221,8 @@ export class RealtimeConnection {
 		}
 		const { channel } = frame;
 		const carried = lane.carried.get(channel);
-		const state = this.#state(channel);
-		if (!carried || !state) return;
+		if (!carried) return;
+		const state = this.#owner.state(channel);
 		const health = frame.event === 'health' ? frame.data : undefined;
 		if (health?.intervalMs) lane.expect(health.intervalMs);
 		const held = lane === this.#heldFrom && this.#held.get(channel);
@@ -290,8 +290,7 @@ export class RealtimeConnection {
 		this.#current = lane;
 		this.#next = undefined;
 		for (const [channel, { health }] of lane.carried) {
-			const state = this.#state(channel);
-			if (health && state) state.health = health;
+			if (health) this.#owner.state(channel).health = health;
 		}
 		this.#sync();
 	}
@@ -329,7 +328,7 @@ export class RealtimeConnection {
 		}
 		const lost = channels.filter((channel) => !this.#current?.carried.has(channel));
 		if (this.#next) delay = 0;
-		else if (this.#options?.reconnect === false) {
+		else if (this.#options?.reconnect === false && !replaces) {
 			this.refuse(lost, `${why} Reconnecting is off.`);
 			return;
 		}
@@ -355,9 +354,12 @@ export class RealtimeConnection {
 
 	#releaseHeld(): void {
 		const held = [...this.#held.values()].flat();
+		const wanted = this.#wanted;
 		this.#held.clear();
 		this.#heldFrom = undefined;
-		for (const frame of held) this.#state(frame.channel)?.receive(frame, false);
+		for (const frame of held) {
+			if (wanted.has(frame.channel)) this.#owner.state(frame.channel).receive(frame, false);
+		}
 	}
 
 	/** Closes the old stream before the new one is there. */
@@ -369,14 +371,10 @@ export class RealtimeConnection {
 
 	/** Milliseconds until the next attempt after a stream that ended. */
 	#delay(lane: Lane): number {
-		if (this.#isStable(lane)) this.#backoff.reset();
-		return this.#backoff.next(this.#options?.reconnect || {});
-	}
-
-	/** Whether a stream has lived for long enough to count as a success. */
-	#isStable({ openedAt }: Lane): boolean {
-		const { stableMs = 60_000 } = this.#options?.reconnect || {};
-		return Date.now() - openedAt >= stableMs;
+		const options = this.#options?.reconnect || {};
+		const { stableMs = 60_000 } = options;
+		if (Date.now() - lane.openedAt >= stableMs) this.#backoff.reset();
+		return this.#backoff.next(options);
 	}
 
 	#wait(ms: number): void {
@@ -400,14 +398,10 @@ export class RealtimeConnection {
 		this.#releaseHeld();
 	}
 
-	/** The state of a channel, while that is subscribed. */
-	#state(channel: string): ChannelState | undefined {
-		return this.#options?.subscriptions.has(channel) && !this.#refused.has(channel)
-			? this.#owner.state(channel)
-			: undefined;
-	}
-
 	#tell(channels: Iterable<string>, ...what: Parameters<ChannelState['tell']>): void {
-		for (const channel of channels) this.#state(channel)?.tell(...what);
+		const wanted = this.#wanted;
+		for (const channel of channels) {
+			if (wanted.has(channel)) this.#owner.state(channel).tell(...what);
+		}
 	}
 }

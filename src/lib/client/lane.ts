@@ -29,6 +29,10 @@ export class Lane {
 	#silenceMs = CONNECT_MS;
 	#activeAt = Date.now();
 	readonly endpoint: string;
+	/** Body of the request. */
+	readonly body: string;
+	/** The only channel that was asked for. */
+	readonly only: string | undefined;
 	/**
 	 * What it still carries, by channel. The connection takes a channel out when the server ended it or
 	 * another lane has it.
@@ -38,6 +42,8 @@ export class Lane {
 	readonly startedAt = Date.now();
 	/** When the answer came, in milliseconds; `NaN` before. */
 	openedAt = NaN;
+	/** Whether it is to be replaced, whatever it carries. */
+	outdated = false;
 	/** Whether a message came. */
 	productive = false;
 
@@ -49,31 +55,28 @@ export class Lane {
 	) {
 		this.endpoint = endpoint;
 		this.#onSilence = onSilence;
-		for (const [channel, subscription] of subscriptions) {
-			this.carried.set(channel, { subscription, cursor: cursor(channel), settled: false });
-		}
+		const all = [...subscriptions.values()].map((subscription) => {
+			const { channelId: channel, ...rest } = subscription;
+			const lastEventId = cursor(channel);
+			this.carried.set(channel, { subscription, cursor: lastEventId, settled: false });
+			return { channel, ...rest, lastEventId: lastEventId || undefined };
+		});
+		this.body = JSON.stringify(all[1] ? { subscriptions: all } : all[0]);
+		if (!all[1]) this.only = all[0]?.channel;
 		this.checkSilence();
 	}
 
-	/** Body of the request. */
-	get body(): string {
-		const all = [...this.carried.values()].map(({ cursor, subscription }) => {
-			const { channelId: channel, ...rest } = subscription;
-			return { channel, ...rest, lastEventId: cursor || undefined };
-		});
-		return JSON.stringify(all[1] ? { subscriptions: all } : all[0]);
-	}
-
-	/** The only channel that it carries. */
-	get only(): string | undefined {
-		const [channel, another] = this.carried.keys();
-		return another ? undefined : channel;
+	/** Gives up what is not wanted, for good: whoever wants it again has missed what came meanwhile. */
+	leave(wanted: Subscriptions): void {
+		for (const channel of this.carried.keys()) {
+			if (!wanted.has(channel)) this.outdated = this.carried.delete(channel);
+		}
 	}
 
 	/** Whether it carries just what is wanted. */
 	serves(endpoint: string, wanted: Subscriptions): boolean {
 		const carried = [...this.carried.values()].map(({ subscription }) => subscription);
-		return endpoint === this.endpoint && isSame([...wanted.values()], carried);
+		return !this.outdated && endpoint === this.endpoint && isSame([...wanted.values()], carried);
 	}
 
 	/** The answer came; only the server's word on how often it speaks makes silence suspicious now. */

@@ -11,8 +11,10 @@ interface Entry {
 interface Reader {
 	stream: FakeStream;
 	topics: readonly string[];
-	/** Cursor up to which everything was written. */
+	/** Cursor up to which everything was written, while it is not live. */
 	at: string;
+	/** Whether it follows what is published; before that it is given the log, page by page. */
+	live: boolean;
 }
 
 /** What the server knows of a channel: a log that reaches back `keep` entries, and its readers. */
@@ -47,7 +49,7 @@ class Log {
 		const entry = { cursor: this.cursor, topic, data: lost ? undefined : data };
 		this.#entries.push(entry);
 		if (this.#entries.length > this.#keep) this.#entries.shift();
-		for (const reader of this.readers) this.#write(reader, entry);
+		for (const reader of this.readers) if (reader.live) this.#write(reader, entry);
 	}
 
 	/** The process is another one and remembers nothing. */
@@ -59,26 +61,34 @@ class Log {
 	}
 
 	tick(): void {
-		for (const { stream } of this.readers) {
-			stream.health(this.channel, 'connected', { cursor: this.cursor });
+		for (const { stream, live } of this.readers) {
+			if (live) stream.health(this.channel, 'connected', { cursor: this.cursor });
 		}
 	}
 
 	attach(stream: FakeStream, topics: readonly string[], from: string | undefined): void {
-		const reader: Reader = { stream, topics, at: from ?? this.cursor };
-		const after = (entry: Entry) => (compareCursors(entry.cursor, reader.at) ?? 1) > 0;
-		const oldest = this.#entries[0];
-		const known = from === undefined || compareCursors(this.cursor, from) !== null;
-		const reaches =
-			known &&
-			(!oldest ||
-				from === undefined ||
-				(parseCursor(oldest.cursor)?.sequence ?? 0) <= (parseCursor(from)?.sequence ?? 0) + 1);
-		if (!known || !reaches) {
-			stream.resync(this.channel, known ? 'expired' : 'restart', this.cursor);
-		} else for (const entry of this.#entries.filter(after)) this.#write(reader, entry);
-		stream.health(this.channel, 'connected', { cursor: this.cursor });
-		this.readers.push(reader);
+		this.readers.push({ stream, topics, at: from ?? this.cursor, live: false });
+	}
+
+	/** Gives readers that are behind at most `pageSize` more entries; who has all goes live. */
+	replay(pageSize = Infinity): void {
+		for (const reader of this.readers.filter(({ live }) => !live)) {
+			const sequence = ({ cursor }: Pick<Entry, 'cursor'>): number => parseCursor(cursor)!.sequence;
+			const at = sequence({ cursor: reader.at });
+			const known = compareCursors(this.cursor, reader.at) !== null;
+			const [oldest] = this.#entries;
+			if (!known || (oldest && sequence(oldest) > at + 1)) {
+				reader.stream.resync(this.channel, known ? 'expired' : 'restart');
+			} else {
+				const left = this.#entries.filter((entry) => sequence(entry) > at);
+				const page = left.slice(0, pageSize);
+				for (const entry of page) this.#write(reader, entry);
+				reader.at = page.at(-1)?.cursor ?? reader.at;
+				if (left.length > page.length) continue;
+			}
+			reader.live = true;
+			reader.stream.health(this.channel, 'connected', { cursor: this.cursor });
+		}
 	}
 
 	#write({ stream, topics }: Reader, { cursor, topic, data }: Entry): void {
@@ -113,7 +123,7 @@ export class ModelServer {
 		return [...this.#logs.values()];
 	}
 
-	/** Answers a request. */
+	/** Answers a request; its channels go live with `replay`. */
 	accept(stream: FakeStream): void {
 		if (stream.aborted) return;
 		stream.open();
