@@ -25,7 +25,7 @@ import {
 } from './options.js';
 import { publish, type PublishData, type PublishTarget } from './publish.js';
 import { feedSource, resolveSubscription } from './registry.js';
-import { replaceReloaded } from './reload.js';
+import { currentLoad, replaceReloaded } from './reload.js';
 import { parseGet, parsePost, type ParsedRequest } from './request.js';
 import { degradedFrame, Subscription, type SubscriptionSpec } from './subscription.js';
 
@@ -376,7 +376,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			shared?.release(inngest);
 		}
 	};
-	const lifecycle = { endStreams, close: realtime.close };
+	const lifecycle = { load: currentLoad(), endStreams, close: realtime.close };
 	const stopListening = onShutdown({
 		...lifecycle,
 		endStreams() {

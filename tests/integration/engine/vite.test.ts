@@ -13,9 +13,9 @@ import type { InngestDevPluginOptions } from '../../../src/lib/dev/vite.js';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-const DEV = Symbol.for('sveltekit-inngest.dev');
+const LOADS = Symbol.for('sveltekit-inngest.loads');
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
-const globals = globalThis as { [DEV]?: boolean; [RELOAD]?: Set<() => void> };
+const globals = globalThis as { [LOADS]?: number; [RELOAD]?: Set<() => void> };
 
 let root: string;
 let info: Mock<(text: string) => void>;
@@ -100,7 +100,7 @@ it('starts an engine, points the app at it, registers it, and says so in one lin
 	const url = process.env.INNGEST_BASE_URL;
 	expect(lines()).toEqual([`  ➜  Inngest: embedded engine at ${url}`]);
 	expect(process.env.INNGEST_DEV).toBe('1');
-	expect(globals[DEV]).toBe(true);
+	expect(globals[LOADS]).toBe(1);
 	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
 	const sent = await fetch(`${url}/e/key`, { method: 'POST', body: '{"name":"a"}' });
 	const { ids } = (await sent.json()) as { ids: string[] };
@@ -118,7 +118,7 @@ it('ends the engine with the server and gives the environment back', async () =>
 	await server!.close();
 	expect(process.env.INNGEST_BASE_URL).toBeUndefined();
 	expect(process.env.INNGEST_DEV).toBeUndefined();
-	expect(globals[DEV]).toBeUndefined();
+	expect(globals[LOADS]).toBeUndefined();
 	await expect(fetch(`${url}/health`)).rejects.toThrow();
 });
 
@@ -131,6 +131,7 @@ it('registers the app again when its server code changes, and ends what holds on
 		await writeApp('second');
 		await vi.waitFor(async () => expect(await registered()).toEqual(['app-second']), 5_000);
 		expect(reload).toHaveBeenCalledTimes(1);
+		expect(globals[LOADS]).toBeGreaterThan(1);
 	} finally {
 		globals[RELOAD]!.delete(reload);
 	}

@@ -6,8 +6,8 @@ import { findEngine } from './discover.js';
 import type { FoundEngine } from './discover.js';
 import { AppEnvironment, readEnvironment } from './environment.js';
 
-/** Marks development for the package's server side. */
-const DEV_MARK = Symbol.for('sveltekit-inngest.dev');
+/** Counts loads of the app's server code; its presence tells the package's server side of the plugin. */
+const LOADS = Symbol.for('sveltekit-inngest.loads');
 /** Functions that end what holds on to old code. */
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
 const SHARED = Symbol.for('sveltekit-inngest.engine');
@@ -28,7 +28,7 @@ interface Shared {
 }
 
 const globals = globalThis as {
-	[DEV_MARK]?: boolean;
+	[LOADS]?: number | undefined;
 	[RELOAD]?: Set<() => void>;
 	[SHARED]?: Promise<Shared>;
 };
@@ -60,7 +60,7 @@ export class Attachment {
 
 	/** Finds or starts an engine, and points the app's environment at it. */
 	static async open(options: AttachmentOptions): Promise<Attachment> {
-		globals[DEV_MARK] = true;
+		countLoad();
 		globals[RELOAD] ??= new Set();
 		const shared = await (globals[SHARED] ??= share(options)).catch((error: unknown) => {
 			globals[SHARED] = undefined;
@@ -80,6 +80,7 @@ export class Attachment {
 
 	/** Server code changed: ends what holds on to the old one, and registers the app again. */
 	reload(): void {
+		countLoad();
 		clearTimeout(this.#reloadTimer);
 		this.#reloadTimer = setTimeout(() => {
 			for (const end of globals[RELOAD] ?? []) this.#attempt(end);
@@ -93,7 +94,7 @@ export class Attachment {
 		clearTimeout(this.#reloadTimer);
 		if (--this.#shared.users > 0) return;
 		globals[SHARED] = undefined;
-		globals[DEV_MARK] = undefined;
+		globals[LOADS] = undefined;
 		this.#shared.environment.restore();
 		await this.#shared.engine.own?.close();
 	}
@@ -121,6 +122,10 @@ export class Attachment {
 			this.#logger.error(`[inngest dev] A stream could not be ended: ${String(error)}`);
 		}
 	}
+}
+
+function countLoad(): void {
+	globals[LOADS] = (globals[LOADS] ?? 0) + 1;
 }
 
 async function share({ logger, port, envFiles }: AttachmentOptions): Promise<Shared> {
