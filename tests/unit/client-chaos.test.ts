@@ -76,6 +76,7 @@ test.each(SEEDS)(
 		};
 
 		let answering = true;
+		let enabled = true;
 		server.endpoint.onRequest = (stream) => {
 			const delay = random() * (chance(0.1) ? 5000 : 1200);
 			setTimeout(() => {
@@ -147,6 +148,9 @@ test.each(SEEDS)(
 				}
 			}
 			if (chance(0.01) && stream) server.detach(stream); // falls silent
+			const log = pick(server.logs);
+			const reader = pick(log?.readers ?? []);
+			if (chance(0.02) && reader) log!.degrade(reader);
 			if (chance(0.003)) {
 				for (const open of server.endpoint.open) open.fail();
 				server.restart();
@@ -161,6 +165,8 @@ test.each(SEEDS)(
 			if (chance(0.005)) client.page.tell('pagehide');
 			if (chance(0.05)) client.page.tell('pageshow');
 			if (chance(0.005)) client.bus.reconnect();
+			if (chance(0.005)) client.bus.finish('team', 'Over.');
+			if (chance(enabled ? 0.005 : 0.2)) await client.set({ enabled: (enabled = !enabled) });
 			await settle(random() * 200);
 		}
 
@@ -168,6 +174,8 @@ test.each(SEEDS)(
 		answering = true;
 		client.page.tell('pageshow');
 		client.page.show(true);
+		await client.set({ enabled: true });
+		client.bus.reconnect();
 		for (let i = 0; i < 20; i++) {
 			await settle(5000);
 			for (const log of server.logs) log.replay();
@@ -179,7 +187,7 @@ test.each(SEEDS)(
 		expect(problems).toEqual([]);
 		const count = counter('demo', 'count');
 		expect(count.last).toBe(server.log('demo').counter('count'));
-		expect(count.received).toBeGreaterThan(STEPS / 3);
+		expect(count.received).toBeGreaterThan(STEPS / 4);
 		expect(client.health('demo').status).toBe('connected');
 		expect(server.endpoint.open).toHaveLength(1);
 		client.bus.close();

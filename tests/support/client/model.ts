@@ -60,6 +60,12 @@ class Log {
 		this.readers = [];
 	}
 
+	/** Lets one reader go, as when the upstream or the store fails. */
+	degrade(reader: Reader): void {
+		this.readers = this.readers.filter((other) => other !== reader);
+		reader.stream.health(this.channel, 'degraded', { code: 503, detail: 'Not right now' });
+	}
+
 	tick(): void {
 		for (const { stream, live } of this.readers) {
 			if (live) stream.health(this.channel, 'connected', { cursor: this.cursor });
