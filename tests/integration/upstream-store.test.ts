@@ -1,5 +1,5 @@
 import { channel, topic } from '@inngest/realtime';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import {
 	MemoryReplayStore,
@@ -124,6 +124,62 @@ for (const kind of ['throws', 'rejects'] as const) {
 		expect(story(again)).toEqual(['connecting', 'resync upstream-gap', 'connected', '4']);
 	});
 }
+
+test('a store that hangs ends streams after 10 s, and what waited for it comes in order', async () => {
+	const replay = new RemoteStore();
+	endpoint = await Endpoint.start(clientAt(server.url), { replay });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await stream.connected();
+	publish('1');
+	await stream.when(() => stream.messages.length === 1, 'a message');
+	vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'clearTimeout', 'clearInterval'] });
+	try {
+		replay.isHeld = true;
+		publish('2');
+		publish('3');
+		await until(() => replay.held.length === 1, 'the message on its way to the store');
+		await vi.advanceTimersByTimeAsync(10_000);
+		await stream.end();
+		expect(story(stream)).toEqual(['connecting', 'connected', '1', 'degraded']);
+		expect(endpoint.causes).toContain('The replay store has not answered for 10 s.');
+		// Who comes back while it hangs is told as well.
+		const meanwhile = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
+		await until(() => replay.held.length === 2, 'the question for what followed');
+		await vi.advanceTimersByTimeAsync(10_000);
+		await meanwhile.end();
+		expect(story(meanwhile)).toEqual(['connecting', 'degraded']);
+	} finally {
+		vi.useRealTimers();
+	}
+	replay.isHeld = false;
+	replay.held.splice(0).forEach((resolve) => resolve());
+	const again = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
+	await again.when(() => again.messages.length === 2, 'the messages');
+	publish('4');
+	await again.when(() => again.messages.length === 3, 'one more');
+	// Nobody can know that the store, which failed, lost nothing.
+	const heard = story(again).filter((one) => !one.startsWith('conn'));
+	expect([...new Set(heard)]).toEqual(['2', '3', 'resync upstream-gap', '4']);
+});
+
+test('a store that does not answer the first question ends streams, and is asked again', async () => {
+	const replay = new RemoteStore();
+	replay.isHeld = true;
+	vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'clearTimeout', 'clearInterval'] });
+	try {
+		endpoint = await Endpoint.start(clientAt(server.url), { replay });
+		const stream = await endpoint.open({ channel: 'demo' });
+		await until(() => replay.held.length === 1, 'the question');
+		await vi.advanceTimersByTimeAsync(10_000);
+		await stream.end();
+		expect(story(stream)).toEqual(['connecting', 'degraded']);
+	} finally {
+		vi.useRealTimers();
+	}
+	replay.isHeld = false;
+	const again = await endpoint.open({ channel: 'demo' });
+	await again.connected();
+});
 
 test('a store in memory that throws ends streams and no process', async () => {
 	const replay = new MemoryReplayStore();

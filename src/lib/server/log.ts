@@ -2,6 +2,7 @@ import { compareCursors } from '../protocol/cursor.js';
 import { EVENT } from '../protocol/constants.js';
 import { encodeEvent } from '../protocol/frame.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import { unref } from './node.js';
 import type { ReplayEvent, ReplayStore, ReplaySlice } from './replay.js';
 
 /** An event with its position. What is derived from it is made once, and only where it is needed. */
@@ -32,6 +33,9 @@ export class LogEntry {
 
 /** Events that may wait for an asynchronous store; past that they are dropped and announced. */
 const MAX_WAITING = 10_000;
+
+/** A store that takes longer to answer fails. */
+const TIMEOUT_MS = 10_000;
 
 /** Entries after a cursor. */
 export interface LogSlice {
@@ -80,7 +84,7 @@ export class ChannelLog {
 			return { isNew: first === last && last.endsWith('-0') };
 		};
 		const bounds = this.#store.bounds(this.#channel);
-		return bounds instanceof Promise ? bounds.then(opened) : opened(bounds);
+		return bounds instanceof Promise ? inTime(bounds).then(opened) : opened(bounds);
 	}
 
 	append(event: ReplayEvent): void {
@@ -116,7 +120,7 @@ export class ChannelLog {
 			...(missed && { missed })
 		});
 		const slice = this.#store.since(this.#channel, cursor);
-		return slice instanceof Promise ? slice.then(read) : read(slice);
+		return slice instanceof Promise ? inTime(slice).then(read) : read(slice);
 	}
 
 	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
@@ -135,7 +139,7 @@ export class ChannelLog {
 		let appended = first;
 		for (;;) {
 			try {
-				await appended;
+				await this.#awaited(appended);
 				await this.#handOn();
 			} catch (error) {
 				this.#onError(error);
@@ -148,13 +152,22 @@ export class ChannelLog {
 		this.#busy = undefined;
 	}
 
+	/**
+	 * Waits for events to be stored, and says so as often as that takes too long. It is never given up:
+	 * events that the store took late would come after those that followed.
+	 */
+	#awaited<T>(stored: Promise<T>): Promise<T> {
+		const timer = unref(setInterval(() => this.#onError(noAnswer()), TIMEOUT_MS));
+		return stored.finally(() => clearInterval(timer));
+	}
+
 	async #handOn(): Promise<void> {
 		if (this.cursor === null) return;
 		const { missed, ...slice } = await this.since(this.cursor);
 		let { entries } = slice;
 		if (missed && entries.length === 0) {
 			// The store lost the log that this one went on from: what it has now is all new.
-			const { first } = await this.#store.bounds(this.#channel);
+			const { first } = await inTime(Promise.resolve(this.#store.bounds(this.#channel)));
 			this.cursor = first;
 			({ entries } = await this.since(first));
 		}
@@ -165,6 +178,19 @@ export class ChannelLog {
 		}
 		if (missed) this.#onMissed();
 	}
+}
+
+/** Rejects when the store takes too long; what it answers later is of no use. */
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+	let timer: ReturnType<typeof setTimeout>;
+	const late = new Promise<never>((_, reject) => {
+		timer = unref(setTimeout(() => reject(noAnswer()), TIMEOUT_MS));
+	});
+	return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
+
+function noAnswer(): Error {
+	return new Error(`The replay store has not answered for ${TIMEOUT_MS / 1000} s.`);
 }
 
 /** @returns whether a position lies after another; positions of different epochs do. */

@@ -28,6 +28,7 @@ type Answer<T> = T | Promise<T>;
 /**
  * Where a channel's recent messages are kept. A store in this process answers at once; one shared by
  * several processes may answer with promises, and gives the same message the same cursor in all of them.
+ * One that throws, rejects, or has not answered for 10 seconds ends the channel's streams, which come back.
  */
 export interface ReplayStore {
 	/**
