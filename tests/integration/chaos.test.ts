@@ -7,6 +7,7 @@ import type { RealtimeSubscription } from '../../src/lib/client/types.js';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
 import { FakePage } from '../support/client/page.js';
+import { RemoteStore } from '../support/store.js';
 import { serve, type TestServer } from '../support/server.js';
 import { inngestAt } from '../support/world.js';
 
@@ -37,7 +38,10 @@ const chance = (share: number): boolean => random() < share;
 const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** The engine and the app's server, both killed and started again on their ports. */
+/**
+ * The engine and the app's server, both killed and started again on their ports; the server with a store
+ * that answers at once or later, and with a check of every message or none.
+ */
 class World {
 	engine!: InngestDev;
 	server!: TestServer;
@@ -60,6 +64,8 @@ class World {
 					}
 				}
 			},
+			...(chance(0.5) && { replay: new RemoteStore(() => wait(random() * 3)) }),
+			reauthorizeOnEachMessage: chance(0.5),
 			healthCheck: { intervalMs: 200 },
 			limits: { maxLifetimeMs: 3_000 },
 			onFailure: () => {}

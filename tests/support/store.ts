@@ -1,6 +1,47 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import { formatCursor, parseCursor } from '../../src/lib/protocol/cursor.js';
-import type { ReplayEvent, ReplaySlice, ReplayStore } from '../../src/lib/server/index.js';
+import {
+	MemoryReplayStore,
+	type ReplayEvent,
+	type ReplaySlice,
+	type ReplayStore
+} from '../../src/lib/server/index.js';
+
+/** A store on a machine of its own, for one process: it answers in order, each time after a while. */
+export class RemoteStore implements ReplayStore {
+	readonly #memory = new MemoryReplayStore();
+	readonly #delay: () => Promise<void>;
+	#last: Promise<unknown> = Promise.resolve();
+
+	constructor(delay: () => Promise<void>) {
+		this.#delay = delay;
+	}
+
+	append(channel: string, events: readonly ReplayEvent[]): Promise<readonly string[]> {
+		return this.#answer(() => this.#memory.append(channel, events));
+	}
+
+	since(channel: string, cursor: string): Promise<ReplaySlice> {
+		return this.#answer(() => this.#memory.since(channel, cursor));
+	}
+
+	bounds(channel: string): Promise<{ first: string; last: string }> {
+		return this.#answer(() => this.#memory.bounds(channel));
+	}
+
+	release(channel: string): void {
+		this.#memory.release(channel);
+	}
+
+	#answer<T>(read: () => T): Promise<T> {
+		const before = this.#last;
+		const answer = this.#delay()
+			.then(() => before)
+			.then(read);
+		this.#last = answer;
+		return answer;
+	}
+}
 
 /** A log on a machine of its own, that several processes share. */
 export class SharedLog {
