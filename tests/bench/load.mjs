@@ -7,9 +7,17 @@ let received = 0;
 let closed = 0;
 let measuring = false;
 
-function open(port, path, channel) {
+/** Where a message's time stands in what each server writes. */
+const WIRES = {
+	envelope: { before: '"t":', after: '}' },
+	// A query's value, as SvelteKit encodes it.
+	query: { before: '\\"n\\":2},', after: ',' }
+};
+
+function open(port, { method = 'POST', path, wire = 'envelope' }, channel) {
+	const { before, after } = WIRES[wire];
 	return new Promise((resolve, reject) => {
-		const body = JSON.stringify({ channel });
+		const body = method === 'GET' ? '' : JSON.stringify({ channel });
 		const socket = connect(port, '127.0.0.1');
 		let isReady = false;
 		let rest = '';
@@ -17,13 +25,13 @@ function open(port, path, channel) {
 		socket.setEncoding('latin1');
 		socket.on('connect', () =>
 			socket.write(
-				`POST ${path} HTTP/1.1\r\nhost: localhost:${port}\r\norigin: http://localhost:${port}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+				`${method} ${path} HTTP/1.1\r\nhost: localhost:${port}\r\norigin: http://localhost:${port}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
 			)
 		);
 		socket.on('data', (text) => {
 			if (!isReady) {
 				rest += text;
-				if (!/"status":"connected"|: open/.test(rest)) return;
+				if (!/"status":"connected"|"type":"result"|: open/.test(rest)) return;
 				isReady = true;
 				rest = '';
 				clearTimeout(timer);
@@ -35,12 +43,12 @@ function open(port, path, channel) {
 			const all = rest + text;
 			let from = 0;
 			for (;;) {
-				const at = all.indexOf('"t":', from);
+				const at = all.indexOf(before, from);
 				if (at < 0) break;
-				const end = all.indexOf('}', at);
+				const end = all.indexOf(after, at + before.length);
 				if (end < 0) break;
 				received++;
-				if (received % 7 === 0) latencies.push(now - Number(all.slice(at + 4, end)));
+				if (received % 7 === 0) latencies.push(now - Number(all.slice(at + before.length, end)));
 				from = end;
 			}
 			rest = all.slice(Math.max(from, all.lastIndexOf('\n') + 1));
@@ -74,17 +82,17 @@ function poll(port, path, offsetMs) {
 	return socket;
 }
 
-process.on('message', async ({ command, port, path, channels, count }) => {
+process.on('message', async ({ command, port, target, channels, count }) => {
 	if (command === 'poll') {
 		closed = 0;
-		streams = Array.from({ length: count }, (_, n) => poll(port, path, (n * 1_000) / count));
+		streams = Array.from({ length: count }, (_, n) => poll(port, target.path, (n * 1_000) / count));
 		process.send({ open: count });
 	}
 	if (command === 'open') {
 		closed = 0;
 		for (let from = 0; from < count; from += 50) {
 			const batch = Array.from({ length: Math.min(50, count - from) }, (_, index) =>
-				open(port, path, channels[(from + index) % channels.length])
+				open(port, target, channels[(from + index) % channels.length])
 			);
 			streams.push(...(await Promise.all(batch)));
 		}

@@ -5,7 +5,7 @@
 //   npm run bench -- polling      pages that ask once a second
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
 import { fork, execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -19,12 +19,13 @@ const CANDIDATES = {
 	floor: { script: 'app/build/index.js', path: '/floor' },
 	hub: { script: 'app/build/index.js', path: '/realtime' },
 	naive: { script: 'app/build/index.js', path: '/naive' },
+	live: { script: 'app/build/index.js', method: 'GET', wire: 'query' },
 	poll: { script: 'app/build/index.js', path: '/poll' }
 };
 
 const FAN_OUTS = [
 	{ streams: 100, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive'] },
-	{ streams: 500, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive'] },
+	{ streams: 500, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive', 'live'] },
 	{ streams: 2000, perSecond: 20, candidates: ['bare', 'floor', 'hub'] },
 	{ streams: 2000, perSecond: 100, candidates: ['bare', 'floor', 'hub'] },
 	{ streams: 10_000, perSecond: 10, candidates: ['floor', 'hub'] }
@@ -108,7 +109,7 @@ async function start(name) {
 /** @returns CPU µs of the server per answer to pages that ask once a second. */
 async function measurePolling(pages) {
 	const { engine, server, load, port } = await start('poll');
-	await load.ask({ command: 'poll', port, path: CANDIDATES.poll.path, count: pages });
+	await load.ask({ command: 'poll', port, target: CANDIDATES.poll, count: pages });
 	await wait(2_000);
 	const startCpu = server.cpuUs;
 	await load.ask({ command: 'measure' });
@@ -121,12 +122,12 @@ async function measurePolling(pages) {
 
 /** One candidate under one load. */
 async function measure(name, { streams, perSecond, channels = ['bench'] }) {
-	const { path } = CANDIDATES[name];
+	const target = CANDIDATES[name];
 	const { engine, server, load, port } = await start(name);
 	// One stream first: what the first request loads is not a stream's memory.
-	await load.ask({ command: 'open', port, path, channels, count: 1 });
+	await load.ask({ command: 'open', port, target, channels, count: 1 });
 	const before = await server.ask('memory');
-	await load.ask({ command: 'open', port, path, channels, count: streams - 1 });
+	await load.ask({ command: 'open', port, target, channels, count: streams - 1 });
 	await wait(500);
 	const idle = await server.ask('memory');
 	await engine.ask({ command: 'publish', channels, perSecond });
@@ -189,6 +190,10 @@ function print(title, rows) {
 execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'pipe' });
 if (existsSync(here('app/build'))) rmSync(here('app/build'), { recursive: true });
 execFileSync('npx', ['vite', 'build'], { cwd: here('app'), stdio: 'pipe' });
+// SvelteKit names a file of queries by a hash.
+const chunks = readdirSync(here('app/.svelte-kit/output/server/chunks'));
+const [, hash] = chunks.map((file) => /^remote-(\w+)\.js$/.exec(file)).find(Boolean);
+CANDIDATES.live.path = `/_app/remote/${hash}/ticks`;
 
 console.log(
 	`Node ${process.version}, ${SECONDS} s per run; ratios are to the adapter floor of the same run.`

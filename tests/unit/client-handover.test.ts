@@ -55,6 +55,18 @@ describe('when channels are added', () => {
 		expect(client.resyncs).toHaveLength(1);
 	});
 
+	test('a channel that the new stream starts and ends is not shown as connected', async () => {
+		await client.subscribe({ channel: demo }, alice);
+		client.endpoint.last.accept('e-0');
+		await settle(1000);
+		await client.subscribe({ channel: demo }, alice, { channel: user, channelParams: 'bob' });
+		const third = client.endpoint.last.open().health('demo', 'connected', { cursor: 'e-0' });
+		third.health('demo', 'degraded', { code: 403, fatal: true, detail: 'Not yours' });
+		third.health('user:alice', 'connected').health('user:bob', 'connected');
+		await settle(10_000);
+		expect(client.health('demo')).toMatchObject({ status: 'degraded', detail: 'Not yours' });
+	});
+
 	test('messages that both streams carry arrive once and in order', async () => {
 		await client.subscribe({ channel: demo }, alice);
 		const second = client.endpoint.last;
@@ -274,6 +286,34 @@ describe('when the topics of a channel change', () => {
 		client.endpoint.last.fail();
 		await settle();
 		expect(client.health('demo').ok).toBe(false);
+	});
+
+	test('the end of the channel by the old stream shows before the new one has an answer', async () => {
+		await client.subscribe(narrowed);
+		first.health('demo', 'degraded', { code: 503 });
+		await settle(1000);
+		expect(client.health('demo').status).toBe('connecting');
+	});
+
+	test('a handler that reconnects when what was held back comes orphans no stream', async () => {
+		await client.subscribe(narrowed);
+		first.message('demo', 'count', 1, 'e-1');
+		// The old stream closes as the new one has no headers.
+		await settle(2500);
+		let times = 0;
+		client.state('demo').frames.listen(() => {
+			if (times++ === 0) client.bus.reconnect();
+		});
+		client.endpoint.onRequest = (stream) =>
+			setTimeout(() => {
+				stream.open().health('demo', 'connecting').message('demo', 'count', 1, 'e-1');
+				stream.health('demo', 'connected', { cursor: 'e-1' });
+			}, 20);
+		await client.subscribe({ channel: demo, params: { scope: 'a' } });
+		await settle(10_000);
+		expect(client.heard.demo).toEqual([1]);
+		expect(client.endpoint.open).toHaveLength(1);
+		expect(client.health('demo').status).toBe('connected');
 	});
 
 	test('a denial of the new topics delivers what was held back', async () => {

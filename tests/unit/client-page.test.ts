@@ -129,6 +129,14 @@ describe('pauseOnHidden', () => {
 	});
 });
 
+test('pauseOnHidden={Infinity} means never', async () => {
+	await client.set({ pauseOnHidden: Infinity });
+	client.endpoint.last.accept('e-1');
+	client.page.show(false);
+	await settle(1_000);
+	expect(client.endpoint.open).toHaveLength(1);
+});
+
 describe('enabled', () => {
 	test('false holds no stream, true resumes', async () => {
 		client.endpoint.last.accept('e-2');

@@ -113,6 +113,36 @@ describe('what the server says about when', () => {
 		expect(await delayOfNext()).toBe(3000);
 	});
 
+	test.each([
+		['retry: 0', {}, 'retry: 0\n\n'],
+		['minDelayMs: 0', { minDelayMs: 0 }, ':\n\n']
+	])('%s does not mean without end', async (_name, reconnect, text) => {
+		await client.set({ reconnect });
+		await client.subscribe({ channel: demo });
+		client.endpoint.last.accept('e-1').write(text);
+		await settle();
+		client.endpoint.onRequest = (stream) => setTimeout(() => stream.fail(), 5);
+		client.endpoint.last.fail();
+		await settle(10_000);
+		expect(client.endpoint.streams.length).toBeLessThan(30);
+	});
+
+	test('a clock that is set back delays nothing', async () => {
+		await client.subscribe({ channel: demo });
+		client.endpoint.last.fail();
+		await settle(1_000);
+		client.endpoint.last.accept('e-1');
+		await settle(5_000);
+		vi.setSystemTime(Date.now() - 3_600_000);
+		await client.subscribe({ channel: demo }, { channel: user, channelParams: 'a' });
+		expect(client.endpoint.streams).toHaveLength(3);
+		client.endpoint.last.accept('e-1');
+		await settle(5_000);
+		client.endpoint.last.end();
+		await settle(1_000);
+		expect(client.endpoint.streams).toHaveLength(4);
+	});
+
 	test.each([408, 429, 500, 502, 503])('%i is tried again', async (status) => {
 		await client.subscribe({ channel: demo });
 		client.endpoint.last.refuse(status, 'Too busy');
@@ -195,6 +225,75 @@ describe('a refusal', () => {
 	});
 });
 
+describe('a refusal that comes too late', () => {
+	const scoped = (scope: string) => ({ channel: demo, params: { scope } });
+
+	test('refuses nothing that was asked for since', async () => {
+		await client.subscribe(scoped('a'));
+		client.endpoint.last.accept('e-1');
+		await settle(1_000);
+		await client.subscribe(scoped('forbidden'));
+		const overtaken = client.endpoint.last;
+		await settle(300);
+		await client.subscribe(scoped('c'));
+		overtaken.refuse(403, 'Not for you');
+		await settle(10_000);
+		expect(client.endpoint.last.body.params).toEqual({ scope: 'c' });
+		expect(client.health('demo').status).not.toBe('degraded');
+	});
+
+	test('refuses no other endpoint', async () => {
+		await client.subscribe({ channel: demo });
+		client.endpoint.last.accept('e-1');
+		await settle(1_000);
+		await client.set({ endpoint: '/wrong' });
+		const overtaken = client.endpoint.last;
+		await client.set({ endpoint: '/right' });
+		overtaken.refuse(404, 'Not found');
+		await settle(10_000);
+		expect(client.endpoint.last.url).toBe('/right');
+	});
+
+	test('does not end a channel of a stream whose subscription has changed since', async () => {
+		await client.subscribe(scoped('a'), { channel: user, channelParams: 'a' });
+		const stream = client.endpoint.last.accept('e-1');
+		await settle();
+		await client.subscribe(scoped('c'), { channel: user, channelParams: 'a' });
+		stream.health('demo', 'degraded', { code: 403, fatal: true });
+		await settle(10_000);
+		expect(client.endpoint.last.subscriptions[0]?.params).toEqual({ scope: 'c' });
+	});
+
+	test('does not undo a reconnect()', async () => {
+		await client.subscribe({ channel: demo });
+		client.endpoint.last.accept('e-1');
+		await settle(1_000);
+		await client.subscribe(scoped('a'));
+		const overtaken = client.endpoint.last;
+		// The user has logged in.
+		client.bus.reconnect();
+		overtaken.refuse(401, 'Log in');
+		await settle(10_000);
+		expect(client.endpoint.streams.length).toBeGreaterThan(2);
+	});
+
+	test('does not undo a reconnect() that its own report led to', async () => {
+		let failures = 0;
+		await client.set({
+			onFailure: () => {
+				if (failures++ === 0) client.bus.reconnect();
+			}
+		});
+		await client.subscribe({ channel: demo });
+		client.endpoint.last.refuse(401, 'Log in');
+		await settle(1_000);
+		expect(client.endpoint.open).toHaveLength(1);
+		client.endpoint.last.accept('e-1');
+		await settle();
+		expect(client.health('demo').status).toBe('connected');
+	});
+});
+
 describe('a stream that ends without a final event', () => {
 	test('is resumed at once', async () => {
 		await client.subscribe({ channel: demo });
@@ -221,11 +320,22 @@ describe('a stream that ends without a final event', () => {
 		expect(await delayOfNext()).toBe(500);
 	});
 
+	test('backs off when each brings a message and ends at once', async () => {
+		await client.subscribe({ channel: demo });
+		client.endpoint.onRequest = (stream) => {
+			stream.open().message('demo', 'count', client.endpoint.streams.length);
+			setTimeout(() => stream.end(), 5);
+		};
+		client.endpoint.last.fail();
+		await settle(10_000);
+		expect(client.endpoint.streams.length).toBeLessThan(10);
+	});
+
 	test('does not back off while messages come', async () => {
 		await client.subscribe({ channel: demo });
 		for (let i = 1; i <= 4; i++) {
 			client.endpoint.last.accept().message('demo', 'count', i, `e-${i}`);
-			await settle();
+			await settle(1_000);
 			client.endpoint.last.end();
 			await settle();
 			expect(client.endpoint.streams).toHaveLength(i + 1);
@@ -246,6 +356,17 @@ describe('silence', () => {
 		expect(client.endpoint.last.aborted).toBe(true);
 		expect(client.health('demo').detail).toContain('silent');
 		expect(await delayOfNext()).toBe(500);
+	});
+
+	test('after the headers is noticed by one who knows the interval from before', async () => {
+		await client.subscribe({ channel: demo });
+		client.endpoint.last.accept('e-1', 10_000);
+		await settle(1_000);
+		client.endpoint.last.fail();
+		await settle(1_000);
+		const silent = client.endpoint.last.open();
+		await settle(25_000);
+		expect(silent.aborted).toBe(true);
 	});
 
 	test('is no reason where the server names no interval', async () => {
@@ -443,6 +564,15 @@ describe('a channel that is left alone', () => {
 			.message('demo', 'count', 2, 'e-3');
 		await settle();
 		expect(client.heard.demo).toEqual([1, 2]);
+	});
+
+	test('by a handler is not shown as connected by an endpoint that sends no health', async () => {
+		await client.subscribe({ channel: demo });
+		client.state('demo').frames.listen(() => client.bus.finish('demo', 'Over.'));
+		client.endpoint.last.open().message('demo', 'count', 1);
+		await settle(1_000);
+		expect(client.endpoint.open).toHaveLength(0);
+		expect(client.health('demo')).toMatchObject({ status: 'degraded', detail: 'Over.' });
 	});
 
 	test('is not shown as connected by a replacement that was under way', async () => {

@@ -1,7 +1,7 @@
+import { backoffMs } from '../protocol/backoff.js';
 import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
 import { compareCursors } from '../protocol/cursor.js';
 import type { HealthPayload } from '../protocol/health.js';
-import { Backoff } from './backoff.js';
 import type { ChannelState } from './channel.js';
 import { createEventParser, type StreamEvent } from './events.js';
 import { readFrame, type Frame } from './frames.js';
@@ -19,7 +19,7 @@ const HANDOVER_MS = 2_000;
 /** Requests that replace another start at least this far apart, so that rapid changes become few. */
 const COALESCE_MS = 250;
 
-/** A stream that the server ends sooner, before any message, may be the first of many. */
+/** A stream that the server ends sooner may be the first of many; after a message, sooner than `COALESCE_MS`. */
 const USEFUL_MS = 5_000;
 
 /** Who a connection works for. */
@@ -47,7 +47,6 @@ export interface ConnectionOptions {
 export class RealtimeConnection {
 	readonly #owner: ConnectionOwner;
 	readonly #page: Page;
-	readonly #backoff = new Backoff();
 	#options: ConnectionOptions | undefined;
 	/** Where was asked for what; a change is a reason to try again what was refused. */
 	#asked = '';
@@ -58,12 +57,18 @@ export class RealtimeConnection {
 	readonly #held = new Map<string, Frame[]>();
 	/** The stream that the held frames came by. */
 	#heldFrom: Lane | undefined;
-	/** Channels not to try until something changes. */
-	readonly #refused = new Set<string>();
+	/** Channels not to try until something changes, which begins another set. */
+	#refused = new Set<string>();
+	/** Attempts that failed since a stream was last stable. */
+	#failures = 0;
+	/** The server's `retry:`, in milliseconds. */
+	#retryMs: number | undefined;
 	#retryTimer: ReturnType<typeof setTimeout> | undefined;
 	#handoverTimer: ReturnType<typeof setTimeout> | undefined;
 	/** `Retry-After` as a time; nothing may try before. */
 	#notBefore = 0;
+	/** How often the server says something, in milliseconds, once it has told. */
+	#intervalMs = Infinity;
 	/** Whether the server finished the last stream before it was of any use. */
 	#endedEarly = false;
 
@@ -71,12 +76,7 @@ export class RealtimeConnection {
 		this.#owner = owner;
 		this.#page = watchPage(
 			{
-				onChange: () => this.#sync(),
-				onWake: () => {
-					this.#current?.checkSilence();
-					this.#hurry();
-					this.#sync();
-				},
+				onChange: () => this.#wake(),
 				// Where the network changed, what is open may be dead and not know it.
 				onOnline: () => this.#renew()
 			},
@@ -89,7 +89,7 @@ export class RealtimeConnection {
 		const wanted = JSON.stringify([options.endpoint, ...options.subscriptions]);
 		if (wanted !== this.#asked) {
 			this.#asked = wanted;
-			this.#refused.clear();
+			this.#refused = new Set();
 			this.#hurry();
 		}
 		this.#options = options;
@@ -99,8 +99,8 @@ export class RealtimeConnection {
 
 	/** Tries everything again now, also what was refused. */
 	reconnect(): void {
-		this.#refused.clear();
-		this.#backoff.reset();
+		this.#refused = new Set();
+		this.#failures = 0;
 		this.#notBefore = 0;
 		this.#renew();
 	}
@@ -128,7 +128,7 @@ export class RealtimeConnection {
 	/** Compares what is open with what is wanted, and acts. */
 	#sync(): void {
 		if (!this.#options) return;
-		const { endpoint = DEFAULT_ENDPOINT, enabled = true } = this.#options;
+		const { endpoint = DEFAULT_ENDPOINT, enabled = true, fetch } = this.#options;
 		const wanted = this.#wanted;
 		const paused = !enabled
 			? 'the manager is not enabled'
@@ -144,19 +144,20 @@ export class RealtimeConnection {
 		// One replacement at a time; the next sync comes with its end.
 		if (this.#next && this.#current) return;
 		const startAt = Math.max(this.#notBefore, newest ? newest.startedAt + COALESCE_MS : 0);
-		const early = startAt - Date.now();
+		const early = startAt - performance.now();
 		if (early > 0) this.#wait(early);
-		else this.#open();
+		else this.#open(endpoint, wanted, fetch);
 	}
 
-	/** Opens a stream for what is wanted now. */
-	#open(): void {
-		const { endpoint = DEFAULT_ENDPOINT, fetch } = this.#options as ConnectionOptions;
-		this.#detach(this.#next);
+	/** Opens a stream. What is held back waits on: the new one asks for what follows the same cursor. */
+	#open(endpoint: string, wanted: Subscriptions, fetch: ConnectionOptions['fetch']): void {
+		this.#next?.close();
+		clearTimeout(this.#handoverTimer);
 		const old = this.#current;
 		const lane = new Lane(
 			endpoint,
-			this.#wanted,
+			wanted,
+			this.#refused,
 			(channel) => this.#owner.state(channel).cursor,
 			() => this.#end(lane, { message: 'The realtime endpoint fell silent.' })
 		);
@@ -175,19 +176,22 @@ export class RealtimeConnection {
 			this.#held.set(channel, []);
 			this.#heldFrom = old;
 		}
-		if (!isShared) this.#dropCurrent();
+		if (!isShared) {
+			old?.close();
+			this.#current = undefined;
+		}
 		this.#handoverTimer = setTimeout(() => {
 			this.#dropCurrent();
 			this.#promote();
 		}, HANDOVER_MS);
 		const parse = createEventParser(
 			(event) => this.#receive(lane, event),
-			(ms) => (this.#backoff.retryMs = ms)
+			(ms) => (this.#retryMs = ms)
 		);
 		void readStream(
 			{ fetch, endpoint, body: lane.body, signal: lane.signal },
 			() => {
-				lane.open();
+				lane.open(this.#intervalMs);
 				this.#promote();
 			},
 			(text) => {
@@ -201,6 +205,12 @@ export class RealtimeConnection {
 	#renew(): void {
 		if (this.#current) this.#current.outdated = true;
 		else this.#detach(this.#next);
+		this.#wake();
+	}
+
+	/** Does now what waits; timers of a machine that slept come late. */
+	#wake(): void {
+		this.#current?.checkSilence();
 		this.#hurry();
 		this.#sync();
 	}
@@ -215,8 +225,11 @@ export class RealtimeConnection {
 			for (const channel of lane.carried.keys()) {
 				this.#owner.state(channel).receiveUnreadable(data, error);
 			}
-			const message = `Unreadable realtime event: ${data.slice(0, 200)}`;
-			this.#owner.report({ source: 'parse', message, error });
+			this.#owner.report({
+				source: 'parse',
+				message: `Unreadable realtime event: ${data.slice(0, 200)}`,
+				error
+			});
 			return;
 		}
 		const { channel } = frame;
@@ -224,41 +237,40 @@ export class RealtimeConnection {
 		if (!carried) return;
 		const state = this.#owner.state(channel);
 		const health = frame.event === 'health' ? frame.data : undefined;
-		if (health?.intervalMs) lane.expect(health.intervalMs);
-		const held = lane === this.#heldFrom && this.#held.get(channel);
-		if (held) {
-			if (health?.status === 'degraded') lane.carried.delete(channel);
+		if (health?.intervalMs) lane.expect((this.#intervalMs = health.intervalMs));
+		const isOver = health?.status === 'degraded';
+		const held = this.#held.get(channel);
+		if (held && lane === this.#heldFrom) {
 			held.push(frame);
+			if (isOver) {
+				lane.carried.delete(channel);
+				state.tell('connecting');
+			}
 			return;
 		}
+		if (isOver) this.#current?.carried.delete(channel);
 		if (health?.status !== 'connecting' && !carried.settled) {
+			// The first that a stream has of a channel decides about frames held back for it.
 			carried.settled = true;
-			this.#settle(lane, frame, state);
+			this.#held.delete(channel);
+			const resynced = frame.event === 'resync';
+			if (lane === this.#next && (held || resynced)) this.#current?.carried.delete(channel);
+			// What is not delivered here is replayed by the new stream.
+			for (const one of held ?? []) {
+				const isBefore = (compareCursors(one.cursor, frame.cursor) ?? 0) <= 0;
+				if (isOver || (resynced && isBefore)) state.receive(one, false);
+			}
 		}
 		if (health) carried.health = health;
 		else if (frame.event === 'message') lane.productive = true;
 		// The old stream tells of a channel's health until it is replaced.
 		const speaks = lane === this.#current || !this.#current?.carried.has(channel);
-		state.receive(frame, speaks);
 		// An endpoint of another make sends no health; that something comes is all there is to know.
 		if (!carried.health) state.tell('connected');
-		if (health?.status === 'degraded') this.#channelEnded(lane, health);
+		state.receive(frame, speaks);
+		// Whoever heard of it may have closed the stream.
+		if (isOver && !lane.signal.aborted) this.#channelEnded(lane, health);
 		this.#promote();
-	}
-
-	/** The first that a stream has of a channel decides about frames held back for it. */
-	#settle(lane: Lane, frame: Frame, state: ChannelState): void {
-		const { channel, cursor } = frame;
-		const held = this.#held.get(channel);
-		this.#held.delete(channel);
-		const failed = frame.event === 'health' && !frame.data.ok;
-		const resynced = frame.event === 'resync';
-		if (lane === this.#next && (held || failed || resynced)) this.#current?.carried.delete(channel);
-		// What is not delivered here is replayed by the new stream.
-		for (const one of held ?? []) {
-			const isBefore = (compareCursors(one.cursor, cursor) ?? 0) <= 0;
-			if (failed || (resynced && isBefore)) state.receive(one, false);
-		}
 	}
 
 	/** The server sent `degraded`: that channel ends, others of the stream go on. */
@@ -273,7 +285,7 @@ export class RealtimeConnection {
 			fatal
 		});
 		if (!lane.carried.size) this.#detach(lane);
-		if (fatal || this.#options?.reconnect === false) this.#refused.add(channel);
+		if (fatal || this.#options?.reconnect === false) lane.refused.add(channel);
 		else if (this.#retryTimer === undefined) this.#wait(this.#delay(lane));
 		this.#sync();
 	}
@@ -281,7 +293,7 @@ export class RealtimeConnection {
 	/** Lets the new stream take over, once it has started all that the old one carries. */
 	#promote(): void {
 		const lane = this.#next;
-		if (!lane?.openedAt) return;
+		if (!lane || !(lane.openedAt >= 0)) return;
 		for (const channel of this.#current?.carried.keys() ?? []) {
 			if (lane.carried.get(channel)?.settled === false) return;
 		}
@@ -307,9 +319,15 @@ export class RealtimeConnection {
 		if (failure) {
 			const { message, status = 0, retryAfterMs = 0, error } = failure;
 			const fatal = status > 0 && status < 500 && status !== 408 && status !== 429;
-			const source = lane.openedAt ? 'stream' : 'request';
-			this.#owner.report({ source, message, channelId, status, fatal, error });
-			if (fatal) {
+			this.#owner.report({
+				source: lane.openedAt >= 0 ? 'stream' : 'request',
+				message,
+				channelId,
+				status,
+				fatal,
+				error
+			});
+			if (fatal && lane.refused === this.#refused) {
 				this.refuse(channels, message, { code: status, fatal });
 				return;
 			}
@@ -317,18 +335,19 @@ export class RealtimeConnection {
 			// The old stream may be the one too many.
 			if (status === 429 && replaces) this.#dropCurrent();
 			else {
-				this.#notBefore = Date.now() + retryAfterMs;
+				this.#notBefore = performance.now() + retryAfterMs;
 				delay = Math.max(retryAfterMs, this.#delay(lane));
 			}
 		} else {
 			// Cut for its age or by a deploy. One that is of no use may do so once.
-			const early = !lane.productive && Date.now() - lane.openedAt < USEFUL_MS;
+			const usefulMs = lane.productive ? COALESCE_MS : USEFUL_MS;
+			const early = performance.now() - lane.openedAt < usefulMs;
 			if (early && this.#endedEarly) delay = this.#delay(lane);
 			this.#endedEarly = early;
 		}
 		const lost = channels.filter((channel) => !this.#current?.carried.has(channel));
 		if (this.#next) delay = 0;
-		else if (this.#options?.reconnect === false && !replaces) {
+		else if (this.#options?.reconnect === false && !replaces && lane.refused === this.#refused) {
 			this.refuse(lost, `${why} Reconnecting is off.`);
 			return;
 		}
@@ -353,12 +372,13 @@ export class RealtimeConnection {
 	}
 
 	#releaseHeld(): void {
-		const held = [...this.#held.values()].flat();
+		const held = [...this.#held];
 		const wanted = this.#wanted;
 		this.#held.clear();
 		this.#heldFrom = undefined;
-		for (const frame of held) {
-			if (wanted.has(frame.channel)) this.#owner.state(frame.channel).receive(frame, false);
+		for (const [channel, frames] of held) {
+			if (!wanted.has(channel)) continue;
+			for (const frame of frames) this.#owner.state(channel).receive(frame, false);
 		}
 	}
 
@@ -371,10 +391,13 @@ export class RealtimeConnection {
 
 	/** Milliseconds until the next attempt after a stream that ended. */
 	#delay(lane: Lane): number {
-		const options = this.#options?.reconnect || {};
-		const { stableMs = 60_000 } = options;
-		if (Date.now() - lane.openedAt >= stableMs) this.#backoff.reset();
-		return this.#backoff.next(options);
+		const {
+			minDelayMs = 500,
+			maxDelayMs = 30_000,
+			stableMs = 60_000
+		} = this.#options?.reconnect || {};
+		if (performance.now() - lane.openedAt >= stableMs) this.#failures = 0;
+		return backoffMs(this.#failures++, this.#retryMs ?? minDelayMs, maxDelayMs);
 	}
 
 	#wait(ms: number): void {

@@ -31,6 +31,8 @@ export class Lane {
 	readonly endpoint: string;
 	/** Body of the request. */
 	readonly body: string;
+	/** Where what it is refused counts: nowhere any more once something has changed since. */
+	readonly refused: Set<string>;
 	/** The only channel that was asked for. */
 	readonly only: string | undefined;
 	/**
@@ -39,8 +41,9 @@ export class Lane {
 	 */
 	readonly carried = new Map<string, Carried>();
 	readonly signal = this.#controller.signal;
-	readonly startedAt = Date.now();
-	/** When the answer came, in milliseconds; `NaN` before. */
+	/** By the page's own clock, which nobody sets, in milliseconds; as `openedAt`. */
+	readonly startedAt = performance.now();
+	/** When the answer came; `NaN` before. */
 	openedAt = NaN;
 	/** Whether it is to be replaced, whatever it carries. */
 	outdated = false;
@@ -50,10 +53,12 @@ export class Lane {
 	constructor(
 		endpoint: string,
 		subscriptions: Subscriptions,
+		refused: Set<string>,
 		cursor: (channel: string) => string,
 		onSilence: () => void
 	) {
 		this.endpoint = endpoint;
+		this.refused = refused;
 		this.#onSilence = onSilence;
 		const all = [...subscriptions.values()].map((subscription) => {
 			const { channelId: channel, ...rest } = subscription;
@@ -69,7 +74,9 @@ export class Lane {
 	/** Gives up what is not wanted, for good: whoever wants it again has missed what came meanwhile. */
 	leave(wanted: Subscriptions): void {
 		for (const channel of this.carried.keys()) {
-			if (!wanted.has(channel)) this.outdated = this.carried.delete(channel);
+			if (wanted.has(channel)) continue;
+			this.carried.delete(channel);
+			this.outdated = true;
 		}
 	}
 
@@ -79,10 +86,14 @@ export class Lane {
 		return !this.outdated && endpoint === this.endpoint && isSame([...wanted.values()], carried);
 	}
 
-	/** The answer came; only the server's word on how often it speaks makes silence suspicious now. */
-	open(): void {
-		this.openedAt = Date.now();
-		this.#silenceMs = Infinity;
+	/**
+	 * The answer came; only the server's word on how often it speaks makes silence suspicious now.
+	 *
+	 * @param intervalMs What it said before, by another stream.
+	 */
+	open(intervalMs: number): void {
+		this.openedAt = performance.now();
+		this.expect(intervalMs);
 	}
 
 	/** Sets the interval at which the server says something, in milliseconds. */

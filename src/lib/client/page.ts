@@ -6,10 +6,8 @@ export interface PageEnvironment {
 
 /** What becomes of the page. */
 export interface PageEvents {
-	/** `away` has changed. */
+	/** It is away, is back, or was shown: what waits may try now. */
 	onChange(): void;
-	/** The page was shown: what waits may try now. */
-	onWake(): void;
 	/** The network is back: an open stream may be dead without knowing. */
 	onOnline(): void;
 }
@@ -28,7 +26,7 @@ export interface Page {
  * kept in the back/forward cache; one that is hidden may let go of it after a while.
  */
 export function watchPage(
-	{ onChange, onWake, onOnline }: PageEvents,
+	{ onChange, onOnline }: PageEvents,
 	{ window, document }: PageEnvironment = globalThis
 ): Page {
 	const end = new AbortController();
@@ -47,7 +45,8 @@ export function watchPage(
 	const follow = () => {
 		clearTimeout(timer);
 		const hidden = document.visibilityState === 'hidden';
-		if (!hidden || typeof pauseMs !== 'number') set(isLeft, false);
+		// A timer takes no more, and who asks for more means never.
+		if (!hidden || typeof pauseMs !== 'number' || pauseMs > 2 ** 31) set(isLeft, false);
 		else timer = setTimeout(() => set(isLeft, true), pauseMs);
 		return hidden;
 	};
@@ -57,7 +56,7 @@ export function watchPage(
 	on(window, 'pagehide', () => set(true, isHidden));
 	on(window, 'pageshow', () => set(false, isHidden));
 	on(document, 'visibilitychange', () => {
-		if (!follow()) onWake();
+		if (!follow()) onChange();
 	});
 	return {
 		isAway,

@@ -48,7 +48,8 @@ export class Signal<T = void> {
 	emit(value: T): void {
 		for (const listener of [...this.#listeners]) {
 			try {
-				listener(value);
+				// One that an earlier listener has stopped is not called any more.
+				if (this.#listeners.has(listener)) listener(value);
 			} catch (error) {
 				this.#onError(error);
 			}

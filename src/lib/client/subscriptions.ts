@@ -36,7 +36,7 @@ export function resolveSubscriptions(
 		resolved.set(channelId, {
 			channelId,
 			topics: [...all].sort(),
-			...(params && { params })
+			...(params && { params: { ...params } })
 		});
 	}
 	return new Map([...resolved].sort());

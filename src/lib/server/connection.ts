@@ -1,4 +1,4 @@
-import { jitterMs } from './backoff.js';
+import { jitterMs } from '../protocol/backoff.js';
 import { encodeComment, encodeRetry } from '../protocol/frame.js';
 import { KEEPALIVE_MS } from '../protocol/constants.js';
 import { ResponseBody } from './body.js';

@@ -1,5 +1,5 @@
 import { RealtimeError } from '../protocol/errors.js';
-import { backoffMs } from './backoff.js';
+import { backoffMs } from '../protocol/backoff.js';
 import type { UpstreamMessage } from './message.js';
 import { afterInput, detached, unref } from './node.js';
 import { Overlap, type Repeats } from './overlap.js';

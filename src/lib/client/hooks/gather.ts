@@ -1,6 +1,7 @@
 import { untrack } from 'svelte';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import type { ChannelState, TopicSlot } from '../channel.js';
+import { follow } from '../lifetime.svelte.js';
 import { Signal } from '../signal.js';
 import type { ChannelSource, Reactive } from '../types.js';
 import type { RealtimeBus } from '../bus.js';
@@ -35,18 +36,23 @@ export abstract class Gather {
 
 	/** Begins to gather; called once, when the subclass is set up. */
 	protected start(): void {
-		this.ref.follow((state) => {
-			const slot = state.topic(read(this.#topic));
-			if (this.#slot && slot !== this.#slot) this.clear();
-			this.#slot = slot;
-			const stops = [
-				slot.signal.listen(({ message }) => {
-					if (message) this.take(message);
-				}),
-				this.attend?.(state)
-			];
-			return () => stops.forEach((stop) => stop?.());
-		});
+		this.ref.follow((state) =>
+			follow(
+				// What the topic is read from may change and the topic be the same.
+				() => state.topic(read(this.#topic)),
+				(slot) => {
+					if (this.#slot && slot !== this.#slot) this.clear();
+					this.#slot = slot;
+					const stops = [
+						slot.signal.listen(({ message }) => {
+							if (message) this.take(message);
+						}),
+						this.attend?.(state)
+					];
+					return () => stops.forEach((stop) => stop?.());
+				}
+			)
+		);
 	}
 
 	/** Forgets everything gathered. */
