@@ -45,19 +45,30 @@ export class Client {
 
 	/** Changes subscriptions and settles. */
 	async subscribe(...subscriptions: RealtimeSubscription[]): Promise<void> {
+		this.change(...subscriptions);
+		await settle();
+	}
+
+	/** Changes subscriptions. */
+	change(...subscriptions: RealtimeSubscription[]): void {
 		this.#active = resolveSubscriptions(subscriptions);
 		for (const channelId of this.#active.keys()) this.#listen(channelId);
-		await this.set({});
+		this.give({});
 	}
 
 	/** Changes props and settles. */
 	async set(props: Props): Promise<void> {
+		this.give(props);
+		await settle();
+	}
+
+	/** Changes props. */
+	give(props: Props): void {
 		this.#props = { ...this.#props, ...props };
 		const { endpoint = '/api/events', enabled = true } = this.#props;
 		const { reconnect = {}, pauseOnHidden = false, fetch = this.endpoint.fetch } = this.#props;
 		const subscriptions = this.#active;
 		this.bus.update({ endpoint, enabled, reconnect, pauseOnHidden, fetch, subscriptions });
-		await settle();
 	}
 
 	state(channelId: string): ChannelState {

@@ -1,4 +1,5 @@
 import { compareCursors, formatCursor, parseCursor } from '../../../src/lib/protocol/cursor.js';
+import type { SubscriptionRequest } from '../../../src/lib/protocol/request.js';
 import { FakeEndpoint, type FakeStream } from './endpoint.js';
 
 interface Entry {
@@ -25,6 +26,8 @@ class Log {
 	#epoch = 0;
 	#sequence = 0;
 	#entries: Entry[] = [];
+	/** That of a process that is going away, and still has readers. */
+	#older: Log | undefined;
 	readers: Reader[] = [];
 
 	constructor(channel: string, keep: number) {
@@ -45,8 +48,13 @@ class Log {
 	publish(topic: string, lost = false): void {
 		const data = this.counter(topic) + 1;
 		this.#counters.set(topic, data);
+		this.#append(topic, lost ? undefined : data);
+	}
+
+	#append(topic: string, data: number | undefined): void {
+		if (this.#older) this.#older.#append(topic, data);
 		this.#sequence++;
-		const entry = { cursor: this.cursor, topic, data: lost ? undefined : data };
+		const entry = { cursor: this.cursor, topic, data };
 		this.#entries.push(entry);
 		if (this.#entries.length > this.#keep) this.#entries.shift();
 		for (const reader of this.readers) if (reader.live) this.#write(reader, entry);
@@ -57,16 +65,44 @@ class Log {
 		this.#epoch++;
 		this.#sequence = 0;
 		this.#entries = [];
+		this.#older = undefined;
 		this.readers = [];
 	}
 
-	/** Lets one reader go, as when the upstream or the store fails. */
-	degrade(reader: Reader): void {
-		this.readers = this.readers.filter((other) => other !== reader);
-		reader.stream.health(this.channel, 'degraded', { code: 503, detail: 'Not right now' });
+	/** A deploy: who comes reaches a new process, the old one goes on for the readers that it has. */
+	roll(): void {
+		const older = new Log(this.channel, this.#keep);
+		older.#epoch = this.#epoch;
+		older.#sequence = this.#sequence;
+		older.#entries = this.#entries;
+		older.#older = this.#older;
+		older.readers = this.readers;
+		this.restart();
+		this.#older = older;
+	}
+
+	/** Forgets a stream that ended. */
+	detach(stream: FakeStream): void {
+		this.#older?.detach(stream);
+		this.readers = this.readers.filter((reader) => reader.stream !== stream);
+	}
+
+	/** Lets one reader go: as when the upstream or the store fails, or its right is taken away. */
+	degrade(reader: Reader | undefined, fatal: boolean): void {
+		if (!reader) return;
+		this.detach(reader.stream);
+		reader.stream.health(this.channel, 'degraded', { code: fatal ? 403 : 503, fatal });
+	}
+
+	/** The upstream is lost for a while. */
+	lose(): void {
+		for (const { stream, live } of this.readers)
+			if (live) stream.health(this.channel, 'connecting');
+		this.publish('count', true);
 	}
 
 	tick(): void {
+		this.#older?.tick();
 		for (const { stream, live } of this.readers) {
 			if (live) stream.health(this.channel, 'connected', { cursor: this.cursor });
 		}
@@ -78,6 +114,7 @@ class Log {
 
 	/** Gives readers that are behind at most `pageSize` more entries; who has all goes live. */
 	replay(pageSize = Infinity): void {
+		this.#older?.replay(pageSize);
 		for (const reader of this.readers.filter(({ live }) => !live)) {
 			const sequence = ({ cursor }: Pick<Entry, 'cursor'>): number => parseCursor(cursor)!.sequence;
 			const at = sequence({ cursor: reader.at });
@@ -129,21 +166,15 @@ export class ModelServer {
 		return [...this.#logs.values()];
 	}
 
-	/** Answers a request; its channels go live with `replay`. */
-	accept(stream: FakeStream): void {
-		if (stream.aborted) return;
-		stream.open();
-		for (const { channel, topics = [], lastEventId } of stream.subscriptions) {
-			stream.health(channel, 'connecting', { intervalMs: 5000 });
-			this.log(channel).attach(stream, topics, lastEventId);
-		}
+	/** Starts a channel of a stream, which goes live with `replay`. */
+	start(stream: FakeStream, { channel, topics = [], lastEventId }: SubscriptionRequest): void {
+		stream.health(channel, 'connecting', { intervalMs: 5000 });
+		this.log(channel).attach(stream, topics, lastEventId);
 	}
 
 	/** Forgets a stream that ended. */
 	detach(stream: FakeStream): void {
-		for (const log of this.logs) {
-			log.readers = log.readers.filter((reader) => reader.stream !== stream);
-		}
+		for (const log of this.logs) log.detach(stream);
 	}
 
 	/** All processes end, with every stream. */
