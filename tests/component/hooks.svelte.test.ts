@@ -35,6 +35,14 @@ async function page(setup: () => (() => string) | void, props: object = {}) {
 	return { endpoint, screen };
 }
 
+test('parameters that change inside of $state are asked for', async () => {
+	const subscriptions = $state([{ channel: demo, params: { scope: 'a' } }]);
+	const { endpoint } = await page(() => {}, { subscriptions });
+	endpoint.last.accept('e-1');
+	subscriptions[0]!.params.scope = 'b';
+	await expect.poll(() => endpoint.last.body.params).toEqual({ scope: 'b' });
+});
+
 describe('reactive arguments', () => {
 	test('a value follows channel parameters and topic', async () => {
 		let who = $state('alice');

@@ -1,3 +1,4 @@
+import { flushSync } from 'svelte';
 import { expect, test } from 'vitest';
 import { render } from 'vitest-browser-svelte';
 import { getRealtimeBusTopicStream, type RealtimeTopicStream } from '../../src/lib/client/index.js';
@@ -6,7 +7,7 @@ import { FakeEndpoint, type FakeStream } from '../support/client/endpoint.js';
 import Harness from '../support/client/Harness.svelte';
 
 /** A page that shows the newest data stream of a topic. */
-async function page(options: { limit?: number } = {}) {
+async function page(options: { limit?: number } = {}, topic = (): 'message' => 'message') {
 	const endpoint = new FakeEndpoint();
 	let answer!: RealtimeTopicStream;
 	const screen = await render(Harness, {
@@ -14,7 +15,7 @@ async function page(options: { limit?: number } = {}) {
 		fetch: endpoint.fetch,
 		reconnect: { minDelayMs: 1 },
 		setup: () => {
-			answer = getRealtimeBusTopicStream(demo, 'message', options);
+			answer = getRealtimeBusTopicStream(demo, topic, options);
 			return () => answer.current?.text ?? 'nothing yet';
 		}
 	});
@@ -53,6 +54,28 @@ test('the newest data stream grows piece by piece until it is done', async () =>
 	});
 	end(stream, 's1');
 	await expect.poll(() => answer.current?.done).toBe(true);
+});
+
+test('iterating goes on when what names the topic changes and the topic does not', async () => {
+	let data = $state.raw({ topic: 'message' as const });
+	const { endpoint, answer, screen } = await page({}, () => data.topic);
+	const heard: string[] = [];
+	const ended = (async () => {
+		for await (const text of answer) heard.push(text);
+	})();
+	const stream = endpoint.last.accept();
+	// As `invalidateAll()` does, while it waits for the first data stream and while it reads that.
+	data = { topic: 'message' };
+	flushSync();
+	start(stream, 's1');
+	piece(stream, 's1', 'Once ');
+	await expect.element(screen.getByText('Once ')).toBeVisible();
+	data = { topic: 'message' };
+	flushSync();
+	piece(stream, 's1', 'upon');
+	end(stream, 's1');
+	await ended;
+	expect(heard).toEqual(['Once ', 'upon']);
 });
 
 test('earlier data streams stay readable by id, the oldest finished ones go', async () => {

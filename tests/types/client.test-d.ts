@@ -107,6 +107,21 @@ describe('topic hooks', () => {
 		});
 		expectTypeOf(store).toEqualTypeOf<Readable<string>>();
 	});
+	test('initial and or add to the output, and do not say what a message is', () => {
+		type Message = RealtimeTopicMessage<typeof demo, 'message'>;
+		const empty = getRealtimeBusTopicState(demo, 'message', { initial: null });
+		expectTypeOf(empty.current).toEqualTypeOf<Message | null>();
+		const text = getRealtimeBusTopicState(demo, 'message', { initial: 'nothing yet' });
+		expectTypeOf(text.current).toEqualTypeOf<Message | string | null>();
+		const fallback = getRealtimeBusTopicJson(demo, 'message', { or: () => 5 });
+		expectTypeOf(fallback).toEqualTypeOf<Readable<Message | number | null>>();
+		const either = getRealtimeBusTopicState(demo, 'message', {
+			map: ({ data }) => data.message,
+			or: () => null,
+			initial: ''
+		});
+		expectTypeOf(either.current).toEqualTypeOf<string | null>();
+	});
 	test('a topic that the channel lacks is refused', () => {
 		// @ts-expect-error no such topic
 		getRealtimeBusTopicState(demo, 'other');

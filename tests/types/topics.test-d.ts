@@ -2,7 +2,12 @@ import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { describe, expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
 import type { ChannelParams } from '../../src/lib/protocol/channel.js';
-import type { RealtimeTopicMessage, TopicData, TopicKey } from '../../src/lib/protocol/types.js';
+import type {
+	Jsonify,
+	RealtimeTopicMessage,
+	TopicData,
+	TopicKey
+} from '../../src/lib/protocol/types.js';
 
 const demo = channel('demo')
 	.addTopic(topic('message').schema(z.object({ message: z.string(), at: z.coerce.date() })))
@@ -13,6 +18,30 @@ const user = channel((userId: string) => `user:${userId}`).addTopic(
 const room = channel((org: string, id: number) => `room:${org}:${id}`).addTopic(
 	topic('any').type<{ a?: string }>()
 );
+
+test('a value is read as JSON leaves it', () => {
+	expectTypeOf<
+		Jsonify<{
+			at: Date;
+			maybe: string | undefined;
+			never: undefined;
+			optional?: number;
+			run: () => void;
+			any: unknown;
+			list: (Date | undefined)[];
+			pair: [Date, undefined];
+			either: { a: 1 } | { b: Date };
+		}>
+	>().toEqualTypeOf<{
+		at: string;
+		maybe?: string;
+		optional?: number;
+		any: unknown;
+		list: (string | null)[];
+		pair: [string, null];
+		either: { a: 1 } | { b: string };
+	}>();
+});
 
 describe('channels of @inngest/realtime 0.4', () => {
 	test('topic names come from the definition', () => {

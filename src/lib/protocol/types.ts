@@ -14,18 +14,36 @@ export type Jsonify<T> = unknown extends T
 			: T extends undefined | symbol | bigint | ((...args: never[]) => unknown)
 				? never
 				: T extends readonly unknown[]
-					? { [K in keyof T]: [Jsonify<T[K]>] extends [never] ? null : Jsonify<T[K]> }
+					? { [K in keyof T]: JsonItem<T[K]> }
 					: T extends object
-						? { [K in keyof T as JsonKey<K, T[K]>]: Jsonify<Exclude<T[K], undefined>> } & {}
+						? Flat<
+								{ [K in keyof T as JsonKey<K, T[K], false>]: Jsonify<T[K]> } & {
+									[K in keyof T as JsonKey<K, T[K], true>]?: Jsonify<Exclude<T[K], undefined>>;
+								}
+							>
 						: never;
 
-type JsonKey<K, TValue> = K extends symbol
+/** What JSON has no word for is `null` in a list. */
+type JsonItem<T> = unknown extends T
+	? T
+	: T extends undefined | symbol | ((...args: never[]) => unknown)
+		? null
+		: Jsonify<T>;
+
+type Flat<T> = { [K in keyof T]: T[K] } & {};
+
+/** A key whose value may be undefined may be missing; one that is never anything else is. */
+type JsonKey<K, TValue, TMayMiss> = K extends symbol
 	? never
 	: unknown extends TValue
-		? K
+		? TMayMiss extends true
+			? never
+			: K
 		: [Jsonify<Exclude<TValue, undefined>>] extends [never]
 			? never
-			: K;
+			: (undefined extends TValue ? true : false) extends TMayMiss
+				? K
+				: never;
 
 /** Names of the topics of a channel. */
 export type TopicKey<TChannel extends ChannelLike> = keyof TChannel['topics'] & string;

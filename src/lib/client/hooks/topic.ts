@@ -18,6 +18,21 @@ type AnyTopicOptions<T> = Omit<RealtimeTopicOptions<ChannelSource, string, T>, '
 	channelParams?: unknown;
 };
 
+/** With `map` that alone says what the output is. */
+type Mapped<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput
+> = RealtimeTopicOptions<TChannel, TTopic, TOutput> & {
+	map: (message: MessageOf<TChannel, TTopic>) => TOutput;
+};
+
+/** What leaves no way for `null` to come. */
+interface NeverNull<TOutput> {
+	initial: TOutput;
+	or?: (unreadable: RealtimeUnreadable<TOutput>) => TOutput;
+}
+
 /** The newest value of a topic, made of its newest message when it is read. */
 export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> {
 	readonly #ref: ChannelRef;
@@ -116,12 +131,21 @@ function topicValue<T>(
 export function getRealtimeBusTopicJson<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
-	TOutput = MessageOf<TChannel, TTopic>
+	TOutput
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { initial: NoInfer<TOutput> }
+	options: Mapped<TChannel, TTopic, TOutput> & NeverNull<NoInfer<TOutput>>
 ): Readable<TOutput>;
+export function getRealtimeBusTopicJson<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options: Mapped<TChannel, TTopic, TOutput>
+): Readable<TOutput | null>;
 export function getRealtimeBusTopicJson<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
@@ -130,7 +154,7 @@ export function getRealtimeBusTopicJson<
 	channel: TChannel,
 	topic: Reactive<TTopic>,
 	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput>
-): Readable<TOutput | null>;
+): Readable<TOutput | MessageOf<TChannel, TTopic> | null>;
 export function getRealtimeBusTopicJson(
 	channel: ChannelSource,
 	topic: Reactive<string>,
@@ -160,12 +184,21 @@ export function getRealtimeBusTopicJson(
 export function getRealtimeBusTopicState<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
-	TOutput = MessageOf<TChannel, TTopic>
+	TOutput
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { initial: NoInfer<TOutput> }
+	options: Mapped<TChannel, TTopic, TOutput> & NeverNull<NoInfer<TOutput>>
 ): RealtimeTopicState<TOutput>;
+export function getRealtimeBusTopicState<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options: Mapped<TChannel, TTopic, TOutput>
+): RealtimeTopicState<TOutput | null>;
 export function getRealtimeBusTopicState<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
@@ -174,7 +207,7 @@ export function getRealtimeBusTopicState<
 	channel: TChannel,
 	topic: Reactive<TTopic>,
 	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput>
-): RealtimeTopicState<TOutput | null>;
+): RealtimeTopicState<TOutput | MessageOf<TChannel, TTopic> | null>;
 export function getRealtimeBusTopicState(
 	channel: ChannelSource,
 	topic: Reactive<string>,
