@@ -18,6 +18,7 @@ import {
 	type RealtimeRunOptions,
 	type RealtimeRunStatus,
 	type RealtimeSubscription,
+	type RealtimeTopicOptions,
 	type RealtimeTopicMessage
 } from '../../src/lib/client/index.js';
 
@@ -121,6 +122,13 @@ describe('topic hooks', () => {
 			initial: ''
 		});
 		expectTypeOf(either.current).toEqualTypeOf<string | null>();
+	});
+	test('options that were typed before say the output', () => {
+		const options: RealtimeTopicOptions<typeof demo, 'message', string> = {
+			map: ({ data }) => data.message
+		};
+		const state = getRealtimeBusTopicState(demo, 'message', options);
+		expectTypeOf(state.current).toEqualTypeOf<string | null>();
 	});
 	test('a topic that the channel lacks is refused', () => {
 		// @ts-expect-error no such topic

@@ -185,6 +185,16 @@ describe('the end', () => {
 		expect(client.page.listeners).toBe(0);
 	});
 
+	test('may come of the report of a failure', async () => {
+		client.endpoint.last.accept();
+		await settle();
+		await client.set({ onFailure: () => client.bus.close() });
+		client.endpoint.last.fail();
+		await settle();
+		expect(vi.getTimerCount()).toBe(0);
+		expect(client.endpoint.open).toHaveLength(0);
+	});
+
 	test('ends everything for good', async () => {
 		client.endpoint.last.accept();
 		await settle();

@@ -402,6 +402,7 @@ export class RealtimeConnection {
 
 	#wait(ms: number): void {
 		this.#hurry();
+		if (!this.#options) return;
 		this.#retryTimer = setTimeout(() => {
 			this.#retryTimer = undefined;
 			this.#sync();

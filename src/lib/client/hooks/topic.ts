@@ -153,8 +153,17 @@ export function getRealtimeBusTopicJson<
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput>
+	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { map?: undefined }
 ): Readable<TOutput | MessageOf<TChannel, TTopic> | null>;
+export function getRealtimeBusTopicJson<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options: RealtimeTopicOptions<TChannel, TTopic, TOutput>
+): Readable<TOutput | null>;
 export function getRealtimeBusTopicJson(
 	channel: ChannelSource,
 	topic: Reactive<string>,
@@ -206,8 +215,17 @@ export function getRealtimeBusTopicState<
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput>
+	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { map?: undefined }
 ): RealtimeTopicState<TOutput | MessageOf<TChannel, TTopic> | null>;
+export function getRealtimeBusTopicState<
+	TChannel extends ChannelSource,
+	TTopic extends TopicOf<TChannel>,
+	TOutput
+>(
+	channel: TChannel,
+	topic: Reactive<TTopic>,
+	options: RealtimeTopicOptions<TChannel, TTopic, TOutput>
+): RealtimeTopicState<TOutput | null>;
 export function getRealtimeBusTopicState(
 	channel: ChannelSource,
 	topic: Reactive<string>,
