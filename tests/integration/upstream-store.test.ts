@@ -27,7 +27,7 @@ afterEach(async () => {
 const publish = (message: string): void => server.publish('demo', 'message', { message });
 
 /** A store that answers when it is told, as one on another machine may. */
-class RemoteStore implements ReplayStore {
+class HeldStore implements ReplayStore {
 	readonly #memory = new MemoryReplayStore();
 	readonly held: (() => void)[] = [];
 	isHeld = false;
@@ -62,7 +62,7 @@ class RemoteStore implements ReplayStore {
 }
 
 test('an upstream that is lost while the store is asked does not count as live when it answers', async () => {
-	const replay = new RemoteStore();
+	const replay = new HeldStore();
 	replay.isHeld = true;
 	endpoint = await Endpoint.start(clientAt(server.url), { replay });
 	const stream = await endpoint.open({ channel: 'demo' });
@@ -78,7 +78,7 @@ test('an upstream that is lost while the store is asked does not count as live w
 });
 
 test('an upstream that is lost while a gap is stored does not count as live afterwards', async () => {
-	const replay = new RemoteStore();
+	const replay = new HeldStore();
 	endpoint = await Endpoint.start(clientAt(server.url), { replay });
 	const stream = await endpoint.open({ channel: 'demo' });
 	await stream.connected();
@@ -97,7 +97,7 @@ test('an upstream that is lost while a gap is stored does not count as live afte
 
 for (const kind of ['throws', 'rejects'] as const) {
 	test(`a store that ${kind} ends streams, loses nothing unannounced, and is used again`, async () => {
-		const replay = new RemoteStore();
+		const replay = new HeldStore();
 		endpoint = await Endpoint.start(clientAt(server.url), { replay });
 		const stream = await endpoint.open({ channel: 'demo' });
 		await stream.connected();
@@ -126,7 +126,7 @@ for (const kind of ['throws', 'rejects'] as const) {
 }
 
 test('a store that hangs ends streams after 10 s, and what waited for it comes in order', async () => {
-	const replay = new RemoteStore();
+	const replay = new HeldStore();
 	endpoint = await Endpoint.start(clientAt(server.url), { replay });
 	const stream = await endpoint.open({ channel: 'demo' });
 	await stream.connected();
@@ -163,7 +163,7 @@ test('a store that hangs ends streams after 10 s, and what waited for it comes i
 });
 
 test('a store that does not answer the first question ends streams, and is asked again', async () => {
-	const replay = new RemoteStore();
+	const replay = new HeldStore();
 	replay.isHeld = true;
 	vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'clearTimeout', 'clearInterval'] });
 	try {
@@ -199,7 +199,7 @@ test('a store in memory that throws ends streams and no process', async () => {
 });
 
 test('entries that a small store dropped before they were sent are a gap', async () => {
-	const replay = new RemoteStore();
+	const replay = new HeldStore();
 	const since = replay.since.bind(replay);
 	endpoint = await Endpoint.start(clientAt(server.url), { replay });
 	const stream = await endpoint.open({ channel: 'demo' });
