@@ -43,6 +43,21 @@ test('parameters that change inside of $state are asked for', async () => {
 	await expect.poll(() => endpoint.last.body.params).toEqual({ scope: 'b' });
 });
 
+test('a handler that an earlier one stops does not hear what that one heard', async () => {
+	const heard: string[] = [];
+	const { endpoint } = await page(() => {
+		const { onMessage } = getRealtimeBusState(demo);
+		let stop = () => {};
+		onMessage('count', () => {
+			heard.push('first');
+			stop();
+		});
+		stop = onMessage('count', () => heard.push('second'));
+	});
+	endpoint.last.accept().message('demo', 'count', 1).message('demo', 'count', 2);
+	await expect.poll(() => heard).toEqual(['first', 'first']);
+});
+
 describe('reactive arguments', () => {
 	test('a value follows channel parameters and topic', async () => {
 		let who = $state('alice');
