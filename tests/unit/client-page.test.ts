@@ -129,8 +129,8 @@ describe('pauseOnHidden', () => {
 	});
 });
 
-test('pauseOnHidden={Infinity} means never', async () => {
-	await client.set({ pauseOnHidden: Infinity });
+test.each([Infinity, 2 ** 31])('pauseOnHidden={%d} means never', async (pauseOnHidden) => {
+	await client.set({ pauseOnHidden });
 	client.endpoint.last.accept('e-1');
 	client.page.show(false);
 	await settle(1_000);

@@ -46,7 +46,7 @@ export function watchPage(
 		clearTimeout(timer);
 		const hidden = document.visibilityState === 'hidden';
 		// A timer takes no more, and who asks for more means never.
-		if (!hidden || typeof pauseMs !== 'number' || pauseMs > 2 ** 31) set(isLeft, false);
+		if (!hidden || typeof pauseMs !== 'number' || pauseMs >= 2 ** 31) set(isLeft, false);
 		else timer = setTimeout(() => set(isLeft, true), pauseMs);
 		return hidden;
 	};
