@@ -7,6 +7,7 @@ import type { RealtimeSubscription } from '../../src/lib/client/types.js';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
 import { FakePage } from '../support/client/page.js';
+import { seeded } from '../support/random.js';
 import { RemoteStore } from '../support/store.js';
 import { serve, type TestServer } from '../support/server.js';
 import { inngestAt } from '../support/world.js';
@@ -22,21 +23,16 @@ const roomChannel = channel((name: string) => `room:${name}`)
 	.addTopic(topic('a').type<number>())
 	.addTopic(topic('b').type<number>());
 
-/** Random numbers that a seed repeats. */
-function seeded(seed: number): () => number {
-	let state = seed;
-	return () => {
-		state = (state + 0x6d2b79f5) | 0;
-		let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-		mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-		return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-	};
-}
-
 const random = seeded(SEED);
 const chance = (share: number): boolean => random() < share;
 const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Delays that end in the order in which they began. */
+function delayInOrder(): () => Promise<unknown> {
+	let last: Promise<unknown> = Promise.resolve();
+	return () => (last = Promise.all([last, wait(random() * 3)]));
+}
 
 /**
  * The engine and the app's server, both killed and started again on their ports; the server with a store
@@ -64,7 +60,7 @@ class World {
 					}
 				}
 			},
-			...(chance(0.5) && { replay: new RemoteStore(() => wait(random() * 3)) }),
+			...(chance(0.5) && { replay: new RemoteStore(delayInOrder()) }),
 			reauthorizeOnEachMessage: chance(0.5),
 			healthCheck: { intervalMs: 200 },
 			limits: { maxLifetimeMs: 3_000 },

@@ -1,12 +1,8 @@
 import { channel, topic } from '@inngest/realtime';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import {
-	MemoryReplayStore,
-	type ReplayEvent,
-	type ReplaySlice,
-	type ReplayStore
-} from '../../src/lib/server/index.js';
+import { MemoryReplayStore } from '../../src/lib/server/index.js';
+import { RemoteStore } from '../support/store.js';
 import { clientAt, Endpoint, ScriptedServer, story, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
@@ -18,6 +14,7 @@ beforeEach(async () => {
 	process.on('unhandledRejection', onUnhandled);
 });
 afterEach(async () => {
+	vi.useRealTimers();
 	await endpoint.close();
 	await server.close();
 	process.off('unhandledRejection', onUnhandled);
@@ -26,38 +23,18 @@ afterEach(async () => {
 
 const publish = (message: string): void => server.publish('demo', 'message', { message });
 
-/** A store that answers when it is told, as one on another machine may. */
-class HeldStore implements ReplayStore {
-	readonly #memory = new MemoryReplayStore();
+/** A store whose answers can be held back. */
+class HeldStore extends RemoteStore {
 	readonly held: (() => void)[] = [];
 	isHeld = false;
-	fault: (() => never) | undefined;
-
-	append(channel: string, events: readonly ReplayEvent[]): Promise<readonly string[]> {
-		this.fault?.();
-		return this.#answer(() => this.#memory.append(channel, events));
-	}
-
-	since(channel: string, cursor: string): Promise<ReplaySlice> {
-		return this.#answer(() => this.#memory.since(channel, cursor));
-	}
-
-	bounds(channel: string): Promise<{ first: string; last: string }> {
-		return this.#answer(() => this.#memory.bounds(channel));
-	}
-
-	release(channel: string): void {
-		this.#memory.release(channel);
-	}
-
-	/** Channels and events that it holds. */
-	get events(): number {
-		return this.#memory.size.events;
-	}
-
-	async #answer<T>(read: () => T): Promise<T> {
+	override delay = async (): Promise<void> => {
 		if (this.isHeld) await new Promise<void>((resolve) => this.held.push(resolve));
-		return read();
+	};
+
+	/** Answers what was held back, and everything from now on at once. */
+	letGo(): void {
+		this.isHeld = false;
+		this.held.splice(0).forEach((resolve) => resolve());
 	}
 }
 
@@ -70,8 +47,7 @@ test('an upstream that is lost while the store is asked does not count as live w
 	server.onToken = () => new Promise(() => {});
 	server.last.drop();
 	await stream.when(() => stream.statuses.length === 2, 'the loss');
-	replay.isHeld = false;
-	replay.held.splice(0).forEach((resolve) => resolve());
+	replay.letGo();
 	await new Promise(setImmediate);
 	await new Promise(setImmediate);
 	expect(story(stream)).toEqual(['connecting', 'connecting']);
@@ -88,8 +64,7 @@ test('an upstream that is lost while a gap is stored does not count as live afte
 	server.onToken = () => new Promise(() => {});
 	server.last.drop();
 	await stream.when(() => endpoint.failures.length === 2, 'the second loss');
-	replay.isHeld = false;
-	replay.held.splice(0).forEach((resolve) => resolve());
+	replay.letGo();
 	await stream.when(() => story(stream).includes('resync upstream-gap'), 'the gap');
 	await new Promise(setImmediate);
 	expect(story(stream).at(-1)).not.toBe('connected');
@@ -133,26 +108,22 @@ test('a store that hangs ends streams after 10 s, and what waited for it comes i
 	publish('1');
 	await stream.when(() => stream.messages.length === 1, 'a message');
 	vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'clearTimeout', 'clearInterval'] });
-	try {
-		replay.isHeld = true;
-		publish('2');
-		publish('3');
-		await until(() => replay.held.length === 1, 'the message on its way to the store');
-		await vi.advanceTimersByTimeAsync(10_000);
-		await stream.end();
-		expect(story(stream)).toEqual(['connecting', 'connected', '1', 'degraded']);
-		expect(endpoint.causes).toContain('The replay store has not answered for 10 s.');
-		// Who comes back while it hangs is told as well.
-		const meanwhile = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
-		await until(() => replay.held.length === 2, 'the question for what followed');
-		await vi.advanceTimersByTimeAsync(10_000);
-		await meanwhile.end();
-		expect(story(meanwhile)).toEqual(['connecting', 'degraded']);
-	} finally {
-		vi.useRealTimers();
-	}
-	replay.isHeld = false;
-	replay.held.splice(0).forEach((resolve) => resolve());
+	replay.isHeld = true;
+	publish('2');
+	publish('3');
+	await until(() => replay.held.length === 1, 'the message on its way to the store');
+	await vi.advanceTimersByTimeAsync(10_000);
+	await stream.end();
+	expect(story(stream)).toEqual(['connecting', 'connected', '1', 'degraded']);
+	expect(endpoint.causes).toContain('The replay store has not answered for 10 s.');
+	// Who comes back while it hangs is told as well.
+	const meanwhile = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
+	await until(() => replay.held.length === 2, 'the question for what followed');
+	await vi.advanceTimersByTimeAsync(10_000);
+	await meanwhile.end();
+	expect(story(meanwhile)).toEqual(['connecting', 'degraded']);
+	vi.useRealTimers();
+	replay.letGo();
 	const again = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
 	await again.when(() => again.messages.length === 2, 'the messages');
 	publish('4');
@@ -166,16 +137,13 @@ test('a store that does not answer the first question ends streams, and is asked
 	const replay = new HeldStore();
 	replay.isHeld = true;
 	vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval', 'clearTimeout', 'clearInterval'] });
-	try {
-		endpoint = await Endpoint.start(clientAt(server.url), { replay });
-		const stream = await endpoint.open({ channel: 'demo' });
-		await until(() => replay.held.length === 1, 'the question');
-		await vi.advanceTimersByTimeAsync(10_000);
-		await stream.end();
-		expect(story(stream)).toEqual(['connecting', 'degraded']);
-	} finally {
-		vi.useRealTimers();
-	}
+	endpoint = await Endpoint.start(clientAt(server.url), { replay });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await until(() => replay.held.length === 1, 'the question');
+	await vi.advanceTimersByTimeAsync(10_000);
+	await stream.end();
+	expect(story(stream)).toEqual(['connecting', 'degraded']);
+	vi.useRealTimers();
 	replay.isHeld = false;
 	const again = await endpoint.open({ channel: 'demo' });
 	await again.connected();

@@ -7,14 +7,13 @@ import {
 	type ReplayStore
 } from '../../src/lib/server/index.js';
 
-/** A store on a machine of its own, for one process: it answers in order, each time after a while. */
+/** A store on a machine of its own, for one process: it answers each question when `delay` has passed. */
 export class RemoteStore implements ReplayStore {
 	readonly #memory = new MemoryReplayStore();
-	readonly #delay: () => Promise<void>;
-	#last: Promise<unknown> = Promise.resolve();
+	delay: () => Promise<unknown>;
 
-	constructor(delay: () => Promise<void>) {
-		this.#delay = delay;
+	constructor(delay: () => Promise<unknown> = async () => {}) {
+		this.delay = delay;
 	}
 
 	append(channel: string, events: readonly ReplayEvent[]): Promise<readonly string[]> {
@@ -33,13 +32,9 @@ export class RemoteStore implements ReplayStore {
 		this.#memory.release(channel);
 	}
 
-	#answer<T>(read: () => T): Promise<T> {
-		const before = this.#last;
-		const answer = this.#delay()
-			.then(() => before)
-			.then(read);
-		this.#last = answer;
-		return answer;
+	async #answer<T>(read: () => T): Promise<T> {
+		await this.delay();
+		return read();
 	}
 }
 

@@ -7,6 +7,7 @@ import type { SubscriptionRequest } from '../../src/lib/protocol/request.js';
 import { Client, settle } from '../support/client/client.js';
 import type { FakeStream } from '../support/client/endpoint.js';
 import { ModelServer } from '../support/client/model.js';
+import { seeded } from '../support/random.js';
 
 /** `CLIENT_CHAOS_SEED=123` repeats a run, `CLIENT_CHAOS_RUNS=300` makes more of them. */
 const SEEDS = process.env.CLIENT_CHAOS_SEED
@@ -30,16 +31,6 @@ afterEach(() => {
 	vi.unstubAllGlobals();
 	vi.restoreAllMocks();
 });
-
-/** Random numbers that a seed determines (mulberry32). */
-function generator(seed: number): () => number {
-	return () => {
-		seed = (seed + 0x6d2b79f5) | 0;
-		let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-		t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-		return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-	};
-}
 
 /** Checks one topic that counts: no number twice, none out of order, none missing without a resync. */
 class Counter {
@@ -291,7 +282,7 @@ function isForbidden({ params }: SubscriptionRequest): boolean {
 test.each(SEEDS)(
 	'no silent loss, no repeat, no reorder, no loop, true health, whatever breaks (seed %i)',
 	async (seed) => {
-		const random = generator(seed);
+		const random = seeded(seed);
 		vi.spyOn(Math, 'random').mockImplementation(random);
 		const world = new World(random);
 		const { client, server, problems } = world;

@@ -19,7 +19,7 @@ const HANDOVER_MS = 2_000;
 /** Requests that replace another start at least this far apart, so that rapid changes become few. */
 const COALESCE_MS = 250;
 
-/** A stream that the server ends sooner may be the first of many; after a message, sooner than `COALESCE_MS`. */
+/** A stream that the server ends sooner may be the first of many; with a message, one ended within `COALESCE_MS`. */
 const USEFUL_MS = 5_000;
 
 /** Who a connection works for. */

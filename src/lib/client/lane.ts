@@ -36,8 +36,8 @@ export class Lane {
 	/** The only channel that was asked for. */
 	readonly only: string | undefined;
 	/**
-	 * What it still carries, by channel. The connection takes a channel out when the server ended it or
-	 * another lane has it.
+	 * What it still carries, by channel. A channel is taken out when the server ended it, another lane has
+	 * it, or nobody wants it.
 	 */
 	readonly carried = new Map<string, Carried>();
 	readonly signal = this.#controller.signal;

@@ -181,7 +181,7 @@ export class ChannelLog {
 }
 
 /** Rejects when the store takes too long; what it answers later is of no use. */
-async function inTime<T>(answer: Promise<T>): Promise<T> {
+function inTime<T>(answer: Promise<T>): Promise<T> {
 	let timer: ReturnType<typeof setTimeout>;
 	const late = new Promise<never>((_, reject) => {
 		timer = unref(setTimeout(() => reject(noAnswer()), TIMEOUT_MS));

@@ -18,20 +18,16 @@ type AnyTopicOptions<T> = Omit<RealtimeTopicOptions<ChannelSource, string, T>, '
 	channelParams?: unknown;
 };
 
-/** With `map` that alone says what the output is. */
-type Mapped<
+/** Options with which no `null` can come; `map` alone says what the output is. */
+type NeverNull<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
 	TOutput
 > = RealtimeTopicOptions<TChannel, TTopic, TOutput> & {
 	map: (message: MessageOf<TChannel, TTopic>) => TOutput;
+	initial: NoInfer<TOutput>;
+	or?: (unreadable: RealtimeUnreadable<NoInfer<TOutput>>) => NoInfer<TOutput>;
 };
-
-/** What leaves no way for `null` to come. */
-interface NeverNull<TOutput> {
-	initial: TOutput;
-	or?: (unreadable: RealtimeUnreadable<TOutput>) => TOutput;
-}
 
 /** The newest value of a topic, made of its newest message when it is read. */
 export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> {
@@ -135,17 +131,8 @@ export function getRealtimeBusTopicJson<
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options: Mapped<TChannel, TTopic, TOutput> & NeverNull<NoInfer<TOutput>>
+	options: NeverNull<TChannel, TTopic, TOutput>
 ): Readable<TOutput>;
-export function getRealtimeBusTopicJson<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput
->(
-	channel: TChannel,
-	topic: Reactive<TTopic>,
-	options: Mapped<TChannel, TTopic, TOutput>
-): Readable<TOutput | null>;
 export function getRealtimeBusTopicJson<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
@@ -197,17 +184,8 @@ export function getRealtimeBusTopicState<
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options: Mapped<TChannel, TTopic, TOutput> & NeverNull<NoInfer<TOutput>>
+	options: NeverNull<TChannel, TTopic, TOutput>
 ): RealtimeTopicState<TOutput>;
-export function getRealtimeBusTopicState<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput
->(
-	channel: TChannel,
-	topic: Reactive<TTopic>,
-	options: Mapped<TChannel, TTopic, TOutput>
-): RealtimeTopicState<TOutput | null>;
 export function getRealtimeBusTopicState<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
