@@ -12,6 +12,10 @@ export interface SubscriptionRequest {
 	params?: RealtimeRequestParams;
 	/** Cursor of the last message that arrived; what followed is replayed. */
 	lastEventId?: string;
+	/** Cursor to start from while there is no `lastEventId` yet. Excludes `history`. */
+	since?: string;
+	/** Number of recent messages to send first while there is no `lastEventId` yet. Excludes `since`. */
+	history?: number;
 }
 
 /** Body of a POST: one channel, or several over one stream. */

@@ -77,7 +77,12 @@ export interface RealtimeTopicEnvelope<TTopic extends string = string, TData = u
 	kind: MessageKind;
 	/** Set on the three kinds of a data stream. */
 	streamId?: string;
+	/** Set on messages that a subscription's `history` asked for: they were published before it began. */
+	history?: true;
 }
+
+/** A message and its position in its channel: unique there, and where a later read can start. */
+export type Positioned<TMessage> = TMessage & { cursor: string };
 
 /** A message of one topic of a channel, with its payload typed. */
 export type RealtimeTopicMessage<

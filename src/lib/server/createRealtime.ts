@@ -3,19 +3,19 @@ import { resolveChannel, type ChannelLike, type ChannelParams } from '../protoco
 import { RealtimeError } from '../protocol/errors.js';
 import { RUN_TOPIC } from '../protocol/constants.js';
 import type { SubscriptionRequest } from '../protocol/request.js';
-import type { RealtimeTopicEnvelope, RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
+import type {
+	Positioned,
+	RealtimeTopicEnvelope,
+	RealtimeTopicMessage,
+	TopicKey
+} from '../protocol/types.js';
 import { Admission } from './admission.js';
 import { Authorization } from './authorization.js';
 import { eachLimited } from './concurrency.js';
 import { Connection, type ConnectionSettings } from './connection.js';
 import { createReport, Failure, TEXT, type Report } from './failure.js';
 import { Hub, sumStats, type HubStats } from './hub.js';
-import {
-	FeedIterator,
-	type Positioned,
-	type RealtimeIterator,
-	type RealtimeResync
-} from './iterate.js';
+import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './iterate.js';
 import { captureContext, isWorkerd, onShutdown } from './node.js';
 import {
 	readOptions,

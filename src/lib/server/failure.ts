@@ -1,5 +1,6 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { RealtimeServerFailureStage } from '../protocol/health.js';
+import { isFatalStatus } from '../protocol/status.js';
 
 /** What `onFailure` is told. */
 export interface RealtimeServerFailureContext {
@@ -51,7 +52,7 @@ export class Failure extends Error {
 
 	/** Whether trying again unchanged cannot help: what is wrong is the request, not the server. */
 	get isFatal(): boolean {
-		return this.status < 500 && this.status !== 429;
+		return isFatalStatus(this.status);
 	}
 }
 

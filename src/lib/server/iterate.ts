@@ -1,6 +1,6 @@
 import { RealtimeError } from '../protocol/errors.js';
 import type { ResyncPayload } from '../protocol/health.js';
-import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
 import { TEXT, type Report } from './failure.js';
 import type { Batch, FeedReader } from './feed.js';
 import type { FeedSource, Hub } from './hub.js';
@@ -10,9 +10,6 @@ import { isAfter, type LogEntry } from './log.js';
 export interface RealtimeResync extends ResyncPayload {
 	kind: 'resync';
 }
-
-/** A message and its position, to go on from with `lastEventId`. */
-export type Positioned<TMessage> = TMessage & { cursor: string };
 
 /** What `subscribe` returns: to be iterated over once, ended by `break`, `return()` or its signal. */
 export interface RealtimeIterator<TItem> {
