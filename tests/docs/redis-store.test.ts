@@ -40,6 +40,7 @@ describe.skipIf(!url)('the documented store, with Redis', () => {
 
 	const event = (n: number, key = `k${n}`): ReplayEvent => ({
 		key,
+		kind: n % 5 ? 'message' : 'resync',
 		topic: n % 5 ? 'message' : null,
 		payload: JSON.stringify({ n, text: 'ü – 😀' })
 	});

@@ -89,7 +89,7 @@ test('a check on the timer reads the store of its own request', async () => {
 					authorize: ({ params }) => checks.push({ of: String(params.user), as: whoAmI() }) > 0
 				}
 			},
-			reauthorizeIntervalMs: 50
+			recheckIntervalMs: 50
 		},
 		{ around }
 	);
@@ -167,7 +167,7 @@ test('onFailure runs as the request whose check failed, and as nobody for failur
 	await eventually(() => failures.length === 1);
 	world.engine.dropSockets();
 	await eventually(() => failures.length === 2);
-	await eventually(() => world.realtime.stats().upstream.state === 'open');
+	await eventually(() => world.realtime.stats().hub.sources.inngest!.state === 'open');
 	await bob.when(() => bob.statuses.filter((status) => status === 'connected').length === 2);
 	await world.publish('demo', 'message', { message: 'secret' });
 	await alice.end();

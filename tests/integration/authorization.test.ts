@@ -142,5 +142,7 @@ test('nothing is asked of Inngest before a reader is authorized', async () => {
 	await startWith(() => false);
 	await world.post({ channel: 'demo' });
 	expect(world.engine.sockets).toBe(0);
-	expect(world.realtime.stats()).toMatchObject({ feeds: 0, upstream: { state: 'idle' } });
+	expect(world.realtime.stats()).toMatchObject({
+		hub: { feeds: 0, sources: { inngest: { state: 'idle' } } }
+	});
 });

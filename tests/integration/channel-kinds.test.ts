@@ -62,7 +62,7 @@ test('a channel of types alone asks Inngest for what is allowed, not for what is
 		const stream = await world.open({ channel: 'demo', topics: ['message', wish] });
 		await stream.connected();
 	}
-	expect(world.realtime.stats().feeds).toBe(1);
+	expect(world.realtime.stats().hub.feeds).toBe(1);
 });
 
 test('a channel of types alone serves the topics that are asked for, unvalidated', async () => {

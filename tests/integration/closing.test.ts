@@ -79,7 +79,10 @@ test('a request that is authorized while the endpoint closes opens nothing', asy
 	expect(several.frames).toEqual([]);
 	answer.resolve(true);
 	expect((await single).status).toBe(503);
-	expect(world.realtime.stats()).toMatchObject({ streams: 0, feeds: 0, upstream: { sockets: 0 } });
+	expect(world.realtime.stats()).toMatchObject({
+		streams: 0,
+		hub: { feeds: 0, sources: { inngest: { sockets: 0 } } }
+	});
 	expect(world.engine.sockets).toBe(0);
 });
 

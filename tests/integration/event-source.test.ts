@@ -131,7 +131,7 @@ test('HEAD is authorized like GET and answers headers only, without a stream', a
 	expect(response.headers.get('content-type')).toBe('text/event-stream');
 	expect(response.body).toBeNull();
 	expect(contexts).toHaveLength(1);
-	expect(world.realtime.stats()).toMatchObject({ streams: 0, feeds: 0 });
+	expect(world.realtime.stats()).toMatchObject({ streams: 0, hub: { feeds: 0 } });
 	const denied = await fetch(`${world.server.url}?channel=demo&param.deny=yes`, {
 		method: 'HEAD'
 	});

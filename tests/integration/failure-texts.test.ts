@@ -140,7 +140,7 @@ test('an upstream that fails at first: a fixed text for the browser, the cause f
 		}
 	]);
 	expect(seen[0]).not.toHaveProperty('event');
-	expect(world.realtime.stats()).toMatchObject({ streams: 0, feeds: 0 });
+	expect(world.realtime.stats()).toMatchObject({ streams: 0, hub: { feeds: 0 } });
 	world.engine.failTokens(null);
 	const again = await world.open({ channel: 'demo' });
 	await again.connected();

@@ -186,7 +186,7 @@ test('a stream that begins while the upstream is away waits, and says why', asyn
 	await first.connected();
 	world.engine.failTokens(500);
 	world.engine.dropSockets();
-	await eventually(() => world.realtime.stats().upstream.state !== 'open');
+	await eventually(() => world.realtime.stats().hub.sources.inngest!.state !== 'open');
 	const second = await world.open({ channel: 'demo' });
 	await second.when(() => second.health().length === 2);
 	expect(second.health()[1]).toMatchObject({

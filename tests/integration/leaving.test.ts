@@ -50,7 +50,9 @@ let connections = 0;
 async function expectNothing(): Promise<void> {
 	await eventually(
 		() => {
-			const { streams, feeds, upstream } = world.realtime.stats();
+			const { streams, hub } = world.realtime.stats();
+			const { feeds, sources } = hub;
+			const upstream = sources.inngest!;
 			return streams === 0 && feeds === 0 && upstream.sockets === 0 && upstream.state === 'idle';
 		},
 		() => `nothing to be left: ${JSON.stringify(world.realtime.stats())}`
@@ -117,7 +119,7 @@ test('a client that leaves while the token is asked for leaves nothing', async (
 	const client = await enter();
 	client.post({ channel: 'demo' });
 	await eventually(() => asking.mock.calls.length === 1);
-	expect(world.realtime.stats()).toMatchObject({ streams: 1, feeds: 1 });
+	expect(world.realtime.stats()).toMatchObject({ streams: 1, hub: { feeds: 1 } });
 	client.leave();
 	await eventually(() => world.realtime.stats().streams === 0);
 	tokens.resolve();
@@ -145,9 +147,9 @@ test('a client that leaves while a channel is added to the socket takes only tha
 	world.engine.holdPongs(true);
 	const client = await enter();
 	client.post({ channel: 'user:alice' });
-	await eventually(() => world.realtime.stats().feeds === 2);
+	await eventually(() => world.realtime.stats().hub.feeds === 2);
 	client.leave();
-	await eventually(() => world.realtime.stats().feeds === 1);
+	await eventually(() => world.realtime.stats().hub.feeds === 1);
 	world.engine.holdPongs(false);
 	await eventually(() => world.engine.subscriptions === 2);
 	await world.publish('demo', 'message', { message: 'still here' });
@@ -165,7 +167,7 @@ test('a client that leaves in the middle of a replay leaves nothing', async () =
 	for (let n = 0; n < 500; n++) {
 		await world.publish('demo', 'message', { message: 'x'.repeat(20_000) });
 	}
-	await eventually(() => world.realtime.stats().messages === 500);
+	await eventually(() => world.realtime.stats().hub.messages === 500);
 	const client = await enter();
 	client.stall();
 	client.post({ channel: 'demo', lastEventId });
@@ -174,7 +176,7 @@ test('a client that leaves in the middle of a replay leaves nothing', async () =
 	await eventually(() => world.realtime.stats().streams === 1);
 	witness.close();
 	await expectNothing();
-	expect(world.realtime.stats().replay).toEqual({ events: 0, bytes: 0 });
+	expect(world.realtime.stats().hub.replay).toEqual({ events: 0, bytes: 0 });
 });
 
 test('a client that leaves while a message waits for its check leaves nothing', async () => {

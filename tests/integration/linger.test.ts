@@ -25,14 +25,16 @@ test('a feed is kept warm after its last reader, then ended with its socket', as
 	const began = performance.now();
 	const first = await connect();
 	await leave(first);
-	expect(world.realtime.stats()).toMatchObject({ feeds: 1, upstream: { sockets: 1 } });
+	expect(world.realtime.stats()).toMatchObject({
+		hub: { feeds: 1, sources: { inngest: { sockets: 1 } } }
+	});
 	await world.publish('demo', 'message', { message: 'meanwhile' });
-	await eventually(() => world.realtime.stats().replay.events === 1);
-	await eventually(() => world.realtime.stats().feeds === 0);
+	await eventually(() => world.realtime.stats().hub.replay.events === 1);
+	await eventually(() => world.realtime.stats().hub.feeds === 0);
 	expect(performance.now() - began).toBeGreaterThan(150);
-	expect(world.realtime.stats()).toMatchObject({ replay: { events: 0, bytes: 0 } });
+	expect(world.realtime.stats()).toMatchObject({ hub: { replay: { events: 0, bytes: 0 } } });
 	await eventually(() => world.engine.sockets === 0);
-	expect(world.realtime.stats().upstream).toEqual({ state: 'idle', sockets: 0 });
+	expect(world.realtime.stats().hub.sources.inngest).toEqual({ state: 'idle', sockets: 0 });
 });
 
 test('a reader that comes back in time finds the same feed', async () => {
@@ -45,7 +47,7 @@ test('a reader that comes back in time finds the same feed', async () => {
 	// The first reader's leaving must not end the feed under the second.
 	const stays = performance.now() + 400;
 	await eventually(() => performance.now() > stays);
-	expect(world.realtime.stats().feeds).toBe(1);
+	expect(world.realtime.stats().hub.feeds).toBe(1);
 	await world.publish('demo', 'message', { message: 'still here' });
 	await second.when(() => second.texts.length === 2);
 });
@@ -57,11 +59,11 @@ test('without lingering a feed ends with its last reader, and a second first rea
 		expect(world.engine.sockets).toBe(1);
 		one.close();
 		await eventually(() => world.realtime.stats().streams === 1);
-		expect(world.realtime.stats().feeds).toBe(1);
+		expect(world.realtime.stats().hub.feeds).toBe(1);
 		await world.publish('demo', 'message', { message: 'hello' });
 		await other.when(() => other.texts.length === 1);
 		await leave(other);
-		expect(world.realtime.stats().feeds).toBe(0);
+		expect(world.realtime.stats().hub.feeds).toBe(0);
 		await eventually(() => world.engine.sockets === 0 && world.engine.subscriptions === 0);
 	}
 });
@@ -69,7 +71,7 @@ test('without lingering a feed ends with its last reader, and a second first rea
 test('many first readers at once cause one subscription', async () => {
 	world = await startWorld({ channels });
 	await Promise.all(Array.from({ length: 30 }, () => connect()));
-	expect(world.realtime.stats()).toMatchObject({ streams: 30, feeds: 1 });
+	expect(world.realtime.stats()).toMatchObject({ streams: 30, hub: { feeds: 1 } });
 	expect(world.engine.sockets).toBe(1);
 	// One per topic of the channel.
 	expect(world.engine.subscriptions).toBe(2);

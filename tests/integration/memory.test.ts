@@ -33,12 +33,12 @@ async function stall(): Promise<void> {
 
 async function publish(count: number): Promise<void> {
 	const data = { message: 'x'.repeat(40_000) };
-	const { messages } = await app.ask('stats');
+	const { messages } = (await app.ask('stats')).hub;
 	for (let n = 0; n < count; n++) {
 		engine.publish({ channel: 'demo', topic: 'message', data });
 		if (n % 20 === 0) await new Promise(setImmediate);
 	}
-	while ((await app.ask('stats')).messages < messages + count);
+	while ((await app.ask('stats')).hub.messages < messages + count);
 }
 
 test('160 MB published to a stalled stream leave the process where it was', async () => {

@@ -196,8 +196,8 @@ test('a cursor said while messages wait for their check is not ahead of them', a
 	await say('1');
 	await eventually(() => answers.length === 1);
 	world.engine.dropSockets();
-	await eventually(() => world.realtime.stats().upstream.sockets === 0);
-	await eventually(() => world.realtime.stats().upstream.state === 'open');
+	await eventually(() => world.realtime.stats().hub.sources.inngest!.sockets === 0);
+	await eventually(() => world.realtime.stats().hub.sources.inngest!.state === 'open');
 	const witness = await connect();
 	await say('2');
 	await eventually(() => answers.length === 2);
@@ -325,7 +325,7 @@ test('rights are checked on a timer too, so that a revoked reader is cut off in 
 			}
 		},
 		onFailure,
-		reauthorizeIntervalMs: 60
+		recheckIntervalMs: 60
 	});
 	const stream = await connect();
 	await eventually(() => asked.length > 2);
@@ -345,7 +345,7 @@ test('a check on the timer that takes its time is not asked again meanwhile', as
 			demo: { channel: demoChannel, authorize: () => (++asked === 2 ? answer.promise : true) }
 		},
 		healthCheck: { intervalMs: 50 },
-		reauthorizeIntervalMs: 50
+		recheckIntervalMs: 50
 	});
 	const stream = await connect();
 	await eventually(() => asked === 2);
@@ -368,7 +368,7 @@ test('a check that fails for a reason of its own lets the page come back', async
 				}
 			}
 		},
-		reauthorizeIntervalMs: 50
+		recheckIntervalMs: 50
 	});
 	const stream = await connect();
 	await stream.end();

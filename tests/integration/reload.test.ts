@@ -58,7 +58,10 @@ test('the first request to a reloaded route closes what the load before left beh
 	await connect(after);
 	await stream.end();
 	expect(stream.statuses).toEqual(['connecting', 'connected']);
-	expect(before.realtime.stats()).toMatchObject({ streams: 0, upstream: { sockets: 0 } });
+	expect(before.realtime.stats()).toMatchObject({
+		streams: 0,
+		hub: { sources: { inngest: { sockets: 0 } } }
+	});
 	await eventually(() => engine.sockets === 1);
 });
 
@@ -79,7 +82,7 @@ test('two endpoints behind one route go on side by side until both are reloaded'
 	globals[LOADS]!++;
 	await connect(await load('/api/tenants', () => true));
 	for (const stream of streams) await stream.end();
-	for (const { realtime } of before) expect(realtime.stats().upstream.sockets).toBe(0);
+	for (const { realtime } of before) expect(realtime.stats().hub.sources.inngest!.sockets).toBe(0);
 });
 
 test('a change of server code ends streams, which come back to whatever code there is then', async () => {

@@ -40,7 +40,10 @@ test('with `scope: request` each stream has a socket of its own, for all of its 
 	world.realtime.close();
 	await other.end();
 	await eventually(() => world.engine.sockets === 0);
-	expect(world.realtime.stats()).toMatchObject({ streams: 0, feeds: 0, upstream: { sockets: 0 } });
+	expect(world.realtime.stats()).toMatchObject({
+		streams: 0,
+		hub: { feeds: 0, sources: { inngest: { sockets: 0 } } }
+	});
 });
 
 test('with `scope: request` a reader that comes back is told that it may have missed something', async () => {
@@ -60,6 +63,9 @@ test('with `scope: request` a HEAD, a refusal and a response that nobody reads o
 	});
 	await fetch(`${world.server.url}?channel=demo`, { method: 'HEAD' });
 	await world.post({ channel: 'demo', params: { deny: true } });
-	expect(world.realtime.stats()).toMatchObject({ streams: 0, feeds: 0, upstream: { sockets: 0 } });
+	expect(world.realtime.stats()).toMatchObject({
+		streams: 0,
+		hub: { feeds: 0, sources: { inngest: { sockets: 0 } } }
+	});
 	expect(world.engine.sockets).toBe(0);
 });

@@ -181,7 +181,7 @@ test('a consumer in this process reads a channel made of an object', async () =>
 		topics: ['status']
 	});
 	const first = items.next();
-	await expect.poll(() => realtime.stats().upstream.state).toBe('open');
+	await expect.poll(() => realtime.stats().hub.sources.inngest!.state).toBe('open');
 	await realtime.publish(pipeline({ runId: 'r2', step: 1 }).status, { done: false });
 	expect((await first).value).toMatchObject({ topic: 'status', data: { done: false } });
 	await items.return();

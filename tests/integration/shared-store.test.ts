@@ -107,7 +107,7 @@ test('messages that are alike are as many as were published', async () => {
 	await first.when(() => first.texts.length === 10);
 	await second.when(() => second.texts.length === 10);
 	expect(entries(second)).toEqual(entries(first));
-	await eventually(() => other.realtime.stats().messages === 10);
+	await eventually(() => other.realtime.stats().hub.messages === 10);
 	expect(log.events('demo').filter(({ topic }) => topic !== null)).toHaveLength(10);
 });
 

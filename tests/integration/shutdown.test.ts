@@ -30,12 +30,12 @@ async function stall(): Promise<RawClient> {
 }
 
 async function publish(count: number): Promise<void> {
-	const { messages } = await app.ask('stats');
+	const { messages } = (await app.ask('stats')).hub;
 	for (let n = 0; n < count; n++) {
 		engine.publish({ channel: 'demo', topic: 'message', data: { message: 'x'.repeat(100_000) } });
 		await new Promise(setImmediate);
 	}
-	while ((await app.ask('stats')).messages < messages + count);
+	while ((await app.ask('stats')).hub.messages < messages + count);
 }
 
 test.each(['SIGTERM', 'SIGINT'] as const)(

@@ -25,7 +25,9 @@ test('server code iterates over a channel from the feed that serves the browsers
 	if (!value || value.kind === 'resync') throw new Error('nothing was missed');
 	expectTypeOf(value.data).toEqualTypeOf<{ message: string }>();
 	expect(value.data.message).toBe('one');
-	expect(world.realtime.stats()).toMatchObject({ feeds: 1, upstream: { sockets: 1 } });
+	expect(world.realtime.stats()).toMatchObject({
+		hub: { feeds: 1, sources: { inngest: { sockets: 1 } } }
+	});
 	await items.return();
 });
 

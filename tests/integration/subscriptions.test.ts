@@ -69,7 +69,7 @@ test('channels that fail are told so one by one, while the others stream', async
 		'channel-resolution nowhere',
 		'topic-validation user:alice'
 	]);
-	expect(world.realtime.stats()).toMatchObject({ streams: 1, feeds: 1 });
+	expect(world.realtime.stats()).toMatchObject({ streams: 1, hub: { feeds: 1 } });
 });
 
 test('a stream ends with its last channel', async () => {
@@ -79,7 +79,7 @@ test('a stream ends with its last channel', async () => {
 	});
 	await stream.end();
 	expect(stream.statuses).toEqual(['degraded', 'degraded']);
-	expect(world.realtime.stats()).toMatchObject({ streams: 0, feeds: 0 });
+	expect(world.realtime.stats()).toMatchObject({ streams: 0, hub: { feeds: 0 } });
 });
 
 test('the headers of a stream wait for no answer of authorize', async () => {

@@ -143,7 +143,7 @@ const provoke: Record<string, () => string | Promise<string>> = {
 	'a right that is taken away': async () => {
 		let mayRead = true;
 		const demo = { channel: demoChannel, authorize: () => mayRead };
-		const started = await world({ channels: { demo }, reauthorizeIntervalMs: 100 });
+		const started = await world({ channels: { demo }, recheckIntervalMs: 100 });
 		const stream = await started.open({ channel: 'demo' });
 		await stream.connected();
 		mayRead = false;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/upstream.js';
+import { Upstream } from '../../src/lib/server/inngest/upstream.js';
 import {
 	Recorder,
 	ScriptedServer,

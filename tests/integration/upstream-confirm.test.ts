@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startInngestDev } from '../../src/lib/dev/index.js';
-import { Upstream } from '../../src/lib/server/upstream.js';
+import { Upstream } from '../../src/lib/server/inngest/upstream.js';
 import {
 	clientAt,
 	Endpoint,

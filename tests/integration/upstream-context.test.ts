@@ -82,7 +82,7 @@ test('what the upstream does is done in no context of a request, whoever caused 
 	await first.when(() => story(first).filter((event) => event === 'connected').length === 2);
 	await second.when(() => story(second).filter((event) => event === 'connected').length === 2);
 	second.close();
-	await until(() => endpoint.realtime.stats().feeds === 1, 'the end of a feed');
+	await until(() => endpoint.realtime.stats().hub.feeds === 1, 'the end of a feed');
 	const third = await endpoint.open({ channel: 'watched:3' });
 	await third.connected();
 	publish();

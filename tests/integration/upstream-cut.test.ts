@@ -78,7 +78,7 @@ test('a channel that nobody reads just then is marked too, while it is kept warm
 	await until(() => endpoint.realtime.stats().streams === 0, 'the end of the stream');
 	vi.mocked(Math.random).mockReturnValue(0.5);
 	engine.dropSockets();
-	await until(() => endpoint.realtime.stats().upstream.sockets === 0, 'the loss');
+	await until(() => endpoint.realtime.stats().hub.sources.inngest!.sockets === 0, 'the loss');
 	await until(() => engine.subscriptions === 2, 'the upstream to be back');
 	const again = await endpoint.open({ channel: 'demo', lastEventId: stream.lastId! });
 	await again.connected();

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Upstream } from '../../src/lib/server/upstream.js';
-import { TokenClient } from '../../src/lib/server/token.js';
+import { Upstream } from '../../src/lib/server/inngest/upstream.js';
+import { TokenClient } from '../../src/lib/server/inngest/token.js';
 import {
 	clientAt,
 	Endpoint,
@@ -94,10 +94,13 @@ for (const [stage, , reach] of stages) {
 		if (stage === 'when live') await stream.connected();
 		else await reach();
 		stream.close();
-		await until(() => endpoint.realtime.stats().feeds === 0, 'the end of the feed');
+		await until(() => endpoint.realtime.stats().hub.feeds === 0, 'the end of the feed');
 		await until(() => server.connections === 0, 'the end of all sockets');
 		await until(() => timers.size === 0, 'the end of all timers');
-		expect(endpoint.realtime.stats()).toMatchObject({ streams: 0, upstream: { sockets: 0 } });
+		expect(endpoint.realtime.stats()).toMatchObject({
+			streams: 0,
+			hub: { sources: { inngest: { sockets: 0 } } }
+		});
 		expect(endpoint.failures).toEqual([]);
 		await endpoint.close();
 	});

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi, type MockInstance } from 'vitest';
-import { SETTLE_MS } from '../../src/lib/server/socket.js';
-import { Upstream } from '../../src/lib/server/upstream.js';
+import { SETTLE_MS } from '../../src/lib/server/inngest/socket.js';
+import { Upstream } from '../../src/lib/server/inngest/upstream.js';
 import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
 
 // A runtime that has no `ws` but a WebSocket of its own, which shows no pings.

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
-import { MAX_FRAME_BYTES, MAX_URL_TOKEN_BYTES } from '../../src/lib/server/pieces.js';
-import { Upstream } from '../../src/lib/server/upstream.js';
+import { MAX_SENT_BYTES, MAX_URL_TOKEN_BYTES } from '../../src/lib/server/inngest/pieces.js';
+import { Upstream } from '../../src/lib/server/inngest/upstream.js';
 import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
 
 let upstream: Upstream | undefined;
@@ -45,7 +45,7 @@ test('3,000 channels come back after a cut over one socket, in frames that the s
 	expect(server.last.topics.size).toBe(6_000);
 	for (const { frames, tokenBytes } of server.sockets) {
 		expect(tokenBytes).toBeLessThanOrEqual(MAX_URL_TOKEN_BYTES);
-		expect(frames.every(({ bytes }) => bytes <= MAX_FRAME_BYTES)).toBe(true);
+		expect(frames.every(({ bytes }) => bytes <= MAX_SENT_BYTES)).toBe(true);
 		// Nor are they cut smaller than they need to be.
 		expect(frames.length).toBeLessThan(75);
 	}

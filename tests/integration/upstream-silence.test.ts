@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/upstream.js';
+import { Upstream } from '../../src/lib/server/inngest/upstream.js';
 import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
 
 let server: ScriptedServer;

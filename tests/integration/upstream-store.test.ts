@@ -212,7 +212,7 @@ test('a feed that ended while a message was validated begins no log anew', async
 	server.publish('slow', 'message', { message: '1' });
 	await until(() => slow.asked > 0, 'the validator');
 	stream.close();
-	await until(() => endpoint.realtime.stats().feeds === 0, 'the end of the feed');
+	await until(() => endpoint.realtime.stats().hub.feeds === 0, 'the end of the feed');
 	slow.pass();
 	await new Promise(setImmediate);
 	await new Promise(setImmediate);

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { TokenClient } from '../../src/lib/server/token.js';
+import { TokenClient } from '../../src/lib/server/inngest/token.js';
 import { clientAt, Endpoint, ScriptedServer, story, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
@@ -154,7 +154,7 @@ test('before a first connection a failure ends the stream, not for good, and is 
 	expect(last.data).not.toHaveProperty('fatal');
 	expect(last.data).toHaveProperty('detail', expect.not.stringContaining('500'));
 	expect(endpoint.causes).toEqual([expect.stringMatching(/failed to give.*500/)]);
-	expect(endpoint.realtime.stats()).toMatchObject({ feeds: 0, streams: 0 });
+	expect(endpoint.realtime.stats()).toMatchObject({ streams: 0, hub: { feeds: 0 } });
 	server.onToken = () => 201;
 	const again = await endpoint.open({ channel: 'demo' });
 	await again.connected();
@@ -197,6 +197,6 @@ test('many first readers of one channel cause one subscription', async () => {
 	expect(server.last.frames).toEqual([]);
 	server.publish('demo', 'message', { message: 'hello' });
 	await Promise.all(streams.map((stream) => stream.when(() => stream.messages.length === 1)));
-	await until(() => endpoint.realtime.stats().messages === 1, 'one message');
+	await until(() => endpoint.realtime.stats().hub.messages === 1, 'one message');
 	await endpoint.close();
 });

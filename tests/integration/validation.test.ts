@@ -54,7 +54,7 @@ test('an invalid message is dropped and reported once, and streams go on', async
 			'A message of "demo" on topic "message" does not match the topic\'s schema and was dropped.',
 		error: [{ path: ['message'] }]
 	});
-	expect(world.realtime.stats()).toMatchObject({ messages: 3, drops: 2 });
+	expect(world.realtime.stats()).toMatchObject({ hub: { messages: 3, drops: 2 } });
 });
 
 test('a message is validated once, however many streams it goes to', async () => {
@@ -117,7 +117,7 @@ test('asynchronous validators keep the order, whichever answers first', async ()
 	for (const message of ['1', '2', '3', '4'])
 		await world.publish('checked', 'message', { message });
 	await eventually(() => answers.length === 1);
-	expect(world.realtime.stats().messages).toBe(4);
+	expect(world.realtime.stats().hub.messages).toBe(4);
 	answers[0]!.answer.resolve({ value: answers[0]!.value });
 	await eventually(() => answers.length === 2);
 	answers[1]!.answer.resolve({ issues: [{ message: 'no' }] });
@@ -202,7 +202,7 @@ test('two endpoints with definitions of their own validate one channel each by i
 		await strict.when(() => strict.messages.length === 1);
 		await lenient.when(() => lenient.messages.length === 2);
 		expect(failures).toHaveLength(1);
-		expect(world.realtime.stats().upstream.sockets).toBe(1);
+		expect(world.realtime.stats().hub.sources.inngest!.sockets).toBe(1);
 		lenient.close();
 	} finally {
 		other.close();

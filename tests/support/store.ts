@@ -57,9 +57,8 @@ export class SharedLog {
 		return events.map((event) => {
 			let sequence = log.keys.get(event.key);
 			if (sequence === undefined) {
-				const { key, topic, payload } = event;
-				sequence = log.events.push({ key, topic, payload });
-				log.keys.set(key, sequence);
+				const { key, kind, topic, payload } = event;
+				sequence = log.events.push({ key, kind, topic, payload });
 			}
 			return formatCursor('shared', sequence);
 		});
@@ -68,8 +67,9 @@ export class SharedLog {
 	since(channel: string, cursor: string): ReplaySlice {
 		const position = parseCursor(cursor);
 		if (position?.epoch !== 'shared') return { events: [], missed: 'restart' };
-		const events = this.#channel(channel).events.map(({ topic, payload }, index) => ({
+		const events = this.#channel(channel).events.map(({ kind, topic, payload }, index) => ({
 			cursor: formatCursor('shared', index + 1),
+			kind,
 			topic,
 			payload
 		}));

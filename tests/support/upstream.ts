@@ -4,11 +4,11 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { SubscriptionRequest } from '../../src/lib/protocol/request.js';
 import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
-import type { RealtimeServerFailureContext } from '../../src/lib/server/failure.js';
-import type { UpstreamMessage } from '../../src/lib/server/message.js';
+import type { RealtimeServerFailureContext } from '../../src/lib/server/failure/report.js';
+import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 import type { RealtimeEndpointOptions } from '../../src/lib/server/options.js';
-import { TokenClient, type InngestClient } from '../../src/lib/server/token.js';
-import type { UpstreamListener } from '../../src/lib/server/upstream.js';
+import { TokenClient, type InngestClient } from '../../src/lib/server/inngest/token.js';
+import type { SourceListener } from '../../src/lib/server/hub/source.js';
 import { demoChannel, userChannel } from './channels.js';
 import { serve, type TestServer } from './server.js';
 import { openStream, type SseReader } from './sse.js';
@@ -268,12 +268,12 @@ export function tokensAt(url: string): TokenClient {
 }
 
 /** A listener that writes down what it is told. */
-export class Recorder implements UpstreamListener {
+export class Recorder implements SourceListener {
 	readonly channel: string;
 	readonly topics: readonly string[];
 	readonly events: string[] = [];
 	readonly errors: Error[] = [];
-	readonly messages: UpstreamMessage[] = [];
+	readonly messages: SourceMessage[] = [];
 	isLive = false;
 
 	constructor(channel: string, topics: readonly string[] = ['t']) {
@@ -306,7 +306,7 @@ export class Recorder implements UpstreamListener {
 		this.events.push('gap');
 	}
 
-	message(message: UpstreamMessage): void {
+	message(message: SourceMessage): void {
 		this.messages.push(message);
 	}
 

@@ -1,18 +1,20 @@
 import { expect, test } from 'vitest';
-import { Feed, type Batch, type FeedReader } from '../../src/lib/server/feed.js';
-import type { UpstreamMessage } from '../../src/lib/server/message.js';
-import { MemoryReplayStore } from '../../src/lib/server/replay.js';
+import type { Batch } from '../../src/lib/server/hub/batch.js';
+import { Feed } from '../../src/lib/server/hub/feed.js';
+import type { FeedReader } from '../../src/lib/server/hub/readers.js';
+import type { SourceMessage } from '../../src/lib/server/hub/source.js';
+import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
 
 /** A feed whose flushes are up to the test. */
 function createFeed(topics: readonly string[] = ['t']): Feed {
-	return new Feed({
-		channel: 'a',
-		topics,
-		definitions: {},
-		store: new MemoryReplayStore(),
-		storeKey: 'a',
-		host: { flushSoon: () => {}, countMessage: () => {}, countDrop: () => {} }
-	});
+	return new Feed(
+		{ channel: 'a', topics, definitions: {} },
+		{
+			store: new MemoryReplayStore(),
+			logKey: 'a',
+			host: { flushSoon: () => {}, countMessage: () => {}, countDrop: () => {} }
+		}
+	);
 }
 
 function createReader(...topics: string[]): FeedReader & { batches: Batch[] } {
@@ -27,7 +29,7 @@ function createReader(...topics: string[]): FeedReader & { batches: Batch[] } {
 	};
 }
 
-const message = (topic: string, data: unknown): UpstreamMessage => ({
+const message = (topic: string, data: unknown): SourceMessage => ({
 	kind: 'data',
 	channel: 'a',
 	topic,
@@ -36,7 +38,8 @@ const message = (topic: string, data: unknown): UpstreamMessage => ({
 	fnId: undefined,
 	envId: undefined,
 	createdAt: undefined,
-	streamId: undefined
+	streamId: undefined,
+	key: () => JSON.stringify(data)
 });
 
 const cursorSaid = (feed: Feed, reader: FeedReader): string | undefined => {

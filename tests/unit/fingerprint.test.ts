@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import { fingerprint } from '../../src/lib/server/fingerprint.js';
-import { decodeMessage, type UpstreamMessage } from '../../src/lib/server/message.js';
+import { fingerprint } from '../../src/lib/server/inngest/fingerprint.js';
+import type { SourceMessage } from '../../src/lib/server/hub/source.js';
+import { decodeMessage } from '../../src/lib/server/inngest/message.js';
 
-function messageOf(fields: Record<string, unknown> = {}): UpstreamMessage {
+function messageOf(fields: Record<string, unknown> = {}): SourceMessage {
 	const frame = {
 		kind: 'data',
 		channel: 'a',
@@ -11,7 +12,7 @@ function messageOf(fields: Record<string, unknown> = {}): UpstreamMessage {
 		created_at: '2026-01-01T00:00:00.123456789Z',
 		...fields
 	};
-	return decodeMessage(JSON.stringify(frame), new Map()) as UpstreamMessage;
+	return decodeMessage(JSON.stringify(frame), new Map()) as SourceMessage;
 }
 
 test('two deliveries of one message are alike, though a server adds fields', () => {

@@ -3,7 +3,9 @@ import { afterEach, expect, test, vi } from 'vitest';
 import {
 	createRealtime,
 	createRealtimeEndpoint,
+	MemoryReplayStore,
 	RealtimeError,
+	type Realtime,
 	type RealtimeEndpointOptions
 } from '../../src/lib/server/index.js';
 import { demoChannel } from '../support/channels.js';
@@ -32,7 +34,7 @@ test.each([
 		'`channels.demo.authorize` is missing'
 	],
 	['a positive interval', { healthCheck: { intervalMs: 0 } }, '`healthCheck.intervalMs`'],
-	['a positive recheck', { reauthorizeIntervalMs: -1 }, '`reauthorizeIntervalMs`'],
+	['a positive recheck', { recheckIntervalMs: -1 }, '`recheckIntervalMs`'],
 	['lingering that is no less than zero', { lingerMs: -1 }, '`lingerMs`'],
 	['lingering that is a number', { lingerMs: NaN }, '`lingerMs`'],
 	['a positive budget', { limits: { maxBufferedBytes: 0 } }, '`limits.maxBufferedBytes`'],
@@ -64,24 +66,53 @@ test('creating an endpoint connects to nothing and holds no timer', () => {
 		streams: 0,
 		deliveries: 0,
 		slowReaders: 0,
-		feeds: 0,
-		upstream: { state: 'idle', sockets: 0 },
-		messages: 0,
-		drops: 0,
-		replay: { events: 0, bytes: 0 }
+		hub: {
+			feeds: 0,
+			sources: { inngest: { state: 'idle', sockets: 0 } },
+			messages: 0,
+			drops: 0,
+			replay: { events: 0, bytes: 0 }
+		}
 	});
 	realtime.close();
 	vi.useRealTimers();
 });
 
-test('endpoints that share a client but differ in what it shares are warned about', () => {
-	const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-	const shared = new Inngest({ id: 'shared', isDev: true });
-	const first = createRealtime({ inngest: shared, channels: { demo }, lingerMs: 1_000 });
-	const same = createRealtime({ inngest: shared, channels: { demo }, lingerMs: 1_000 });
-	expect(warn).not.toHaveBeenCalled();
-	const other = createRealtime({ inngest: shared, channels: { demo }, lingerMs: 2_000 });
-	expect(warn).toHaveBeenCalledTimes(1);
-	expect(warn.mock.calls[0]![0]).toContain('`lingerMs` (1000 and 2000)');
-	for (const realtime of [first, same, other]) realtime.close();
+test('endpoints that share a client but differ in what its hub is made with are refused', () => {
+	const store = new MemoryReplayStore();
+	const given: Partial<RealtimeEndpointOptions>[] = [
+		{},
+		{ lingerMs: 1_000 },
+		{ replay: { maxEvents: 5 } },
+		{ replay: false },
+		{ replay: store },
+		{ replay: new MemoryReplayStore() }
+	];
+	for (const [n, own] of given.entries()) {
+		const shared = new Inngest({ id: 'shared', isDev: true });
+		const create = (more: (typeof given)[number]): Realtime =>
+			createRealtime(options({ inngest: shared, ...more }));
+		const first = create(own);
+		// A store is itself; bounds are the same when their values are.
+		const second = create(own.replay instanceof MemoryReplayStore ? own : structuredClone(own));
+		for (const other of given.filter((_, index) => index !== n)) {
+			const differing = 'lingerMs' in own || 'lingerMs' in other ? 'lingerMs' : 'replay';
+			expect(() => create(other)).toThrow(
+				expect.objectContaining({
+					code: 'INVALID_OPTION',
+					message: expect.stringContaining(`\`${differing}\``)
+				})
+			);
+		}
+		first.close();
+		second.close();
+		// With the last of them the hub is gone, and the next may have other options.
+		create(given[(n + 1) % given.length]!).close();
+	}
+});
+
+test('the old name of `recheckIntervalMs` is refused, for it would switch revocation off', () => {
+	expect(() => createRealtime(options({ reauthorizeIntervalMs: 1_000 }))).toThrow(
+		/recheckIntervalMs/
+	);
 });

@@ -1,15 +1,16 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import type { UpstreamMessage } from '../../src/lib/server/message.js';
-import { Overlap, Repeats } from '../../src/lib/server/overlap.js';
-import type { Session } from '../../src/lib/server/session.js';
+import type { SourceMessage } from '../../src/lib/server/hub/source.js';
+import { fingerprint } from '../../src/lib/server/inngest/fingerprint.js';
+import { Overlap, Repeats } from '../../src/lib/server/inngest/overlap.js';
+import type { Session } from '../../src/lib/server/inngest/session.js';
 
 afterEach(() => {
 	vi.useRealTimers();
 });
 
-function messageOf(data: unknown, fields: Partial<UpstreamMessage> = {}): UpstreamMessage {
-	return {
-		kind: 'data',
+function messageOf(data: unknown, fields: Partial<Omit<SourceMessage, 'key'>> = {}): SourceMessage {
+	const message = {
+		kind: 'data' as const,
 		channel: 'a',
 		topic: 't',
 		data,
@@ -20,9 +21,15 @@ function messageOf(data: unknown, fields: Partial<UpstreamMessage> = {}): Upstre
 		streamId: undefined,
 		...fields
 	};
+	const methods = {
+		key(this: SourceMessage): string {
+			return fingerprint(this);
+		}
+	};
+	return Object.assign(Object.create(methods) as typeof methods, message);
 }
 
-const piece = (streamId: string, kind: UpstreamMessage['kind'] = 'chunk'): UpstreamMessage =>
+const piece = (streamId: string, kind: SourceMessage['kind'] = 'chunk'): SourceMessage =>
 	messageOf(streamId, { kind, streamId });
 
 /** An old socket that carries topic `t` of channel `a`. */

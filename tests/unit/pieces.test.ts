@@ -1,8 +1,12 @@
 import { createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { encode } from '../../src/lib/dev/gojson.js';
-import { firstPiece, MAX_FRAME_BYTES, MAX_URL_TOKEN_BYTES } from '../../src/lib/server/pieces.js';
-import type { UpstreamTopic } from '../../src/lib/server/token.js';
+import {
+	firstPiece,
+	MAX_SENT_BYTES,
+	MAX_URL_TOKEN_BYTES
+} from '../../src/lib/server/inngest/pieces.js';
+import type { UpstreamTopic } from '../../src/lib/server/inngest/token.js';
 
 const ID = '01234567-89ab-4def-8123-456789abcdef';
 
@@ -48,7 +52,7 @@ const names: [string, string][] = [
 	['control characters', '\u0001\n\t'.repeat(10)]
 ];
 
-for (const maxBytes of [MAX_URL_TOKEN_BYTES, MAX_FRAME_BYTES]) {
+for (const maxBytes of [MAX_URL_TOKEN_BYTES, MAX_SENT_BYTES]) {
 	test.each(names)(`no piece of ${maxBytes} bytes is larger as a token: %s`, (_, channel) => {
 		const topics = topicsNamed(channel);
 		const pieces = piecesOf(topics, maxBytes);
@@ -64,9 +68,9 @@ for (const maxBytes of [MAX_URL_TOKEN_BYTES, MAX_FRAME_BYTES]) {
 test('a topic that is larger than a piece is a piece of its own', () => {
 	const large = { channel: 'x'.repeat(50_000), name: 'message' };
 	const small = { channel: 'a', name: 'message' };
-	expect(piecesOf([small, large, small], MAX_FRAME_BYTES)).toEqual([[small], [large], [small]]);
+	expect(piecesOf([small, large, small], MAX_SENT_BYTES)).toEqual([[small], [large], [small]]);
 });
 
 test('nothing makes no piece', () => {
-	expect(firstPiece([], MAX_FRAME_BYTES)).toEqual([]);
+	expect(firstPiece([], MAX_SENT_BYTES)).toEqual([]);
 });

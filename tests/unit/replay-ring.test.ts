@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import { compareCursors } from '../../src/lib/protocol/cursor.js';
-import { MemoryReplayStore, type ReplayOptions } from '../../src/lib/server/replay.js';
+import { MemoryReplayStore, type ReplayOptions } from '../../src/lib/server/backend/memory.js';
 
 let nowMs = 0;
 beforeEach(() => void (nowMs = 1_000_000));
@@ -12,7 +12,7 @@ const createStore = (options: ReplayOptions = {}): MemoryReplayStore =>
 function add(store: MemoryReplayStore, channel: string, ...payloads: string[]): readonly string[] {
 	return store.append(
 		channel,
-		payloads.map((payload) => ({ key: '', topic: 't', payload }))
+		payloads.map((payload) => ({ key: '', kind: 'message', topic: 't', payload }))
 	);
 }
 
@@ -24,10 +24,15 @@ test('what follows a cursor is given in order, each event with its own', () => {
 	const start = store.bounds('a').last;
 	const cursors = add(store, 'a', '1', '2', '3');
 	expect(store.since('a', start)).toEqual({
-		events: cursors.map((cursor, index) => ({ cursor, topic: 't', payload: String(index + 1) }))
+		events: cursors.map((cursor, index) => ({
+			cursor,
+			kind: 'message',
+			topic: 't',
+			payload: String(index + 1)
+		}))
 	});
 	expect(store.since('a', cursors[1]!)).toEqual({
-		events: [{ cursor: cursors[2], topic: 't', payload: '3' }]
+		events: [{ cursor: cursors[2], kind: 'message', topic: 't', payload: '3' }]
 	});
 	expect(store.since('a', cursors[2]!)).toEqual({ events: [] });
 	expect(compareCursors(cursors[0]!, cursors[2]!)).toBeLessThan(0);
@@ -62,7 +67,7 @@ test('past maxAgeMs an event goes, whether or not another comes', () => {
 	expect(texts(store, 'a', store.bounds('a').first)).toEqual(['1', '2']);
 	nowMs += 1;
 	expect(store.since('a', first!)).toEqual({
-		events: [{ cursor: second, topic: 't', payload: '2' }]
+		events: [{ cursor: second, kind: 'message', topic: 't', payload: '2' }]
 	});
 	nowMs += 600;
 	expect(store.since('a', first!)).toEqual({ events: [], missed: 'expired' });
@@ -171,7 +176,9 @@ test('whatever comes and goes, what is kept is what was counted', () => {
 		kept += events.length;
 		expect(events.length).toBeLessThanOrEqual(50);
 		const newest = list.slice(list.length - events.length);
-		expect(events).toEqual(newest.map(({ cursor, payload }) => ({ cursor, topic: 't', payload })));
+		expect(events).toEqual(
+			newest.map(({ cursor, payload }) => ({ cursor, kind: 'message', topic: 't', payload }))
+		);
 	}
 	expect(store.size.events).toBe(kept);
 });

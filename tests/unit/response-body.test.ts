@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { ResponseBody } from '../../src/lib/server/body.js';
+import { ResponseBody } from '../../src/lib/server/stream/body.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 

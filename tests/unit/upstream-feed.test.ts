@@ -1,18 +1,20 @@
 import { expect, test } from 'vitest';
-import type { Report } from '../../src/lib/server/failure.js';
-import { Feed, type Batch, type FeedReader } from '../../src/lib/server/feed.js';
-import { MemoryReplayStore } from '../../src/lib/server/replay.js';
-import type { UpstreamMessage } from '../../src/lib/server/message.js';
+import type { Report } from '../../src/lib/server/failure/report.js';
+import type { Batch } from '../../src/lib/server/hub/batch.js';
+import { Feed } from '../../src/lib/server/hub/feed.js';
+import type { FeedReader } from '../../src/lib/server/hub/readers.js';
+import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
+import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 
 function createFeed(): Feed {
-	const feed: Feed = new Feed({
-		channel: 'a',
-		topics: ['t'],
-		definitions: {},
-		store: new MemoryReplayStore(),
-		storeKey: 'a',
-		host: { flushSoon: () => feed.flush(), countMessage: () => {}, countDrop: () => {} }
-	});
+	const feed: Feed = new Feed(
+		{ channel: 'a', topics: ['t'], definitions: {} },
+		{
+			store: new MemoryReplayStore(),
+			logKey: 'a',
+			host: { flushSoon: () => feed.flush(), countMessage: () => {}, countDrop: () => {} }
+		}
+	);
 	return feed;
 }
 
@@ -29,7 +31,7 @@ function createReader(overrides: Partial<FeedReader> = {}): FeedReader & { told:
 	};
 }
 
-const message = (data: unknown): UpstreamMessage => ({
+const message = (data: unknown): SourceMessage => ({
 	kind: 'data',
 	channel: 'a',
 	topic: 't',
@@ -38,7 +40,8 @@ const message = (data: unknown): UpstreamMessage => ({
 	fnId: undefined,
 	envId: undefined,
 	createdAt: undefined,
-	streamId: undefined
+	streamId: undefined,
+	key: () => JSON.stringify(data)
 });
 
 function throwing(): never {
@@ -63,8 +66,8 @@ test('a reader that throws is let go, and harms no other', () => {
 test('failures are told to the endpoints that have readers, and a reason only once', () => {
 	const feed = createFeed();
 	const causes: string[] = [];
-	const report: Report = ({ error, message }) => {
-		causes.push((error as Error).message);
+	const report: Report = ({ cause, message }) => {
+		causes.push((cause as Error).message);
 		return message;
 	};
 	const [first, second] = [createReader({ report }), createReader({ report })];

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { decodeMessage, type StreamTopics } from '../../src/lib/server/message.js';
+import { decodeMessage, type StreamTopics } from '../../src/lib/server/inngest/message.js';
 
 const decode = (
 	frame: unknown,

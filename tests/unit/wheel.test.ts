@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Wheel, type WheelEntry } from '../../src/lib/server/wheel.js';
+import { Wheel, type WheelEntry } from '../../src/lib/server/runtime/wheel.js';
 
 let wheel: Wheel;
 beforeEach(() => {

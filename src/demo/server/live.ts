@@ -35,7 +35,7 @@ export async function* trouble() {
 	for (;;) {
 		yield {
 			counter: counterOf(name).state,
-			upstream: realtime.stats().upstream,
+			upstream: realtime.stats().hub.sources.inngest,
 			isEmbedded: (await findEngine()) !== undefined,
 			isStopped: isStopped()
 		};

@@ -24,7 +24,7 @@ const ownOnly =
 export const realtime = createRealtime({
 	inngest,
 	// Rights are looked at again although nothing is published: this is what ends a revoked reader.
-	reauthorizeIntervalMs: 2_000,
+	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },
 	channels: {
 		demo: {

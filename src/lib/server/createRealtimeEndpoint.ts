@@ -22,3 +22,17 @@ export function createRealtimeEndpoint<const TChannels extends Record<string, Ch
 ): RequestHandler {
 	return createRealtime(options).POST;
 }
+
+export type {
+	RealtimeAuthorizeContext,
+	RealtimeAuthorizeResult,
+	RealtimeChannelConfig,
+	RealtimeLimits,
+	RealtimeReauthorizeContext
+} from './access/options.js';
+export type {
+	RealtimeServerFailureContext,
+	RealtimeServerFailureHandler
+} from './failure/report.js';
+export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';
+export type { RealtimeServerFailureStage } from '../protocol/health.js';

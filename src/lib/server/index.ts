@@ -1,30 +1,35 @@
 export {
 	createRealtime,
 	type Realtime,
+	type RealtimeCursorOptions,
 	type RealtimeItem,
 	type RealtimeStats,
 	type RealtimeSubscribeOptions
 } from './createRealtime.js';
 export { createRealtimeEndpoint } from './createRealtimeEndpoint.js';
-export type { RealtimeServerFailureContext, RealtimeServerFailureHandler } from './failure.js';
 export type {
 	RealtimeAuthorizeContext,
 	RealtimeAuthorizeResult,
 	RealtimeChannelConfig,
-	RealtimeEndpointOptions,
-	RealtimeHealthCheckOptions,
 	RealtimeLimits,
 	RealtimeReauthorizeContext
-} from './options.js';
-export type { RealtimeIterator, RealtimeResync } from './iterate.js';
-export type { PublishData, PublishTarget } from './publish.js';
-export {
-	MemoryReplayStore,
-	type ReplayedEvent,
-	type ReplayEvent,
-	type ReplayOptions,
-	type ReplaySlice,
-	type ReplayStore
-} from './replay.js';
+} from './access/options.js';
+export { MemoryReplayStore, type ReplayOptions } from './backend/memory.js';
+export type {
+	ReplayBounds,
+	ReplayedEvent,
+	ReplayEvent,
+	ReplayLimits,
+	ReplaySlice,
+	ReplayStore
+} from './backend/replay.js';
+export type {
+	RealtimeServerFailureContext,
+	RealtimeServerFailureHandler
+} from './failure/report.js';
+export type { HubStats } from './hub/hub.js';
+export type { PublishData, PublishTarget } from './inngest/publish.js';
+export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';
+export type { RealtimeIterator, RealtimeResync } from './subscribe.js';
 export { RealtimeError, type RealtimeErrorCode } from '../protocol/errors.js';
 export type { RealtimeServerFailureStage } from '../protocol/health.js';

@@ -1,89 +1,11 @@
-import type { RequestEvent } from '@sveltejs/kit';
-import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
-import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS, type RUN_TOPIC } from '../protocol/constants.js';
+import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
+import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
-import type { RealtimeRequestParams } from '../protocol/request.js';
-import type { RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
-import type { RealtimeServerFailureHandler } from './failure.js';
-import type { ChannelReplay } from './hub.js';
-import type { ReplayOptions, ReplayStore } from './replay.js';
-import type { InngestClient } from './token.js';
-
-type MaybePromise<T> = T | Promise<T>;
-
-/** Topics that may be asked for: those of the channel, and `$run` where the entry has `run: true`. */
-export type RequestableTopic<TChannel extends ChannelLike, TRun extends boolean = boolean> =
-	TopicKey<TChannel> | (TRun extends true ? typeof RUN_TOPIC : never);
-
-/** What `authorize` is given. */
-export interface RealtimeAuthorizeContext<TTopic extends string = string> {
-	event: RequestEvent;
-	/** `event.locals`: as it was when the stream was opened. */
-	locals: App.Locals;
-	request: Request;
-	/** The resolved channel name. */
-	channelId: string;
-	/** The topics asked for. */
-	topics: TTopic[];
-	/** Parameters sent by the page: primitives or `null`. */
-	params: RealtimeRequestParams;
-}
-
-/** What `reauthorize` is given. */
-export interface RealtimeReauthorizeContext<
-	TTopic extends string = string,
-	TMessage = unknown
-> extends RealtimeAuthorizeContext<TTopic> {
-	/** Topic of the message that is about to be sent. */
-	messageTopic: TTopic;
-	message: TMessage;
-}
-
-/** `true` allows all topics asked for, `false` none, `{ allowedTopics }` those of them. */
-export type RealtimeAuthorizeResult<TTopic extends string = string> =
-	boolean | { allowedTopics: readonly TTopic[] };
-
-interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
-	/** A channel, or a channel definition, of either SDK generation. */
-	channel: TChannel;
-	/**
-	 * Parameters of the channel's builder: a value, or a function that reads them from the requested
-	 * channel's name. A list is taken as the list of arguments.
-	 */
-	channelParams?:
-		| NonNullable<ChannelParams<TChannel>>
-		| ((
-				event: RequestEvent,
-				requestedChannelId: string,
-				requestParams: RealtimeRequestParams
-		  ) => MaybePromise<ChannelParams<TChannel>>);
-	/** Who may read which topics. What it throws is what the browser is told. */
-	authorize: (
-		context: RealtimeAuthorizeContext<TTopic>
-	) => MaybePromise<RealtimeAuthorizeResult<TTopic>>;
-	/**
-	 * Checks each message before it is sent, where per-message reauthorization is on: exactly `true`
-	 * lets it pass. @default `authorize`, asked for the message's topic
-	 */
-	reauthorize?: (
-		context: RealtimeReauthorizeContext<TTopic, RealtimeTopicMessage<TChannel>>
-	) => MaybePromise<boolean>;
-	/** Per-channel override. @default the endpoint's `reauthorizeOnEachMessage` */
-	reauthorizeOnEachMessage?: boolean;
-	/** Bounds of this channel's replay; `false` turns it off. @default the endpoint's `replay` */
-	replay?: ChannelReplay;
-}
-
-/** One entry of the registry. */
-export type RealtimeChannelConfig<TChannel extends ChannelLike = ChannelLike> =
-	| (ChannelConfig<TChannel, RequestableTopic<TChannel, false>> & {
-			/** Makes the topic `$run`, the lifecycle of runs, requestable. @default false */
-			run?: false;
-	  })
-	| (ChannelConfig<TChannel, RequestableTopic<TChannel, true>> & {
-			/** Makes the topic `$run`, the lifecycle of runs, requestable. @default false */
-			run: true;
-	  });
+import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
+import type { ReplayOptions } from './backend/memory.js';
+import type { ReplayStore } from './backend/replay.js';
+import type { RealtimeServerFailureHandler } from './failure/report.js';
+import type { InngestClient } from './inngest/token.js';
 
 /** Signs of life on a stream. */
 export interface RealtimeHealthCheckOptions {
@@ -91,27 +13,6 @@ export interface RealtimeHealthCheckOptions {
 	enabled?: boolean;
 	/** Milliseconds between two ticks of a channel, ±10 %. @default 15_000 */
 	intervalMs?: number;
-}
-
-/** Bounds of what browsers can cost this process. */
-export interface RealtimeLimits {
-	/** Bytes that may wait for one reader; past that it is closed, and resumes. @default 1_048_576 */
-	maxBufferedBytes?: number;
-	/** Open streams of this endpoint in this process; past that 429. @default no limit */
-	maxStreams?: number;
-	/** Open streams with the same `key`; past that 429. @default no limit */
-	maxStreamsPerKey?: number;
-	/** What `maxStreamsPerKey` counts by: a user or an address, say. @default the client's address */
-	key?: (event: RequestEvent) => string;
-	/** Channels of one request; past that 400. @default 100 */
-	maxSubscriptions?: number;
-	/** Characters of a channel's or topic's name; past that 400. @default 512 */
-	maxNameLength?: number;
-	/**
-	 * Life of one stream in milliseconds, ±10 %; it then ends and the client resumes at once. Keep it
-	 * under the limit of a host that cuts streams. @default no limit
-	 */
-	maxLifetimeMs?: number;
 }
 
 /** Options of `createRealtime` and `createRealtimeEndpoint`. */
@@ -125,10 +26,10 @@ export interface RealtimeEndpointOptions<
 	/** Whether each message is authorized again before it is sent. @default false */
 	reauthorizeOnEachMessage?: boolean;
 	/**
-	 * Milliseconds, ±10 %, after which the rights of each open stream are checked again by `authorize`,
-	 * so that a revoked user is cut off although nothing is published. @default no check
+	 * Milliseconds, ±10 %, after which `authorize` is asked again about each open stream, so that a
+	 * user whose rights were revoked is cut off although nothing is published. @default no check
 	 */
-	reauthorizeIntervalMs?: number;
+	recheckIntervalMs?: number;
 	healthCheck?: RealtimeHealthCheckOptions;
 	/** Called at each failure; may return the text that the browser sees. */
 	onFailure?: RealtimeServerFailureHandler;
@@ -136,10 +37,6 @@ export interface RealtimeEndpointOptions<
 	replay?: ReplayOptions | ReplayStore | false;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
-	upstream?: {
-		/** `false` opens a socket per channel, for servers that cannot add one. @default true */
-		multiplex?: boolean;
-	};
 	/**
 	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
 	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
@@ -152,8 +49,8 @@ export interface RealtimeEndpointOptions<
 export interface Settings {
 	intervalMs: number | false;
 	recheckMs: number | false;
+	reauthorizeOnEachMessage: boolean;
 	lingerMs: number;
-	multiplex: boolean;
 	replay: ReplayOptions | ReplayStore | false;
 	limits: Required<
 		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
@@ -167,11 +64,14 @@ export interface Settings {
  * @throws {RealtimeError} `INVALID_OPTION` for what cannot work.
  */
 export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
-	const { healthCheck = {}, limits = {}, reauthorizeIntervalMs, lingerMs = 300_000 } = options;
+	const { healthCheck = {}, limits = {}, recheckIntervalMs, lingerMs = 300_000 } = options;
 	const intervalMs =
 		healthCheck.enabled === false ? false : (healthCheck.intervalMs ?? DEFAULT_INTERVAL_MS);
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
-	positive('reauthorizeIntervalMs', reauthorizeIntervalMs);
+	positive('recheckIntervalMs', recheckIntervalMs);
+	if ('reauthorizeIntervalMs' in options) {
+		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
+	}
 	for (const name of [
 		'maxBufferedBytes',
 		'maxStreams',
@@ -190,16 +90,17 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		if (typeof config.authorize !== 'function') {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
+		if (config.warm) checkWarm(key, config);
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
 		invalid('`channels` is empty: name at least one channel that can be asked for.');
 	}
 	return {
 		intervalMs,
-		recheckMs: reauthorizeIntervalMs ?? false,
+		recheckMs: recheckIntervalMs ?? false,
+		reauthorizeOnEachMessage: options.reauthorizeOnEachMessage ?? false,
 		// The longest that a timer can wait.
 		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
-		multiplex: options.upstream?.multiplex ?? true,
 		replay: options.replay ?? {},
 		limits: {
 			...limits,
@@ -208,6 +109,21 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			maxNameLength: limits.maxNameLength ?? 512
 		}
 	};
+}
+
+/** A channel can be kept warm only if its name does not depend on a request. */
+function checkWarm(key: string, { channel, channelParams }: RealtimeChannelConfig): void {
+	const given: unknown = channelParams;
+	if (typeof given !== 'function') {
+		try {
+			if (resolveChannel(channel, given).topics.length > 0) return;
+		} catch {
+			// Its builder needs parameters.
+		}
+	}
+	invalid(
+		`\`channels.${key}.warm\` needs a channel with a fixed name and listed topics: remove \`warm\`, or give \`channelParams\` as a value.`
+	);
 }
 
 function positive(name: string, value: number | undefined): void {

@@ -1,0 +1,109 @@
+import type { RequestEvent } from '@sveltejs/kit';
+import type { ChannelLike, ChannelParams } from '../../protocol/channel.js';
+import type { RUN_TOPIC } from '../../protocol/constants.js';
+import type { RealtimeRequestParams } from '../../protocol/request.js';
+import type { RealtimeTopicMessage, TopicKey } from '../../protocol/types.js';
+import type { ReplayLimits } from '../backend/replay.js';
+
+type MaybePromise<T> = T | Promise<T>;
+
+/** Topics that may be asked for: those of the channel, and `$run` where the entry has `run: true`. */
+export type RequestableTopic<TChannel extends ChannelLike, TRun extends boolean = boolean> =
+	TopicKey<TChannel> | (TRun extends true ? typeof RUN_TOPIC : never);
+
+/** What `authorize` is given. */
+export interface RealtimeAuthorizeContext<TTopic extends string = string> {
+	event: RequestEvent;
+	/** `event.locals`: as it was when the stream was opened. */
+	locals: App.Locals;
+	request: Request;
+	/** The resolved channel name. */
+	channelId: string;
+	/** The topics asked for. */
+	topics: TTopic[];
+	/** Parameters sent by the page: primitives or `null`. */
+	params: RealtimeRequestParams;
+}
+
+/** What `reauthorize` is given. */
+export interface RealtimeReauthorizeContext<
+	TTopic extends string = string,
+	TMessage = unknown
+> extends RealtimeAuthorizeContext<TTopic> {
+	/** Topic of the message that is about to be sent. */
+	messageTopic: TTopic;
+	message: TMessage;
+}
+
+/** `true` allows all topics asked for, `false` none, `{ allowedTopics }` those of them. */
+export type RealtimeAuthorizeResult<TTopic extends string = string> =
+	boolean | { allowedTopics: readonly TTopic[] };
+
+interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
+	/** A channel, or a channel definition, of either SDK generation. */
+	channel: TChannel;
+	/**
+	 * Parameters of the channel's builder: a value, or a function that reads them from the requested
+	 * channel's name. A list is taken as the list of arguments.
+	 */
+	channelParams?:
+		| NonNullable<ChannelParams<TChannel>>
+		| ((
+				event: RequestEvent,
+				requestedChannelId: string,
+				requestParams: RealtimeRequestParams
+		  ) => MaybePromise<ChannelParams<TChannel>>);
+	/** Who may read which topics. What it throws is what the browser is told. */
+	authorize: (
+		context: RealtimeAuthorizeContext<TTopic>
+	) => MaybePromise<RealtimeAuthorizeResult<TTopic>>;
+	/**
+	 * Checks each message before it is sent, where per-message reauthorization is on: exactly `true`
+	 * lets it pass. @default `authorize`, asked for the message's topic
+	 */
+	reauthorize?: (
+		context: RealtimeReauthorizeContext<TTopic, RealtimeTopicMessage<TChannel>>
+	) => MaybePromise<boolean>;
+	/** Per-channel override. @default the endpoint's `reauthorizeOnEachMessage` */
+	reauthorizeOnEachMessage?: boolean;
+	/**
+	 * Whether the channel is listened to from the creation of the endpoint on, so that there is history
+	 * before its first reader. For channels with a fixed name. Where `scope` is `request`, it has no
+	 * effect. @default false
+	 */
+	warm?: boolean;
+	/** Bounds of this channel's replay; `false` turns it off. @default the endpoint's `replay` */
+	replay?: ReplayLimits | false;
+}
+
+/** One entry of the registry. */
+export type RealtimeChannelConfig<TChannel extends ChannelLike = ChannelLike> =
+	| (ChannelConfig<TChannel, RequestableTopic<TChannel, false>> & {
+			/** Makes the topic `$run`, the lifecycle of runs, requestable. @default false */
+			run?: false;
+	  })
+	| (ChannelConfig<TChannel, RequestableTopic<TChannel, true>> & {
+			/** Makes the topic `$run`, the lifecycle of runs, requestable. @default false */
+			run: true;
+	  });
+
+/** Bounds of what browsers can cost this process. */
+export interface RealtimeLimits {
+	/** Bytes that may wait for one reader; past that it is closed, and resumes. @default 1_048_576 */
+	maxBufferedBytes?: number;
+	/** Open streams of this endpoint in this process; past that 429. @default no limit */
+	maxStreams?: number;
+	/** Open streams with the same `key`; past that 429. @default no limit */
+	maxStreamsPerKey?: number;
+	/** What `maxStreamsPerKey` counts by: a user or an address, say. @default the client's address */
+	key?: (event: RequestEvent) => string;
+	/** Channels of one request; past that 400. @default 100 */
+	maxSubscriptions?: number;
+	/** Characters of a channel's or topic's name; past that 400. @default 512 */
+	maxNameLength?: number;
+	/**
+	 * Life of one stream in milliseconds, ±10 %; it then ends and the client resumes at once. Keep it
+	 * under the limit of a host that cuts streams. @default no limit
+	 */
+	maxLifetimeMs?: number;
+}

@@ -1,0 +1,94 @@
+import type { ResyncReason } from '../../protocol/health.js';
+import type { Answer } from '../runtime/thenable.js';
+
+/** One event of a channel's log. */
+export interface ReplayEvent {
+	/** The same for the same message in every process that receives it. */
+	readonly key: string;
+	/** A `resync` concerns the readers of every topic. */
+	readonly kind: 'message' | 'resync';
+	/** Topic of a message; `null` for a `resync`. */
+	readonly topic: string | null;
+	/** JSON of what is sent. */
+	readonly payload: string;
+}
+
+/** An event and its position. */
+export interface ReplayedEvent extends Omit<ReplayEvent, 'key' | 'kind'> {
+	/** @default 'resync' where `topic` is `null`, else 'message' */
+	readonly kind?: ReplayEvent['kind'];
+	/** `<epoch>-<sequence>`: see {@link ReplayStore}. */
+	readonly cursor: string;
+}
+
+/** What follows a cursor. */
+export interface ReplaySlice {
+	events: readonly ReplayedEvent[];
+	/** Set when messages between the cursor and the first of `events` are gone. */
+	missed?: Exclude<ResyncReason, 'upstream-gap'>;
+	/** Set when `limit` cut the slice: more events follow its last one. */
+	more?: boolean;
+}
+
+/** Where a log begins and ends. */
+export interface ReplayBounds {
+	/** Cursor before the oldest event. */
+	first: string;
+	/** Cursor at the newest event; equal to `first` where there is none. */
+	last: string;
+	/** Whether nobody has ever appended to this log. @default true when `last` has the sequence 0 */
+	isNew?: boolean;
+}
+
+/** Bounds of one channel's log. */
+export interface ReplayLimits {
+	/** Most messages kept. */
+	maxEvents?: number;
+	/** Age, in milliseconds, after which a message is dropped. */
+	maxAgeMs?: number;
+}
+
+/**
+ * Where the recent messages of channels are kept. A store in this process answers at once. One that
+ * several processes share may answer with promises, and gives the same message the same cursor in all
+ * of them. When a store throws, rejects, or has not answered for 10 seconds, the channel's streams end
+ * and come back.
+ *
+ * A log is named by a text that tells channel, registry entry and topics. A cursor is
+ * `<epoch>-<sequence>`: the epoch (letters, digits, `_` and `.`, at most 64) names one life of the log,
+ * and the sequence counts its events from 1. Other cursors are refused.
+ */
+export interface ReplayStore {
+	/**
+	 * Adds events in order. An event whose key the log already has keeps its first cursor.
+	 *
+	 * @returns a cursor per event.
+	 */
+	append(log: string, events: readonly ReplayEvent[]): Answer<readonly string[]>;
+	/**
+	 * What follows `cursor`, in order; with `missed` when messages after it are gone.
+	 *
+	 * @param limit Most events to return; a store may return fewer, and then sets `more`.
+	 */
+	since(log: string, cursor: string, limit?: number): Answer<ReplaySlice>;
+	/** Where the log stands. An unknown log begins a new epoch. */
+	bounds(log: string): Answer<ReplayBounds>;
+	/**
+	 * Appends events and returns what follows `cursor`, in one round trip. Without it the feed calls
+	 * `append` and `since`.
+	 */
+	appendAndRead?(
+		log: string,
+		events: readonly ReplayEvent[],
+		cursor: string,
+		limit: number
+	): Answer<ReplaySlice>;
+	/** Gives a log bounds of its own; called before its first use. */
+	limit?(log: string, limits: ReplayLimits): void;
+	/** Nobody in this process listens to the log any more. */
+	release?(log: string): void;
+	/** Erases a log; whoever resumes from before is told that messages are missing. */
+	clear?(log: string): Answer<void>;
+	/** What is kept now, where the store can tell. */
+	readonly size?: { readonly events: number; readonly bytes: number };
+}

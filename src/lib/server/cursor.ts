@@ -1,0 +1,38 @@
+import { formatCursor } from '../protocol/cursor.js';
+import type { Report } from './failure/report.js';
+import type { Hub } from './hub/hub.js';
+import type { FeedReader } from './hub/readers.js';
+import type { FeedSpec } from './hub/source.js';
+import { unref } from './runtime/runtime.js';
+
+/** How long, in milliseconds, a feed may take to come live. */
+const LIVE_TIMEOUT_MS = 3_000;
+
+/** A cursor of no log: whoever starts from it is told by `resync` that messages may be missing. */
+const UNKNOWN_CURSOR = formatCursor('unknown', 0);
+
+/**
+ * Brings a feed live and tells where it stands. The feed is then kept warm as after any reader. Never
+ * rejects: where the feed does not come live, the cursor is one that is answered by `resync`.
+ */
+export function feedCursor(hub: Hub, spec: FeedSpec, report: Report): Promise<string> {
+	return new Promise((resolve) => {
+		const feed = hub.enter(spec);
+		const settle = (cursor: string): void => {
+			clearTimeout(timer);
+			hub.leave(feed, reader);
+			resolve(cursor);
+		};
+		const timer = unref(setTimeout(() => settle(UNKNOWN_CURSOR), LIVE_TIMEOUT_MS));
+		const reader: FeedReader = {
+			topics: new Set(),
+			report,
+			deliver() {},
+			changed: () => settle(feed.log.cursor ?? UNKNOWN_CURSOR),
+			failed: () => settle(UNKNOWN_CURSOR)
+		};
+		feed.attach(reader);
+		// A feed that was live has a log, also while its source is away: that gap is in the log too.
+		if (feed.status !== 'connecting') reader.changed();
+	});
+}

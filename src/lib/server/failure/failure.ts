@@ -1,0 +1,62 @@
+import type { RealtimeServerFailureStage } from '../../protocol/health.js';
+import { isFatalStatus } from '../../protocol/status.js';
+
+/** A failure on its way to the browser: as an HTTP answer or as a `degraded` event. */
+export class Failure extends Error {
+	readonly stage: RealtimeServerFailureStage;
+	readonly status: number;
+	/** Further fields of the JSON body. */
+	readonly body: Readonly<Record<string, unknown>>;
+	readonly headers: Readonly<Record<string, string>>;
+
+	constructor(
+		stage: RealtimeServerFailureStage,
+		status: number,
+		message: string,
+		options: ErrorOptions & {
+			body?: Record<string, unknown>;
+			headers?: Record<string, string>;
+		} = {}
+	) {
+		super(message, options);
+		this.stage = stage;
+		this.status = status;
+		this.body = options.body ?? {};
+		this.headers = options.headers ?? {};
+	}
+
+	/** Whether trying again unchanged cannot help: what is wrong is the request, not the server. */
+	get isFatal(): boolean {
+		return isFatalStatus(this.status);
+	}
+}
+
+/** Fixed texts of failures whose cause must not reach a browser. */
+export const TEXT = {
+	upstream: 'Realtime is not available right now; it will be tried again.',
+	upstreamLost: 'The connection to Inngest was lost; it is being restored.',
+	store: 'The replay store failed; the stream starts anew.',
+	resolution: 'The requested realtime channel could not be resolved.',
+	stopping: 'This server is stopping.',
+	closed: 'This realtime endpoint was closed.',
+	denied: 'Not allowed to read this realtime channel.',
+	revoked: 'The right to read this realtime channel was revoked.'
+} as const;
+
+/** The text of what an app's own callback threw: an `Error`, a string, or SvelteKit's `error(…)`. */
+export function thrownMessage(thrown: unknown, fallback: string): string {
+	if (typeof thrown === 'string') return thrown;
+	const { message, body } = (thrown ?? {}) as {
+		message?: unknown;
+		body?: { message?: unknown };
+	};
+	const text = body?.message ?? message;
+	return typeof text === 'string' && text !== '' ? text : fallback;
+}
+
+/** The status of SvelteKit's `error(…)`, if that was thrown. */
+export function thrownStatus(thrown: unknown, fallback: number): number {
+	const status = (thrown as { status?: unknown } | null)?.status;
+	const isFailure = typeof status === 'number' && status >= 400 && status <= 599;
+	return isFailure ? status : fallback;
+}

@@ -1,0 +1,27 @@
+import type { LogEntry } from './entry.js';
+
+/** Entries of one tick for all readers of the same topics; joined once, when the first reader asks. */
+export class Batch {
+	readonly entries: readonly LogEntry[];
+	#chunk: Uint8Array | undefined;
+
+	constructor(entries: readonly LogEntry[]) {
+		this.entries = entries;
+	}
+
+	get chunk(): Uint8Array {
+		return (this.#chunk ??= joinBytes(this.entries.map(({ frame }) => frame)));
+	}
+}
+
+/** @returns the parts as one; the part itself where there is but one. */
+export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
+	if (parts.length === 1) return parts[0]!;
+	const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+	let offset = 0;
+	for (const part of parts) {
+		joined.set(part, offset);
+		offset += part.length;
+	}
+	return joined;
+}

@@ -1,0 +1,47 @@
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
+import type { SourceMessage } from './source.js';
+
+/** The message as it goes over the wire, with its data as the topic's schema gives it. */
+export function envelopeOf(message: SourceMessage, data: unknown): RealtimeTopicEnvelope {
+	const { channel, topic, runId, fnId, envId, kind, streamId } = message;
+	const created = new Date(message.createdAt ?? Date.now());
+	return {
+		channel,
+		topic,
+		data,
+		...(runId !== undefined && { runId }),
+		...(fnId !== undefined && { fnId }),
+		...(envId !== undefined && { envId }),
+		createdAt: (Number.isNaN(created.getTime()) ? new Date() : created).toISOString(),
+		kind,
+		...(streamId !== undefined && { streamId })
+	};
+}
+
+/** Keys of messages remembered, to count those that are alike. */
+const MAX_REMEMBERED = 1_000;
+
+/**
+ * Keys under which messages are stored: the message's own, and how many before it were alike. Two
+ * processes that receive the same messages make the same keys. The own key is made of the data as it
+ * came, because what a schema makes of it may differ from process to process.
+ */
+export class EventKeys {
+	readonly #occurrences = new Map<string, number>();
+	readonly #maxRemembered: number;
+
+	constructor(maxRemembered = MAX_REMEMBERED) {
+		this.#maxRemembered = maxRemembered;
+	}
+
+	keyOf(message: SourceMessage): string {
+		const key = message.key();
+		const occurrence = (this.#occurrences.get(key) ?? 0) + 1;
+		this.#occurrences.delete(key);
+		this.#occurrences.set(key, occurrence);
+		if (this.#occurrences.size > this.#maxRemembered) {
+			this.#occurrences.delete(this.#occurrences.keys().next().value!);
+		}
+		return `${key}\n${occurrence}`;
+	}
+}

@@ -1,0 +1,166 @@
+import { noAnswer, STORE_TIMEOUT_MS, type GuardedStore } from '../backend/guard.js';
+import type { ReplayEvent, ReplaySlice } from '../backend/replay.js';
+import { unref } from '../runtime/runtime.js';
+import { isThenable, whenReady } from '../runtime/thenable.js';
+import { LogEntry } from './entry.js';
+
+/** Events that may wait for an asynchronous store; past that they are dropped and announced. */
+const MAX_WAITING = 10_000;
+
+/** Most events that are read from the store at once. */
+const PAGE_EVENTS = 1_000;
+
+/** Entries after a cursor. */
+export interface LogSlice {
+	entries: LogEntry[];
+	missed?: ReplaySlice['missed'];
+	/** More entries follow the last one. */
+	more?: boolean;
+}
+
+/** What a log tells its feed. */
+export interface LogEvents {
+	entries(entries: readonly LogEntry[]): void;
+	/** The store dropped entries before they could be handed on. */
+	missed(): void;
+	error(error: unknown): void;
+}
+
+/**
+ * A channel's log: puts events into the store and hands them on in the store's order. A store that
+ * answers at once is never awaited. With one that several processes share, the log of the store is what
+ * is handed on, so that all processes send one order, whichever of them received a message first.
+ */
+export class ChannelLog {
+	/** Cursor of the last entry handed on; `null` until a store that answers later has told it. */
+	cursor: string | null = null;
+	readonly #store: GuardedStore;
+	readonly #key: string;
+	readonly #events: LogEvents;
+	readonly #maxWaiting: number;
+	#waiting: ReplayEvent[] = [];
+	#busy: Promise<void> | undefined;
+	#released = false;
+
+	/** @param key Name of the log in the store. */
+	constructor(store: GuardedStore, key: string, events: LogEvents, maxWaiting = MAX_WAITING) {
+		this.#store = store;
+		this.#key = key;
+		this.#events = events;
+		this.#maxWaiting = maxWaiting;
+	}
+
+	/** Learns where the log stands. @returns a promise only where the store needs one. */
+	open(): Promise<{ isNew: boolean }> | { isNew: boolean } {
+		return whenReady(this.#store.bounds(this.#key), ({ first, last, isNew }) => {
+			this.cursor = last;
+			return { isNew: isNew ?? (first === last && last.endsWith('-0')) };
+		});
+	}
+
+	append(event: ReplayEvent): void {
+		// What comes late must not begin a new epoch.
+		if (this.#released) return;
+		if (this.#busy) {
+			if (this.#waiting.length === this.#maxWaiting) {
+				this.#waiting = [];
+				this.#events.error(
+					new Error(`The replay store does not answer; ${this.#maxWaiting} events waited.`)
+				);
+			}
+			this.#waiting.push(event);
+			return;
+		}
+		let cursors: ReturnType<GuardedStore['append']>;
+		try {
+			cursors = this.#store.append(this.#key, [event]);
+		} catch (error) {
+			this.#events.error(error);
+			return;
+		}
+		if (isThenable(cursors)) {
+			this.#busy = this.#drain(cursors);
+			return;
+		}
+		const cursor = (this.cursor = cursors[0]!);
+		const { kind, topic, payload } = event;
+		this.#events.entries([new LogEntry({ cursor, kind, topic, payload })]);
+	}
+
+	/** Entries after `cursor`, a page of them. @returns a promise only where the store needs one. */
+	since(cursor: string): Promise<LogSlice> | LogSlice {
+		return whenReady(this.#store.since(this.#key, cursor, PAGE_EVENTS), readSlice);
+	}
+
+	/** Cursor before the oldest entry. @returns a promise only where the store needs one. */
+	first(): Promise<string> | string {
+		return whenReady(this.#store.bounds(this.#key), ({ first }) => first);
+	}
+
+	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
+	settled(): Promise<void> | undefined {
+		return this.#busy;
+	}
+
+	release(): void {
+		if (this.#released) return;
+		this.#released = true;
+		this.#waiting = [];
+		this.#store.release?.(this.#key);
+	}
+
+	async #drain(first: PromiseLike<unknown>): Promise<void> {
+		let appended = first;
+		for (;;) {
+			try {
+				await this.#awaited(appended);
+				await this.#handOn();
+			} catch (error) {
+				this.#events.error(error);
+			}
+			const events = this.#waiting;
+			if (events.length === 0) break;
+			this.#waiting = [];
+			appended = new Promise((resolve) => resolve(this.#store.append(this.#key, events)));
+		}
+		this.#busy = undefined;
+	}
+
+	/**
+	 * Waits for events to be stored, and says so as often as that takes too long. It never gives up:
+	 * events that the store took late would come after those that followed them.
+	 */
+	async #awaited(stored: PromiseLike<unknown>): Promise<void> {
+		const timer = unref(setInterval(() => this.#events.error(noAnswer()), STORE_TIMEOUT_MS));
+		try {
+			await stored;
+		} finally {
+			clearInterval(timer);
+		}
+	}
+
+	/** Hands on what the store has after the last entry handed on. */
+	async #handOn(): Promise<void> {
+		for (let more: boolean | undefined = true; more;) {
+			if (this.cursor === null) return;
+			const slice = await this.since(this.cursor);
+			let { entries } = slice;
+			({ more } = slice);
+			if (slice.missed && entries.length === 0) {
+				// The store lost the log that this one went on from: what it has now is all new.
+				this.cursor = await this.first();
+				({ entries, more } = await this.since(this.cursor));
+			}
+			const last = entries.at(-1);
+			if (last) {
+				this.cursor = last.cursor;
+				this.#events.entries(entries);
+			} else more = false;
+			if (slice.missed) this.#events.missed();
+		}
+	}
+}
+
+function readSlice({ events, ...rest }: ReplaySlice): LogSlice {
+	return { ...rest, entries: events.map((event) => new LogEntry(event)) };
+}

@@ -1,0 +1,114 @@
+import { Failure, TEXT } from '../failure/failure.js';
+import type { Report } from '../failure/report.js';
+import { Batch } from './batch.js';
+import type { LogEntry } from './entry.js';
+
+/** Somebody who reads topics of a feed. */
+export interface FeedReader {
+	readonly topics: ReadonlySet<string>;
+	readonly report: Report;
+	deliver(batch: Batch): void;
+	/** The feed's `status` changed. */
+	changed(): void;
+	/** The feed could not be brought live; the reader is detached. */
+	failed(message: string): void;
+}
+
+interface Group {
+	readonly topics: ReadonlySet<string>;
+	readonly readers: Set<FeedReader>;
+	pending: LogEntry[];
+}
+
+/** The readers of one feed, grouped by their topics, so that what goes to all of a group is made once. */
+export class Readers {
+	readonly #channel: string;
+	readonly #groups = new Map<string, Group>();
+	/** Endpoints whose readers are here, and how many readers each has. */
+	readonly #reports = new Map<Report, number>();
+
+	constructor(channel: string) {
+		this.#channel = channel;
+	}
+
+	get size(): number {
+		let size = 0;
+		for (const { readers } of this.#groups.values()) size += readers.size;
+		return size;
+	}
+
+	attach(reader: FeedReader): void {
+		const key = JSON.stringify([...reader.topics].sort());
+		let group = this.#groups.get(key);
+		if (!group) {
+			group = { topics: reader.topics, readers: new Set(), pending: [] };
+			this.#groups.set(key, group);
+		}
+		if (group.readers.has(reader)) return;
+		group.readers.add(reader);
+		this.#reports.set(reader.report, (this.#reports.get(reader.report) ?? 0) + 1);
+	}
+
+	detach(reader: FeedReader): void {
+		for (const [key, group] of this.#groups) {
+			if (!group.readers.delete(reader)) continue;
+			if (group.readers.size === 0) this.#groups.delete(key);
+			const left = this.#reports.get(reader.report)! - 1;
+			if (left > 0) this.#reports.set(reader.report, left);
+			else this.#reports.delete(reader.report);
+		}
+	}
+
+	/** Notes entries for the readers of their topics; `flush` hands them on. */
+	add(entries: readonly LogEntry[]): void {
+		for (const { topics, pending } of this.#groups.values()) {
+			for (const entry of entries) {
+				if (entry.topic === null || topics.has(entry.topic)) pending.push(entry);
+			}
+		}
+	}
+
+	/** Hands on what is pending: to each reader, everything of this tick at once. */
+	flush(): void {
+		for (const group of this.#groups.values()) {
+			if (group.pending.length === 0) continue;
+			const batch = new Batch(group.pending);
+			group.pending = [];
+			for (const reader of group.readers) this.#call(reader, () => reader.deliver(batch));
+		}
+	}
+
+	tellChanged(): void {
+		for (const reader of this.#all()) this.#call(reader, () => reader.changed());
+	}
+
+	/** Lets all readers go; they come back by themselves. */
+	fail(failure: Failure): void {
+		const texts = this.report(failure);
+		for (const reader of this.#all()) {
+			this.detach(reader);
+			reader.failed(texts.get(reader.report) ?? failure.message);
+		}
+	}
+
+	/** Tells each endpoint that reads the feed, once. @returns its text for browsers. */
+	report(failure: Failure): Map<Report, string> {
+		const place = { channelId: this.#channel };
+		return new Map([...this.#reports.keys()].map((report) => [report, report(failure, place)]));
+	}
+
+	/** Calls a reader; a fault of one ends that one only. */
+	#call(reader: FeedReader, call: () => void): void {
+		try {
+			call();
+		} catch (error) {
+			this.detach(reader);
+			const failure = new Failure('stream', 500, TEXT.upstream, { cause: error });
+			reader.failed(reader.report(failure, { channelId: this.#channel }));
+		}
+	}
+
+	#all(): FeedReader[] {
+		return [...this.#groups.values()].flatMap(({ readers }) => [...readers]);
+	}
+}

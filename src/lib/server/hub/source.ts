@@ -1,0 +1,68 @@
+import type { TopicDefinitions } from '../../protocol/channel.js';
+import type { MessageKind } from '../../protocol/types.js';
+import type { ReplayLimits } from '../backend/replay.js';
+
+/** A message as its source delivered it, before it is validated. */
+export interface SourceMessage {
+	readonly kind: MessageKind;
+	readonly channel: string;
+	readonly topic: string;
+	readonly data: unknown;
+	readonly runId: string | undefined;
+	readonly fnId: string | undefined;
+	readonly envId: string | undefined;
+	/** As it was written; absent on pieces of a data stream. */
+	readonly createdAt: string | undefined;
+	readonly streamId: string | undefined;
+	/**
+	 * What two deliveries of one message have in common, whichever socket or process they came by. Made
+	 * when somebody asks, because it costs a hash of the data.
+	 */
+	key(): string;
+}
+
+/** Somebody who listens to topics of one channel. None of its methods may throw. */
+export interface SourceListener {
+	readonly channel: string;
+	readonly topics: readonly string[];
+	/** Messages of all topics arrive from now on; called again after each `lost`. */
+	live(): void;
+	/** Messages do not arrive any more; `live` follows when they do again. */
+	lost(error: Error): void;
+	/** An attempt to bring a listener live failed; more follow. */
+	failed(error: Error): void;
+	/** Still live, but messages may be missing. */
+	gap(): void;
+	/** Called only while live. */
+	message(message: SourceMessage): void;
+}
+
+/** States of a source's connection. */
+export type SourceState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
+
+/**
+ * Where messages come from: Inngest, a database, a test. It holds a connection only while somebody
+ * listens, and restores it by itself. Owned by a hub, which ends it with `close`.
+ */
+export interface RealtimeSource {
+	/** What it is called in `stats()`. */
+	readonly name: string;
+	readonly state: SourceState;
+	/** Sockets that are open now. */
+	readonly sockets: number;
+	/** Adds a listener. @returns a function that removes it. */
+	listen(listener: SourceListener): () => void;
+	close(): void;
+}
+
+/** A channel to be fed. */
+export interface FeedSpec {
+	channel: string;
+	/** Key of its registry entry; empty for a channel that is not registered. */
+	entry: string;
+	/** All topics to listen to, sorted. */
+	topics: readonly string[];
+	definitions: TopicDefinitions;
+	/** Bounds of its log where they differ from the hub's; `false` keeps none. */
+	replay?: ReplayLimits | false | undefined;
+}

@@ -1,0 +1,130 @@
+import { RealtimeError } from '../protocol/errors.js';
+import { guardStore, type GuardedStore } from './backend/guard.js';
+import { MemoryReplayStore } from './backend/memory.js';
+import { Hub, sumStats, type HubStats } from './hub/hub.js';
+import { TokenClient, type InngestClient } from './inngest/token.js';
+import { Upstream } from './inngest/upstream.js';
+import type { Settings } from './options.js';
+import { serverLoad } from './runtime/reload.js';
+
+/** Options that all endpoints of one Inngest client have in common. */
+type HubSettings = Pick<Settings, 'lingerMs' | 'replay'>;
+
+/** The hub of an Inngest client, and how many endpoints use it. */
+interface Shared {
+	readonly hub: Hub;
+	readonly settings: HubSettings;
+	/** Load of the server's code that it was made in. */
+	readonly load: number | undefined;
+	users: number;
+}
+
+const sharedHubs = new WeakMap<InngestClient, Shared>();
+
+/**
+ * The hubs of one endpoint: the one that all endpoints of its Inngest client share, or, where a socket
+ * may not outlive its request, one per stream. Owned by the endpoint, ended by `close`.
+ */
+export class Hubs {
+	readonly #inngest: InngestClient;
+	readonly #settings: HubSettings;
+	readonly #shared: Shared | undefined;
+	/** Hubs of single streams. */
+	readonly #single = new Set<Hub>();
+
+	/** @throws {RealtimeError} `INVALID_OPTION` when another endpoint shares the hub with other options. */
+	constructor(inngest: InngestClient, settings: HubSettings, isShared: boolean) {
+		this.#inngest = inngest;
+		this.#settings = settings;
+		this.#shared = isShared ? share(inngest, settings) : undefined;
+	}
+
+	/** The hub that all streams share, if there is one. */
+	get shared(): Hub | undefined {
+		return this.#shared?.hub;
+	}
+
+	get stats(): HubStats {
+		return this.#shared?.hub.stats ?? sumStats([...this.#single]);
+	}
+
+	/** The hub for one stream or iteration. It costs nothing before `hold`. */
+	acquire(): Hub {
+		return this.#shared?.hub ?? createHub(this.#inngest, this.#settings);
+	}
+
+	/** The stream or iteration has begun; `release` gives its hub back. */
+	hold(hub: Hub): void {
+		if (!this.#shared) this.#single.add(hub);
+	}
+
+	release(hub: Hub): void {
+		if (this.#single.delete(hub)) hub.close();
+	}
+
+	/** Keeps no feed warm any more. */
+	drain(): void {
+		this.#shared?.hub.drain();
+	}
+
+	close(): void {
+		for (const hub of [...this.#single]) this.release(hub);
+		const shared = this.#shared;
+		if (!shared || --shared.users > 0) return;
+		if (sharedHubs.get(this.#inngest) === shared) sharedHubs.delete(this.#inngest);
+		shared.hub.close();
+	}
+}
+
+function share(inngest: InngestClient, settings: HubSettings): Shared {
+	const load = serverLoad();
+	let shared = sharedHubs.get(inngest);
+	if (shared) {
+		const difference = differingOption(shared.settings, settings);
+		if (difference && shared.load === load) throw differ(difference, shared.settings, settings);
+		// After a reload the endpoint with the earlier options closes soon, and its hub with it.
+		if (difference) shared = undefined;
+	}
+	if (!shared) {
+		shared = { hub: createHub(inngest, settings), settings, load, users: 0 };
+		sharedHubs.set(inngest, shared);
+	}
+	shared.users++;
+	return shared;
+}
+
+function createHub(inngest: InngestClient, { lingerMs, replay }: HubSettings): Hub {
+	const hub: Hub = new Hub({
+		source: new Upstream(new TokenClient(inngest), () => hub.countDrop()),
+		store: createStore(replay),
+		lingerMs
+	});
+	return hub;
+}
+
+function createStore(replay: HubSettings['replay']): GuardedStore {
+	if (replay && 'append' in replay) return guardStore(replay);
+	return new MemoryReplayStore(replay === false ? { maxEvents: 0 } : replay);
+}
+
+function differingOption(a: HubSettings, b: HubSettings): keyof HubSettings | undefined {
+	if (a.lingerMs !== b.lingerMs) return 'lingerMs';
+	return isSameReplay(a.replay, b.replay) ? undefined : 'replay';
+}
+
+/** Stores are the same when they are one object, bounds when they have the same values. */
+function isSameReplay(a: HubSettings['replay'], b: HubSettings['replay']): boolean {
+	if (a === b) return true;
+	if (!a || !b || 'append' in a || 'append' in b) return false;
+	const names = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<keyof typeof a>;
+	return [...names].every((name) => a[name] === b[name]);
+}
+
+function differ(name: keyof HubSettings, a: HubSettings, b: HubSettings): RealtimeError {
+	const describe = (value: unknown): string =>
+		typeof value === 'object' ? 'another value' : String(value);
+	return new RealtimeError(
+		'INVALID_OPTION',
+		`Two realtime endpoints use one Inngest client but differ in \`${name}\` (${describe(a[name])} and ${describe(b[name])}). They share one hub: give both the same value, or an Inngest client each. If you have just edited the option, restart the development server.`
+	);
+}

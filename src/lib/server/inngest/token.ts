@@ -1,0 +1,158 @@
+import { RealtimeError } from '../../protocol/errors.js';
+import { unref } from '../runtime/runtime.js';
+
+/** The parts of an Inngest client this package uses, alike in both SDK generations. */
+export interface InngestClient {
+	id: string;
+	env?: string | null;
+}
+
+/** A topic as Inngest's realtime API names it. */
+export interface UpstreamTopic {
+	channel: string;
+	name: string;
+}
+
+/** Inngest's answer: a token for 60 s, and the environment its topics are of. */
+export interface UpstreamToken {
+	jwt: string;
+	/** `null` where the token cannot be read; topics then cannot be unsubscribed. */
+	envId: string | null;
+}
+
+/** The API client inside an Inngest client: inngest 3 keeps plain fields that are filled late, 4 has getters. */
+interface InngestApi {
+	getTargetUrl(path: string): Promise<URL>;
+	hashedKey?: string;
+	hashedFallbackKey?: string | undefined;
+	fetch?: typeof fetch;
+	_fetch?: () => typeof fetch;
+}
+
+const TIMEOUT_MS = 10_000;
+const TIMEOUT_TEXT = `none within ${TIMEOUT_MS / 1000} s`;
+
+/** Talks to one Inngest client's realtime API; reads keys and URL at each call, as they may come late. */
+export class TokenClient {
+	readonly #inngest: InngestClient;
+
+	/** @throws {RealtimeError} `INVALID_OPTION` when `inngest` is no Inngest client. */
+	constructor(inngest: InngestClient) {
+		this.#inngest = inngest;
+		if (typeof this.#api?.getTargetUrl !== 'function') {
+			throw new RealtimeError(
+				'INVALID_OPTION',
+				'`inngest` is not an Inngest client: pass the object made by `new Inngest({ id })` of inngest 3.42 or later.'
+			);
+		}
+	}
+
+	get #api(): InngestApi {
+		return (this.#inngest as unknown as { inngestApi: InngestApi }).inngestApi;
+	}
+
+	/**
+	 * A token for topics of any number of channels.
+	 *
+	 * @throws {RealtimeError} `TOKEN` with the reason: refused, server error or no answer; the reason of
+	 *   `signal` once that aborts.
+	 */
+	async request(topics: readonly UpstreamTopic[], signal: AbortSignal): Promise<UpstreamToken> {
+		const limit = new AbortController();
+		const abort = (): void => limit.abort(signal.reason);
+		const timer = unref(
+			setTimeout(() => limit.abort(noAnswer('Inngest', TIMEOUT_TEXT)), TIMEOUT_MS)
+		);
+		signal.addEventListener('abort', abort);
+		if (signal.aborted) abort();
+		try {
+			// An app's own `fetch` may not heed a signal.
+			return await Promise.race([rejectOnAbort(limit.signal), this.#request(topics, limit.signal)]);
+		} finally {
+			clearTimeout(timer);
+			signal.removeEventListener('abort', abort);
+		}
+	}
+
+	/** @returns the URL that a token's socket connects to. */
+	async socketUrl(jwt: string): Promise<string> {
+		const url = await this.#api.getTargetUrl('/v1/realtime/connect');
+		url.protocol = url.protocol === 'http:' ? 'ws:' : 'wss:';
+		url.searchParams.set('token', jwt);
+		return url.href;
+	}
+
+	async #request(topics: readonly UpstreamTopic[], signal: AbortSignal): Promise<UpstreamToken> {
+		const url = await this.#api.getTargetUrl('/v1/realtime/token');
+		const body = JSON.stringify(
+			topics.map(({ channel, name }) => ({ channel, name, kind: 'run' }))
+		);
+		let response = await this.#post(url, body, this.#api.hashedKey, signal);
+		const fallback = this.#api.hashedFallbackKey;
+		if (fallback && (response.status === 401 || response.status === 403)) {
+			await response.body?.cancel();
+			response = await this.#post(url, body, fallback, signal);
+		}
+		if (!response.ok) throw refusal(url, response.status, await response.text().catch(() => ''));
+		const answer: unknown = await response.json().catch(() => null);
+		const jwt = (answer as { jwt?: unknown } | null)?.jwt;
+		if (typeof jwt !== 'string') {
+			throw new RealtimeError(
+				'TOKEN',
+				`${url.origin} answered a realtime token request without a token; is it an Inngest server?`
+			);
+		}
+		return { jwt, envId: readEnvironment(jwt) };
+	}
+
+	async #post(
+		url: URL,
+		body: string,
+		key: string | undefined,
+		signal: AbortSignal
+	): Promise<Response> {
+		const headers: Record<string, string> = { 'content-type': 'application/json' };
+		if (key) headers.authorization = `Bearer ${key}`;
+		if (this.#inngest.env) headers['x-inngest-env'] = this.#inngest.env;
+		const request = this.#api._fetch?.() ?? this.#api.fetch ?? fetch;
+		try {
+			return await request(url.href, { method: 'POST', body, headers, signal });
+		} catch (error) {
+			const { message, cause } = error as Error;
+			throw noAnswer(url.origin, cause instanceof Error ? cause.message : message, error);
+		}
+	}
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+	return new Promise((_, reject) => {
+		if (signal.aborted) reject(signal.reason as Error);
+		signal.addEventListener('abort', () => reject(signal.reason as Error));
+	});
+}
+
+function noAnswer(who: string, why: string, cause?: unknown): RealtimeError {
+	return new RealtimeError(
+		'TOKEN',
+		`No answer from ${who} to a realtime token request (${why}); is Inngest running there?`,
+		{ cause }
+	);
+}
+
+function refusal(url: URL, status: number, text: string): RealtimeError {
+	const what =
+		status === 401 || status === 403
+			? 'refused a realtime token: check INNGEST_SIGNING_KEY and the environment'
+			: 'failed to give a realtime token';
+	return new RealtimeError('TOKEN', `${url.origin} ${what} (${status} ${text.slice(0, 200)}).`);
+}
+
+function readEnvironment(jwt: string): string | null {
+	try {
+		const payload = jwt.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
+		const claims = JSON.parse(atob(payload)) as { env?: unknown };
+		return typeof claims.env === 'string' ? claims.env : null;
+	} catch {
+		return null;
+	}
+}

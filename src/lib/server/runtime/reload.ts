@@ -1,0 +1,59 @@
+import { DEV } from 'esm-env';
+
+/** What a module reload must not leave behind. */
+interface Reloadable {
+	/** Load of the server's code that it was made in, as `currentLoad` told then. */
+	readonly load: number;
+	/** Ends all streams; their clients come back at once. */
+	endStreams(): void;
+	close(): void;
+}
+
+const ROUTES = Symbol.for('sveltekit-inngest.routes');
+const RELOAD = Symbol.for('sveltekit-inngest.reload');
+const LOADS = Symbol.for('sveltekit-inngest.loads');
+
+interface DevGlobals {
+	/** Endpoints that answer, by the id of their route. */
+	[ROUTES]?: Map<string, Set<Reloadable>>;
+	/** Called by the Vite plugin when server code has changed. */
+	[RELOAD]?: Set<() => void>;
+	/** Set by the Vite plugin: counts how often server code was loaded. */
+	[LOADS]?: number | undefined;
+}
+
+const globals = globalThis as DevGlobals;
+let endpoints = 0;
+
+/** How often the server's code was loaded before, where the Vite plugin counts it. */
+export function serverLoad(): number | undefined {
+	return globals[LOADS];
+}
+
+/** Tells apart what was made before and after a reload; without the plugin each endpoint may be one. */
+export function currentLoad(): number {
+	return serverLoad() ?? ++endpoints;
+}
+
+/**
+ * In development, closes endpoints that an earlier load of the same route left behind: their sockets,
+ * and their streams, which would go on with the old code's `authorize`. Called with each request.
+ */
+export function replaceReloaded(routeId: string | null, endpoint: Reloadable): void {
+	// In a production build a route's module is loaded once, and nothing is ever replaced.
+	if (routeId === null || !(DEV || globals[LOADS])) return;
+	const routes = (globals[ROUTES] ??= new Map());
+	const known = routes.get(routeId);
+	if (known?.has(endpoint)) return;
+	const current = new Set([endpoint]);
+	for (const other of known ?? []) {
+		if (other.load < endpoint.load) other.close();
+		else current.add(other);
+	}
+	routes.set(routeId, current);
+	if (known) return;
+	// A stream ended here comes back to the new code, if there is any, else to the same endpoint.
+	(globals[RELOAD] ??= new Set()).add(() => {
+		for (const { endStreams } of routes.get(routeId) ?? []) endStreams();
+	});
+}

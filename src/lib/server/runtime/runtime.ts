@@ -1,0 +1,17 @@
+/** What differs between the runtimes that this package runs on. */
+
+/** Whether this is Cloudflare's runtime, where sockets and timers belong to one request. */
+export const isWorkerd =
+	typeof navigator === 'object' && navigator.userAgent === 'Cloudflare-Workers';
+
+/** Calls back once the current burst of input has been handled. */
+export const afterInput: (callback: () => void) => void =
+	typeof setImmediate === 'function'
+		? (callback) => void setImmediate(callback)
+		: (callback) => void setTimeout(callback, 0);
+
+/** Keeps a timer from holding the process open, where timers do that. */
+export function unref<T>(timer: T): T {
+	(timer as { unref?: () => void }).unref?.();
+	return timer;
+}

@@ -1,0 +1,183 @@
+import { joinBytes } from '../hub/batch.js';
+
+/** What a body tells its connection. */
+export interface BodyEvents {
+	/** Read for the first time. */
+	start(): void;
+	/** The reader has taken everything and asks for more, or learns that there is none. */
+	drained(): void;
+	/** The reader is gone. */
+	cancel(): void;
+}
+
+type ReadResult = { done: boolean; value: Uint8Array | undefined };
+
+const DONE: ReadResult = { done: true, value: undefined };
+
+/** Most bytes that are joined into one chunk. */
+const CHUNK_BYTES = 256 * 1024;
+
+/**
+ * The body of one SSE response: the chunks that wait for its reader, joined when it comes for them.
+ *
+ * A server that takes its reader by `getReader()`, as SvelteKit's adapters do, reads without what a web
+ * stream does per chunk: one promise, no queue. Whatever else reads it (`pipeThrough` in a hook,
+ * `tee`, `for await`) finds the plain stream, with the same chunks. Owned by its connection.
+ */
+export class ResponseBody {
+	readonly stream: ReadableStream<Uint8Array>;
+	readonly #events: BodyEvents;
+	#controller!: ReadableStreamDefaultController<Uint8Array>;
+	#queue: Uint8Array[] = [];
+	#bytes = 0;
+	#started = false;
+	#wanted = false;
+	#ended = false;
+	#error: Error | undefined;
+	/** The read that waits, where the reader is the direct one. */
+	#read: { resolve: (result: ReadResult) => void; reject: (error: Error) => void } | undefined;
+	#isDirect = false;
+	/** The direct reader has learnt of the end. */
+	#isDone = false;
+
+	constructor(events: BodyEvents) {
+		this.#events = events;
+		this.stream = new ReadableStream<Uint8Array>(
+			{
+				start: (controller) => void (this.#controller = controller),
+				pull: () => this.#pull(),
+				cancel: () => this.#cancel()
+			},
+			{ highWaterMark: 0 }
+		);
+		const getReader = this.stream.getReader.bind(this.stream);
+		Object.defineProperty(this.stream, 'getReader', {
+			value: (options?: ReadableStreamGetReaderOptions) =>
+				options?.mode === undefined ? this.#directReader(getReader()) : getReader(options)
+		});
+	}
+
+	/** Bytes that wait for the reader. */
+	get bytes(): number {
+		return this.#bytes;
+	}
+
+	/** Whether the reader has taken everything and waits for more. */
+	get isDrained(): boolean {
+		return this.#wanted && this.#queue.length === 0;
+	}
+
+	/** Whether the body has ended and its reader, as far as can be seen, has read it to the end. */
+	get isRead(): boolean {
+		if (!this.#ended) return false;
+		return this.#isDirect ? this.#isDone : (this.#controller.desiredSize ?? 0) >= 0;
+	}
+
+	push(chunk: Uint8Array): void {
+		if (this.isDrained) {
+			this.#deliver(chunk);
+			return;
+		}
+		this.#queue.push(chunk);
+		this.#bytes += chunk.length;
+	}
+
+	/** Ends the body; what waits is still read. */
+	end(): void {
+		if (this.#ended) return;
+		this.#ended = true;
+		if (!this.#isDirect) {
+			while (this.#queue.length > 0) this.#controller.enqueue(this.#take());
+		}
+		this.#controller.close();
+		this.#tellDone();
+	}
+
+	/** Breaks the body off; what waits is dropped. */
+	error(error: Error): void {
+		this.#ended = true;
+		this.#queue = [];
+		this.#bytes = 0;
+		this.#error = error;
+		this.#isDone = true;
+		this.#controller.error(error);
+		this.#read?.reject(error);
+	}
+
+	/** Tells a read that waits. */
+	#tellDone(): void {
+		if (!this.#read) return;
+		this.#isDone = true;
+		this.#read.resolve(DONE);
+	}
+
+	#deliver(chunk: Uint8Array): void {
+		this.#wanted = false;
+		const read = this.#read;
+		this.#read = undefined;
+		if (read) read.resolve({ done: false, value: chunk });
+		else this.#controller.enqueue(chunk);
+	}
+
+	#pull(): void {
+		this.#wanted = true;
+		if (!this.#started) {
+			this.#started = true;
+			this.#events.start();
+		} else if (this.#queue.length > 0) this.#deliver(this.#take());
+		else this.#events.drained();
+	}
+
+	#cancel(): void {
+		this.#ended = true;
+		this.#queue = [];
+		this.#bytes = 0;
+		this.#tellDone();
+		this.#events.cancel();
+	}
+
+	/** Joins what waits, up to a limit, into one chunk. */
+	#take(): Uint8Array {
+		let bytes = 0;
+		let count = 0;
+		while (count < this.#queue.length && (count === 0 || bytes < CHUNK_BYTES)) {
+			bytes += this.#queue[count++]!.length;
+		}
+		this.#bytes -= bytes;
+		return joinBytes(this.#queue.splice(0, count));
+	}
+
+	/** `plain` keeps the stream locked, as its own reader would. */
+	#directReader(
+		plain: ReadableStreamDefaultReader<Uint8Array>
+	): ReadableStreamDefaultReader<Uint8Array> {
+		this.#isDirect = true;
+		const read = (): Promise<ReadResult> => {
+			if (this.#error) return Promise.reject(this.#error);
+			if (this.#queue.length > 0 && this.#started) {
+				return Promise.resolve({ done: false, value: this.#take() });
+			}
+			if (this.#ended) {
+				this.#isDone = true;
+				this.#events.drained();
+				return Promise.resolve(DONE);
+			}
+			return new Promise((resolve, reject) => {
+				this.#read = { resolve, reject };
+				this.#pull();
+			});
+		};
+		const reader = {
+			read,
+			cancel: (reason?: unknown) => plain.cancel(reason),
+			releaseLock: () => {
+				this.#isDirect = false;
+				plain.releaseLock();
+			},
+			get closed() {
+				return plain.closed;
+			}
+		};
+		return reader as unknown as ReadableStreamDefaultReader<Uint8Array>;
+	}
+}

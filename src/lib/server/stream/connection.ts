@@ -1,0 +1,261 @@
+import { jitterMs } from '../../protocol/backoff.js';
+import { encodeComment, encodeRetry } from '../../protocol/frame.js';
+import { KEEPALIVE_MS } from '../../protocol/constants.js';
+import { unref } from '../runtime/runtime.js';
+import type { Wheel, WheelEntry } from '../runtime/wheel.js';
+import { ResponseBody } from './body.js';
+
+/** One channel of a connection. */
+export interface ConnectionChannel {
+	/** Says how the channel is, as a sign of life. */
+	tick(nowMs: number): void;
+	/** Asks whether the channel may still be read. */
+	recheck(): void;
+	/** Lets go of everything. */
+	end(): void;
+}
+
+/** How the connections of an endpoint are served. */
+export interface ConnectionSettings {
+	readonly wheel: Wheel;
+	/** Milliseconds between two health ticks of each channel; `false` for none. */
+	readonly intervalMs: number | false;
+	/** Most bytes that may wait for a reader. */
+	readonly maxBufferedBytes: number;
+	/** Life of a response in milliseconds; `false` for no limit. */
+	readonly maxLifetimeMs: number | false;
+	/** Milliseconds between two checks of a channel's right to be read; `false` for none. */
+	readonly recheckMs: number | false;
+	/** Delay after which a plain `EventSource` reconnects, in milliseconds. */
+	readonly retryMs: number;
+	/** The body is read for the first time; nothing was taken before. */
+	started(connection: Connection): void;
+	/** A connection that had started has ended. */
+	ended(connection: Connection): void;
+	/** Messages were given to a reader. */
+	delivered(): void;
+	/** A reader that did not keep up was closed. */
+	slow(connection: Connection): void;
+}
+
+/** One request, as its connection sees it. */
+export interface ConnectionRequest {
+	/** Whether it named one channel, whose cursor then rides on health events too. */
+	readonly isSingle: boolean;
+	/** Whether it came from a plain `EventSource`. */
+	readonly isPlain: boolean;
+	/** Counts against the streams of this key. */
+	readonly key: string | undefined;
+	/** Destroys the socket under the response, where the platform shows it. */
+	readonly destroySocket: (() => void) | undefined;
+	/** Starts its channels. */
+	open: ((connection: Connection) => void) | undefined;
+}
+
+const KEEPALIVE = encodeComment('');
+
+/** How long, in milliseconds, a reader may take to read the rest of a stream that has ended. */
+const FAREWELL_MS = 1_000;
+
+/** Bytes that may wait for the reader before no more messages are replayed. */
+const PAGE_BYTES = 64 * 1024;
+
+/**
+ * One SSE response: its channels, the bytes that may wait for its reader, its heartbeats and its end. A
+ * reader that stalls is closed and comes back with its cursors; it never delays another. Owned by
+ * the response's reader, ended by either side.
+ */
+export class Connection implements WheelEntry {
+	readonly request: ConnectionRequest;
+	dueStep: number | undefined;
+	readonly #settings: ConnectionSettings;
+	readonly #channels = new Set<ConnectionChannel>();
+	readonly #body: ResponseBody;
+	#heldBytes = 0;
+	#started = false;
+	#ended = false;
+	/** Channels that are still being authorized. */
+	#expected = 0;
+	#nextTickMs = Infinity;
+	#nextRecheckMs = Infinity;
+	#endMs = Infinity;
+	#whenDrained: (() => void)[] = [];
+
+	constructor(settings: ConnectionSettings, request: ConnectionRequest) {
+		this.#settings = settings;
+		this.request = request;
+		this.#body = new ResponseBody({
+			start: () => this.#start(),
+			drained: () => this.#tellDrained(),
+			cancel: () => this.#finish()
+		});
+	}
+
+	get intervalMs(): number | false {
+		return this.#settings.intervalMs;
+	}
+
+	/** Whether a page of replay waits for the reader, so that the next one has to wait in its log. */
+	get hasPage(): boolean {
+		const pageBytes = Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
+		return this.#body.bytes + this.#heldBytes >= pageBytes;
+	}
+
+	get ended(): boolean {
+		return this.#ended;
+	}
+
+	/** The response's body. Nothing is held before it is read. */
+	get body(): ReadableStream<Uint8Array> {
+		return this.#body.stream;
+	}
+
+	/** Announces channels to come, so that the stream does not end before they are there. */
+	expect(count: number): void {
+		this.#expected += count;
+	}
+
+	/** One of the expected channels is there. */
+	add(channel: ConnectionChannel): void {
+		this.#expected--;
+		this.#channels.add(channel);
+	}
+
+	/** One of the expected channels will not come: `frame` says why. */
+	refuse(frame: Uint8Array): void {
+		this.#expected--;
+		this.push(frame);
+		this.#endIfEmpty();
+	}
+
+	/** A channel has ended; the stream ends with its last one. */
+	remove(channel: ConnectionChannel): void {
+		this.#channels.delete(channel);
+		this.#endIfEmpty();
+	}
+
+	/** Writes messages. */
+	deliver(chunk: Uint8Array): void {
+		if (this.#ended) return;
+		this.#settings.delivered();
+		this.push(chunk);
+	}
+
+	/** Writes anything else. */
+	push(chunk: Uint8Array): void {
+		if (this.#ended) return;
+		this.#body.push(chunk);
+		this.#checkBudget();
+	}
+
+	/** Counts bytes that wait elsewhere for this reader. */
+	hold(bytes: number): void {
+		this.#heldBytes += bytes;
+		if (bytes > 0) this.#checkBudget();
+		else if (this.#body.isDrained) this.#tellDrained();
+	}
+
+	/** Writes something that no reader sees but every proxy does. */
+	keepAlive(): void {
+		this.push(KEEPALIVE);
+	}
+
+	/** Resolves when the reader may have room again, or is gone. */
+	drained(): Promise<void> {
+		if (this.#ended || (this.#body.isDrained && !this.hasPage)) return Promise.resolve();
+		return new Promise((resolve) => this.#whenDrained.push(resolve));
+	}
+
+	/**
+	 * Ends the stream without a last word: the reader comes back at once. What waits is still read, if
+	 * the reader takes it soon.
+	 */
+	end(): void {
+		if (this.#ended) return;
+		this.#body.end();
+		this.#finish();
+		if (!this.#body.isRead) this.#expectFarewell();
+	}
+
+	wake(nowMs: number): void {
+		if (nowMs >= this.#endMs) return this.end();
+		if (nowMs >= this.#nextRecheckMs) {
+			this.#nextRecheckMs = nowMs + jitterMs(this.#settings.recheckMs as number);
+			for (const channel of this.#channels) channel.recheck();
+		}
+		if (nowMs >= this.#nextTickMs) {
+			this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
+			if (this.intervalMs === false) this.keepAlive();
+			else for (const channel of [...this.#channels]) channel.tick(Date.now());
+		}
+		if (!this.#ended) this.#sleep(nowMs);
+	}
+
+	get #tickMs(): number {
+		return this.intervalMs === false ? KEEPALIVE_MS : this.intervalMs;
+	}
+
+	#start(): void {
+		this.#started = true;
+		const { maxLifetimeMs, recheckMs, retryMs } = this.#settings;
+		const nowMs = performance.now();
+		this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
+		if (recheckMs !== false) this.#nextRecheckMs = nowMs + jitterMs(recheckMs);
+		if (maxLifetimeMs !== false) this.#endMs = nowMs + jitterMs(maxLifetimeMs);
+		this.#sleep(nowMs);
+		if (this.request.isPlain) this.push(encodeRetry(retryMs));
+		this.#settings.started(this);
+		const { open } = this.request;
+		// What a request brought is not held for the life of its stream.
+		this.request.open = undefined;
+		open?.(this);
+	}
+
+	#sleep(nowMs: number): void {
+		const next = Math.min(this.#nextTickMs, this.#nextRecheckMs, this.#endMs);
+		this.#settings.wheel.add(this, Math.max(0, next - nowMs));
+	}
+
+	#checkBudget(): void {
+		if (this.#ended || this.#body.bytes + this.#heldBytes <= this.#settings.maxBufferedBytes)
+			return;
+		this.#settings.slow(this);
+		const { destroySocket } = this.request;
+		this.#finish();
+		this.#body.error(new Error('The reader of this stream did not keep up; it can resume.'));
+		// A server that waits for a stalled socket to drain learns of nothing else.
+		destroySocket?.();
+	}
+
+	/** A stalled reader does not learn of the end, and a server would wait for it. */
+	#expectFarewell(): void {
+		const timer = unref(
+			setTimeout(() => {
+				if (this.#body.isRead) return;
+				this.#body.error(new Error('The reader of this stream did not read its end.'));
+				this.request.destroySocket?.();
+			}, FAREWELL_MS)
+		);
+		this.#whenDrained.push(() => clearTimeout(timer));
+	}
+
+	#tellDrained(): void {
+		if (this.#whenDrained.length === 0) return;
+		for (const resolve of this.#whenDrained.splice(0)) resolve();
+	}
+
+	#endIfEmpty(): void {
+		if (this.#expected === 0 && this.#channels.size === 0) this.end();
+	}
+
+	/** Lets go of everything; idempotent. */
+	#finish(): void {
+		if (this.#ended) return;
+		this.#ended = true;
+		this.#settings.wheel.delete(this);
+		for (const channel of this.#channels) channel.end();
+		this.#channels.clear();
+		this.#tellDrained();
+		if (this.#started) this.#settings.ended(this);
+	}
+}

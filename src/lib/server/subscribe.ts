@@ -1,0 +1,156 @@
+import { RealtimeError } from '../protocol/errors.js';
+import type { ResyncPayload, ResyncReason } from '../protocol/health.js';
+import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { Report } from './failure/report.js';
+import type { Batch } from './hub/batch.js';
+import type { LogEntry } from './hub/entry.js';
+import type { Hub } from './hub/hub.js';
+import type { FeedSpec } from './hub/source.js';
+import { Tail, type TailConsumer, type TailStart } from './hub/tail.js';
+
+/** What an iteration yields where messages may be missing. */
+export interface RealtimeResync extends ResyncPayload {
+	kind: 'resync';
+}
+
+/** What `subscribe` returns: to be iterated over once, ended by `break`, `return()` or its signal. */
+export interface RealtimeIterator<TItem> {
+	next(): Promise<IteratorResult<TItem, undefined>>;
+	return(): Promise<IteratorResult<TItem, undefined>>;
+	[Symbol.asyncIterator](): this;
+}
+
+type Item = Positioned<RealtimeTopicEnvelope> | RealtimeResync;
+
+/** A call of `next` that waits. */
+interface Waiter {
+	resolve(result: IteratorResult<Item, undefined>): void;
+	reject(error: Error): void;
+}
+
+/** Items that wait for a slow consumer; past that the rest waits in the log. */
+const MAX_WAITING = 1_000;
+
+/**
+ * Messages of a feed for a consumer in this process. One that is slow goes on from the replay log, and a
+ * `resync` says so where that does not reach back far enough. Ended by its consumer, its signal, or a
+ * feed that cannot come live.
+ */
+export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
+	readonly #tail: Tail;
+	readonly #signal: AbortSignal | undefined;
+	readonly #onEnd: () => void;
+	readonly #items: Item[] = [];
+	readonly #waiters: Waiter[] = [];
+	#whenDrained: (() => void) | undefined;
+	#error: Error | undefined;
+	#done = false;
+
+	constructor(
+		hub: Hub,
+		feed: FeedSpec,
+		options: {
+			topics: ReadonlySet<string>;
+			report: Report;
+			start: TailStart;
+			signal: AbortSignal | undefined;
+			/** Called once, at the end. */
+			onEnd: () => void;
+		}
+	) {
+		const { topics, report, start, signal } = options;
+		this.#signal = signal;
+		this.#onEnd = options.onEnd;
+		this.#tail = new Tail(hub, feed, { topics, report }, this);
+		this.#tail.start(start);
+		signal?.addEventListener('abort', this.#finish);
+		if (signal?.aborted) this.#finish();
+	}
+
+	[Symbol.asyncIterator](): this {
+		return this;
+	}
+
+	next(): Promise<IteratorResult<Item, undefined>> {
+		if (this.#error) return Promise.reject(this.#error);
+		if (this.#done) return Promise.resolve({ done: true, value: undefined });
+		const next = new Promise<IteratorResult<Item, undefined>>((resolve, reject) =>
+			this.#waiters.push({ resolve, reject })
+		);
+		this.#serve();
+		return next;
+	}
+
+	async return(): Promise<IteratorResult<Item, undefined>> {
+		this.#finish();
+		return { done: true, value: undefined };
+	}
+
+	get isFull(): boolean {
+		return this.#items.length >= MAX_WAITING;
+	}
+
+	take(entry: LogEntry): void {
+		this.#items.push(itemOf(entry));
+		this.#serve();
+	}
+
+	takeBatch({ entries }: Batch): void {
+		this.#items.push(...entries.map(itemOf));
+		this.#serve();
+		const last = entries.at(-1);
+		if (this.isFull && last) this.#tail.pauseAfter(last.cursor);
+	}
+
+	missed(reason: ResyncReason): void {
+		const { channel } = this.#tail.feed;
+		this.#items.push({ kind: 'resync', channel, reason, ts: Date.now() });
+		this.#serve();
+	}
+
+	changed(): void {
+		// Its consumer learns of a loss by the `resync` that follows it.
+	}
+
+	failed(message: string): void {
+		const { channel } = this.#tail.feed;
+		this.#error = new RealtimeError(
+			'UPSTREAM',
+			`Realtime channel "${channel}" cannot be read: ${message}`
+		);
+		this.#finish();
+	}
+
+	drained(): Promise<void> {
+		if (this.#items.length === 0) return Promise.resolve();
+		return new Promise((resolve) => (this.#whenDrained = resolve));
+	}
+
+	#serve(): void {
+		while (this.#waiters.length > 0 && this.#items.length > 0) {
+			this.#waiters.shift()!.resolve({ done: false, value: this.#items.shift()! });
+		}
+		if (this.#items.length > 0) return;
+		this.#whenDrained?.();
+		this.#whenDrained = undefined;
+	}
+
+	readonly #finish = (): void => {
+		if (this.#done) return;
+		this.#done = true;
+		this.#items.length = 0;
+		this.#signal?.removeEventListener('abort', this.#finish);
+		this.#tail.end();
+		this.#onEnd();
+		for (const { resolve, reject } of this.#waiters.splice(0)) {
+			if (this.#error) reject(this.#error);
+			else resolve({ done: true, value: undefined });
+		}
+	};
+}
+
+function itemOf({ kind, envelope, cursor }: LogEntry): Item {
+	return kind === 'resync'
+		? { ...(envelope as unknown as ResyncPayload), kind }
+		: { ...envelope, cursor };
+}
