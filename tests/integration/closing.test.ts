@@ -35,9 +35,7 @@ test('close() ends streams without a last word, and lets go of everything', asyn
 	world.realtime.close();
 	expect(world.realtime.stats()).toMatchObject({
 		streams: 0,
-		feeds: 0,
-		upstream: { sockets: 0 },
-		replay: { events: 0, bytes: 0 }
+		hub: { feeds: 0, sources: { inngest: { sockets: 0 } }, replay: { events: 0, bytes: 0 } }
 	});
 	await single.end();
 	await several.end();

@@ -107,9 +107,9 @@ test('with ticks off no interval is announced, and a comment every 30 s keeps th
 	expect(stream.health()[0]).not.toHaveProperty('intervalMs');
 	const frames = stream.frames.length;
 	vi.advanceTimersByTime(26_000);
-	const { deliveries } = world.realtime.stats();
+	const { chunks } = world.realtime.stats();
 	vi.advanceTimersByTime(7_100);
-	expect(world.realtime.stats().deliveries).toBe(deliveries + 1);
+	expect(world.realtime.stats().chunks).toBe(chunks + 1);
 	await stream.when(() => stream.comments.length === 1);
 	expect(stream.frames).toHaveLength(frames);
 });
@@ -121,16 +121,16 @@ test('streams that began together do not tick together', async () => {
 		Array.from({ length: 30 }, () => world.open({ channel: 'demo' }))
 	);
 	for (const stream of streams) await stream.connected();
-	let { deliveries } = world.realtime.stats();
+	let { chunks } = world.realtime.stats();
 	vi.advanceTimersByTime(8_900);
-	expect(world.realtime.stats().deliveries).toBe(deliveries);
+	expect(world.realtime.stats().chunks).toBe(chunks);
 	let slices = 0;
 	for (let step = 0; step < 45; step++) {
 		vi.advanceTimersByTime(50);
-		const now = world.realtime.stats().deliveries;
-		if (now > deliveries) slices++;
-		expect(now - deliveries).toBeLessThan(15);
-		deliveries = now;
+		const now = world.realtime.stats().chunks;
+		if (now > chunks) slices++;
+		expect(now - chunks).toBeLessThan(15);
+		chunks = now;
 	}
 	for (const stream of streams) await stream.when(() => connections(stream) === 2);
 	expect(slices).toBeGreaterThan(5);

@@ -27,8 +27,7 @@ test('with `scope: request` each stream has a socket of its own, for all of its 
 	expect(world.engine.sockets).toBe(2);
 	expect(world.realtime.stats()).toMatchObject({
 		streams: 2,
-		feeds: 3,
-		upstream: { state: 'open', sockets: 2 }
+		hub: { feeds: 3, sources: { inngest: { state: 'open', sockets: 2 } } }
 	});
 	await world.publish('demo', 'message', { message: 'both' });
 	await one.when(() => one.texts.length === 1);

@@ -45,8 +45,7 @@ test('one stream carries several channels over one upstream socket', async () =>
 	await stream.when(() => stream.messages.length === 2);
 	expect(world.realtime.stats()).toMatchObject({
 		streams: 1,
-		feeds: 2,
-		upstream: { state: 'open', sockets: 1 }
+		hub: { feeds: 2, sources: { inngest: { state: 'open', sockets: 1 } } }
 	});
 });
 

@@ -43,8 +43,10 @@ export class SharedLog {
 	readonly #channels = new Map<string, { keys: Map<string, number>; events: ReplayEvent[] }>();
 	#seed = 1;
 
+	/** What is kept of a channel, of whichever of its logs there is. */
 	events(channel: string): readonly ReplayEvent[] {
-		return this.#channel(channel).events;
+		const [log] = [...this.#channels].filter(([name]) => JSON.parse(name)[0] === channel);
+		return log?.[1].events ?? [];
 	}
 
 	/** One process's connection to it. */
@@ -59,6 +61,7 @@ export class SharedLog {
 			if (sequence === undefined) {
 				const { key, kind, topic, payload } = event;
 				sequence = log.events.push({ key, kind, topic, payload });
+				log.keys.set(key, sequence);
 			}
 			return formatCursor('shared', sequence);
 		});

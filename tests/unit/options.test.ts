@@ -65,6 +65,7 @@ test('creating an endpoint connects to nothing and holds no timer', () => {
 	expect(realtime.stats()).toEqual({
 		streams: 0,
 		deliveries: 0,
+		chunks: 0,
 		slowReaders: 0,
 		hub: {
 			feeds: 0,

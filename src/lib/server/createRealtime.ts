@@ -31,6 +31,8 @@ export interface RealtimeStats {
 	streams: number;
 	/** Batches of messages given to readers of this endpoint. */
 	deliveries: number;
+	/** Chunks written to readers of this endpoint: messages, health and comments. */
+	chunks: number;
 	/** Readers of this endpoint that were closed because they did not keep up. */
 	slowReaders: number;
 	/** The hub behind it, which all endpoints of one Inngest client share. */
@@ -254,8 +256,8 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 				data
 			),
 		stats: () => {
-			const { streams, deliveries, slowReaders } = responder;
-			return { streams, deliveries, slowReaders, hub: hubs.stats };
+			const { streams, deliveries, chunks, slowReaders } = responder;
+			return { streams, deliveries, chunks, slowReaders, hub: hubs.stats };
 		},
 		close() {
 			if (state === 'closed') return;

@@ -125,6 +125,6 @@ function differ(name: keyof HubSettings, a: HubSettings, b: HubSettings): Realti
 		typeof value === 'object' ? 'another value' : String(value);
 	return new RealtimeError(
 		'INVALID_OPTION',
-		`Two realtime endpoints use one Inngest client but differ in \`${name}\` (${describe(a[name])} and ${describe(b[name])}). They share one hub: give both the same value, or an Inngest client each. If you have just edited the option, restart the development server.`
+		`Two endpoints share an Inngest client but differ in \`${name}\` (${describe(a[name])} and ${describe(b[name])}). They share one hub: give both the same value, or an Inngest client each. If you have just edited the option, restart the development server.`
 	);
 }

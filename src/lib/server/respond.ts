@@ -47,6 +47,8 @@ export class Responder {
 	readonly #sharedSettings: ConnectionSettings | undefined;
 	/** Batches of messages given to readers. */
 	deliveries = 0;
+	/** Chunks written to readers: messages, health and comments. */
+	chunks = 0;
 	/** Readers closed because they did not keep up. */
 	slowReaders = 0;
 
@@ -208,6 +210,9 @@ export class Responder {
 			},
 			delivered: () => {
 				this.deliveries++;
+			},
+			written: () => {
+				this.chunks++;
 			},
 			slow: () => {
 				this.slowReaders++;

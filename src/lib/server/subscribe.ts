@@ -96,10 +96,13 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 	}
 
 	takeBatch({ entries }: Batch): void {
-		this.#items.push(...entries.map(itemOf));
+		for (const entry of entries) {
+			this.#items.push(itemOf(entry));
+			if (!this.isFull) continue;
+			this.#tail.pauseAfter(entry.cursor);
+			break;
+		}
 		this.#serve();
-		const last = entries.at(-1);
-		if (this.isFull && last) this.#tail.pauseAfter(last.cursor);
 	}
 
 	missed(reason: ResyncReason): void {

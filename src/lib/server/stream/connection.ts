@@ -34,6 +34,8 @@ export interface ConnectionSettings {
 	ended(connection: Connection): void;
 	/** Messages were given to a reader. */
 	delivered(): void;
+	/** Anything was given to a reader. */
+	written(): void;
 	/** A reader that did not keep up was closed. */
 	slow(connection: Connection): void;
 }
@@ -144,6 +146,7 @@ export class Connection implements WheelEntry {
 	/** Writes anything else. */
 	push(chunk: Uint8Array): void {
 		if (this.#ended) return;
+		this.#settings.written();
 		this.#body.push(chunk);
 		this.#checkBudget();
 	}
