@@ -1,0 +1,63 @@
+import type { ReplayedEvent, ReplayEvent, ReplayStore } from './replay.js';
+
+/**
+ * What several processes share. Each part is optional; what a backend lacks is kept in the memory of
+ * each process. A backend is made once per process and used by all endpoints that name it.
+ *
+ * Every call has a time limit, and all parts of a backend share one circuit breaker, so that a backend
+ * only has to answer or fail: see docs/deployment.md for what happens while it is away.
+ */
+export interface RealtimeBackend {
+	/** What it is called in `stats()` and in error texts. */
+	readonly name: string;
+	/** How long, in milliseconds, one call may take. @default 2_000 */
+	readonly timeoutMs?: number;
+	/** Recent messages of each channel. */
+	readonly replay?: ReplayStore;
+	/** Messages published without Inngest. Needs `replay`: what is announced is the log's. */
+	readonly bus?: BackendBus;
+	/** Ends the connections that the backend made itself. */
+	close?(): void | PromiseLike<void>;
+}
+
+/** What came of publishing an event. */
+export interface Published {
+	/** Its position in the log; of a duplicate, that of the first. */
+	cursor: string;
+	/** Whether the log has an event of this key already, so that nothing was published. */
+	isDuplicate: boolean;
+}
+
+/** How an event is published. */
+export interface BusPublishOptions {
+	/** How long, in milliseconds, the key is remembered at least; otherwise as long as the log. */
+	keyTtlMs?: number;
+	/** A transaction of the app's own database client, where the backend is that database. */
+	tx?: unknown;
+}
+
+/** Carries events between processes: what one appends to a log, all that listen to it hear of. */
+export interface BackendBus {
+	/**
+	 * Numbers an event, stores it in the backend's log, remembers its key, and announces it, in one step.
+	 * Events that are appended through `ReplayStore.append` are announced as well.
+	 */
+	publish(log: string, event: ReplayEvent, options?: BusPublishOptions): PromiseLike<Published>;
+	/**
+	 * Hears of what any process appends to a log, this one included. Holds a connection while somebody
+	 * listens, restores it by itself, and never throws.
+	 *
+	 * @returns a function that removes the listener.
+	 */
+	listen(log: string, listener: BusListener): () => void;
+}
+
+/** Somebody who listens to a log. None of its methods may throw. */
+export interface BusListener {
+	/** Events were appended. They come in the log's order, but some may be missing or come twice. */
+	events(events: readonly ReplayedEvent[]): void;
+	/** Announcements arrive from now on. Called again after each `lost`: some may have been missed. */
+	live(): void;
+	/** Announcements do not arrive any more; `live` follows when they do again. */
+	lost(error: Error): void;
+}
