@@ -8,6 +8,7 @@ export type RealtimeErrorCode =
 	| 'INVALID_MESSAGE'
 	| 'UPSTREAM'
 	| 'TOKEN'
+	| 'CALLBACK_TIMEOUT'
 	| 'CLOSED'
 	| 'UNSUPPORTED';
 

@@ -1,9 +1,11 @@
 import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
 import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
+import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
+import { CALLBACK_TIMEOUT_MS } from './failure/callback.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
 import type { InngestClient } from './inngest/token.js';
 
@@ -33,6 +35,26 @@ export interface RealtimeEndpointOptions<
 	healthCheck?: RealtimeHealthCheckOptions;
 	/** Called at each failure; may return the text that the browser sees. */
 	onFailure?: RealtimeServerFailureHandler;
+	/**
+	 * Names the reader behind a request, once, for everything that follows: a user's id, an object with
+	 * an `id` and attributes, or `null` for a reader without a name. What it throws refuses the request.
+	 * @default nobody has a name
+	 */
+	identify?: RealtimeIdentify;
+	/**
+	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`,
+	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and a topic's asynchronous schema. After
+	 * that it counts as failed: nothing is sent, the channel ends with 503, and the page tries again. A
+	 * message whose schema does not settle is dropped. `onFailure` is told which callback it was.
+	 * @default 10_000
+	 */
+	callbackTimeoutMs?: number;
+	/**
+	 * Whether pages of other sites may open streams. They are refused by the header `Sec-Fetch-Site`,
+	 * for `GET` and `POST`. Sites that you allow also need CORS headers, which your `handle` hook sets.
+	 * @default false
+	 */
+	allowCrossSite?: boolean;
 	/** Recent messages kept for readers that come back; `false` keeps none. @default kept in memory */
 	replay?: ReplayOptions | ReplayStore | false;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
@@ -52,11 +74,21 @@ export interface Settings {
 	reauthorizeOnEachMessage: boolean;
 	lingerMs: number;
 	replay: ReplayOptions | ReplayStore | false;
-	limits: Required<
-		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
-	> &
-		Omit<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>;
+	callbackTimeoutMs: number;
+	allowCrossSite: boolean;
+	limits: RealtimeLimits & typeof DEFAULT_LIMITS;
 }
+
+const DEFAULT_LIMITS = {
+	maxBufferedBytes: 1024 * 1024,
+	maxStarting: 200,
+	maxSubscriptions: MAX_SUBSCRIPTIONS,
+	maxTopics: 200,
+	maxHistory: 1_000,
+	maxNameLength: 512
+};
+/** The longest that a timer can wait. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Fills in the defaults.
@@ -65,23 +97,19 @@ export interface Settings {
  */
 export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	const { healthCheck = {}, limits = {}, recheckIntervalMs, lingerMs = 300_000 } = options;
+	const { callbackTimeoutMs = CALLBACK_TIMEOUT_MS, reauthorizeOnEachMessage = false } = options;
 	const intervalMs =
 		healthCheck.enabled === false ? false : (healthCheck.intervalMs ?? DEFAULT_INTERVAL_MS);
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
 	positive('recheckIntervalMs', recheckIntervalMs);
+	positive('callbackTimeoutMs', callbackTimeoutMs);
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
-	for (const name of [
-		'maxBufferedBytes',
-		'maxStreams',
-		'maxStreamsPerKey',
-		'maxSubscriptions',
-		'maxNameLength',
-		'maxLifetimeMs'
-	] as const) {
-		positive(`limits.${name}`, limits[name]);
-	}
+	const { key: keyOf, ...bounds } = limits;
+	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
+	isFunction('limits.key', keyOf);
+	isFunction('identify', options.identify);
 	if (!(lingerMs >= 0)) invalid(`\`lingerMs\` must be zero or more milliseconds, not ${lingerMs}.`);
 	for (const [key, config] of Object.entries<RealtimeChannelConfig>(options.channels ?? {})) {
 		if (!config?.channel?.topics) {
@@ -90,7 +118,13 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		if (typeof config.authorize !== 'function') {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
+		checkChannel(key, config);
 		if (config.warm) checkWarm(key, config);
+		if (config.reauthorize && !(config.reauthorizeOnEachMessage ?? reauthorizeOnEachMessage)) {
+			console.warn(
+				`[sveltekit-inngest] \`channels.${key}.reauthorize\` is never called, because per-message checks are off: set \`reauthorizeOnEachMessage: true\` for this channel or for the endpoint, or remove \`reauthorize\`.`
+			);
+		}
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
 		invalid('`channels` is empty: name at least one channel that can be asked for.');
@@ -98,32 +132,45 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	return {
 		intervalMs,
 		recheckMs: recheckIntervalMs ?? false,
-		reauthorizeOnEachMessage: options.reauthorizeOnEachMessage ?? false,
-		// The longest that a timer can wait.
-		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
+		reauthorizeOnEachMessage,
+		lingerMs: Math.min(lingerMs, MAX_TIMER_MS),
 		replay: options.replay ?? {},
-		limits: {
-			...limits,
-			maxBufferedBytes: limits.maxBufferedBytes ?? 1024 * 1024,
-			maxSubscriptions: limits.maxSubscriptions ?? MAX_SUBSCRIPTIONS,
-			maxNameLength: limits.maxNameLength ?? 512
-		}
+		callbackTimeoutMs: Math.min(callbackTimeoutMs, MAX_TIMER_MS),
+		allowCrossSite: options.allowCrossSite ?? false,
+		limits: { ...DEFAULT_LIMITS, ...withoutUndefined(limits) }
 	};
+}
+
+/** A builder that does not get its parameters would name everybody's channel `job:undefined`. */
+function checkChannel(key: string, { channel, channelParams }: RealtimeChannelConfig): void {
+	if (typeof channelParams === 'function') return;
+	try {
+		resolveChannel(channel, channelParams);
+	} catch (error) {
+		invalid(`\`channels.${key}\` has no name: ${(error as Error).message}`);
+	}
 }
 
 /** A channel can be kept warm only if its name does not depend on a request. */
 function checkWarm(key: string, { channel, channelParams }: RealtimeChannelConfig): void {
-	const given: unknown = channelParams;
-	if (typeof given !== 'function') {
-		try {
-			if (resolveChannel(channel, given).topics.length > 0) return;
-		} catch {
-			// Its builder needs parameters.
-		}
-	}
+	const isFixed = typeof channelParams !== 'function';
+	if (isFixed && resolveChannel(channel, channelParams).topics.length > 0) return;
 	invalid(
 		`\`channels.${key}.warm\` needs a channel with a fixed name and listed topics: remove \`warm\`, or give \`channelParams\` as a value.`
 	);
+}
+
+function withoutUndefined<T extends object>(
+	value: T
+): { [K in keyof T]: Exclude<T[K], undefined> } {
+	return Object.fromEntries(
+		Object.entries(value).filter(([, entry]) => entry !== undefined)
+	) as never;
+}
+
+function isFunction(name: string, value: unknown): void {
+	if (value === undefined || typeof value === 'function') return;
+	invalid(`\`${name}\` must be a function, not ${typeof value}.`);
 }
 
 function positive(name: string, value: number | undefined): void {

@@ -1,6 +1,7 @@
 import { EVENT } from '../../protocol/constants.js';
 import { encodeEvent } from '../../protocol/frame.js';
 import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
+import { quoted } from '../../protocol/quote.js';
 import type { GuardedStore } from '../backend/guard.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
@@ -55,7 +56,7 @@ export class Feed implements SourceListener {
 	#tick: { ts: number; cursor: string; plain: Uint8Array; withId: Uint8Array } | undefined;
 
 	constructor(
-		spec: Pick<FeedSpec, 'channel' | 'topics' | 'definitions'>,
+		spec: Pick<FeedSpec, 'channel' | 'topics' | 'definitions' | 'callbackTimeoutMs'>,
 		options: { store: GuardedStore; logKey: string; host: FeedHost; bounds?: FeedBounds }
 	) {
 		const { host, bounds = {} } = options;
@@ -68,11 +69,11 @@ export class Feed implements SourceListener {
 			spec.definitions,
 			{
 				valid: (message, data) => this.#append(message, data),
-				invalid: (message, reason) => this.#drop(message, reason),
+				invalid: (message, reason, callback) => this.#drop(message, reason, callback),
 				gap: () => this.#appendGap(),
 				overflow: (first) => this.#overflow(first)
 			},
-			bounds.maxValidating
+			{ maxWaiting: bounds.maxValidating, timeoutMs: spec.callbackTimeoutMs }
 		);
 		this.log = new ChannelLog(
 			options.store,
@@ -218,20 +219,20 @@ export class Feed implements SourceListener {
 			new Failure(
 				'stream',
 				500,
-				`Messages of "${this.channel}" were dropped: too many wait for an asynchronous schema.`
+				`Messages of ${quoted(this.channel)} were dropped: too many wait for an asynchronous schema.`
 			)
 		);
 		this.gap();
 	}
 
-	#drop({ topic }: SourceMessage, cause: unknown): void {
+	#drop({ topic }: SourceMessage, cause: unknown, callback?: string): void {
 		this.#host.countDrop();
 		this.#readers.report(
 			new Failure(
 				'stream',
 				500,
-				`A message of "${this.channel}" on topic "${topic}" does not match the topic's schema and was dropped.`,
-				{ cause }
+				`A message of ${quoted(this.channel)} on topic ${quoted(topic)} does not match the topic's schema and was dropped.`,
+				{ cause, callback }
 			)
 		);
 	}
