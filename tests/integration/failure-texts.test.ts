@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { RealtimeServerFailureContext } from '../../src/lib/server/index.js';
+import { RealtimeDenied, type RealtimeServerFailureContext } from '../../src/lib/server/index.js';
 import { demoChannel } from '../support/channels.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -17,7 +17,7 @@ const revoking = {
 		channel: demoChannel,
 		authorize: () => true,
 		reauthorize: () => {
-			throw Object.assign(new Error('Your session ended'), { cause: 'secret cause' });
+			throw new RealtimeDenied('Your session ended', { cause: 'secret cause' });
 		},
 		reauthorizeOnEachMessage: true
 	}

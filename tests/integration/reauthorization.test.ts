@@ -3,10 +3,11 @@ import { error } from '@sveltejs/kit';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { compareCursors } from '../../src/lib/protocol/cursor.js';
-import type {
-	RealtimeAuthorizeContext,
-	RealtimeReauthorizeContext,
-	RealtimeServerFailureContext
+import {
+	RealtimeDenied,
+	type RealtimeAuthorizeContext,
+	type RealtimeReauthorizeContext,
+	type RealtimeServerFailureContext
 } from '../../src/lib/server/index.js';
 import { demoChannel } from '../support/channels.js';
 import type { SseReader } from '../support/sse.js';
@@ -60,6 +61,31 @@ async function expectDenied(stream: SseReader, texts: string[], detail?: string)
 	expect(world.realtime.stats().streams).toBe(0);
 }
 
+/** The stream has ended because a check failed, after exactly `texts`; the page may come back. */
+async function expectUnchecked(stream: SseReader, texts: string[]): Promise<void> {
+	await stream.end();
+	expect(stream.texts).toEqual(texts);
+	expect(stream.frames.at(-1)).toMatchObject({
+		event: 'health',
+		data: {
+			status: 'degraded',
+			stage: 'reauthorization',
+			code: 503,
+			fatal: false,
+			detail:
+				'The right to read this realtime channel could not be checked; it will be tried again.'
+		}
+	});
+}
+
+const thrownBy = (call: () => unknown): unknown => {
+	try {
+		return call();
+	} catch (thrown) {
+		return thrown;
+	}
+};
+
 test('exactly true lets a message pass, with the message and its topic in the context', async () => {
 	const seen: RealtimeReauthorizeContext[] = [];
 	await start({
@@ -103,21 +129,82 @@ test.each([
 	expect(failures[0]!.event?.url.pathname).toBe('/');
 });
 
+const throwing = (thrown: () => unknown) => () => {
+	throw thrown();
+};
+
 test.each([
+	['RealtimeDenied', throwing(() => new RealtimeDenied('Signed out'))],
+	['error(403)', throwing(() => thrownBy(() => error(403, 'Signed out')))],
+	['a rejection with RealtimeDenied', () => Promise.reject(new RealtimeDenied('Signed out'))],
 	[
-		'throws',
-		() => {
-			throw new Error('Signed out');
-		}
-	],
-	['rejects', () => Promise.reject(new Error('Signed out'))]
-])('what reauthorize %s is what the browser is told', async (_, reauthorize) => {
+		'RealtimeDenied of another copy of the package',
+		throwing(() => Object.assign(new Error('Signed out'), { name: 'RealtimeDenied' }))
+	]
+])('%s denies a message, and the browser is told its text', async (_, reauthorize) => {
 	await start({ reauthorize });
 	const stream = await connect();
 	await say('1');
 	await expectDenied(stream, [], 'Signed out');
-	expect(failures).toMatchObject([{ message: 'Signed out', error: { message: 'Signed out' } }]);
+	expect(failures).toMatchObject([{ message: 'Signed out', callback: 'reauthorize' }]);
 });
+
+test('a denial without a text gets one', async () => {
+	await start({ reauthorize: throwing(() => new RealtimeDenied()) });
+	const stream = await connect();
+	await say('1');
+	await expectDenied(stream, []);
+});
+
+const faults: [string, unknown][] = [
+	['an error of a driver', new Error('connect ECONNREFUSED 10.0.0.5:5432')],
+	['an error of an HTTP client', Object.assign(new Error('401 from auth'), { status: 401 })],
+	['a text', 'the database is down'],
+	['nothing', undefined]
+];
+
+test.each(faults)(
+	'%s is a fault, not a denial: no message, and no text of its own',
+	async (_, thrown) => {
+		await start({ reauthorize: () => Promise.reject(thrown) });
+		const stream = await connect();
+		await say('1');
+		await expectUnchecked(stream, []);
+		expect(failures).toMatchObject([
+			{
+				stage: 'reauthorization',
+				status: 503,
+				callback: 'reauthorize',
+				...(thrown !== undefined && { error: thrown })
+			}
+		]);
+	}
+);
+
+test.each(faults)(
+	'%s thrown by the interval check is a fault, and the page may come back',
+	async (_, thrown) => {
+		let asked = 0;
+		world = await startWorld({
+			channels: {
+				demo: {
+					channel: demoChannel,
+					authorize: () => {
+						if (++asked === 2) throw thrown;
+						return true;
+					}
+				}
+			},
+			onFailure,
+			recheckIntervalMs: 50
+		});
+		const stream = await connect();
+		await expectUnchecked(stream, []);
+		expect(failures).toMatchObject([{ callback: 'authorize', status: 503 }]);
+		expect(failures[0]!.error).toBe(thrown);
+		await connect({ lastEventId: stream.lastId });
+	}
+);
 
 test('without reauthorize authorize is asked again, for the topic of the message', async () => {
 	const asked: string[][] = [];
@@ -206,6 +293,7 @@ test('a cursor said while messages wait for their check is not ahead of them', a
 	answers[1]!.resolve(true);
 	answers[2]!.resolve(true);
 	await stream.when(() => stream.texts.length === 2);
+	await witness.when(() => witness.texts.length === 1);
 	expect(witness.texts).toEqual(['2']);
 	const story = stream.frames
 		.slice(2)
@@ -319,7 +407,7 @@ test('rights are checked on a timer too, so that a revoked reader is cut off in 
 				channel: demoChannel,
 				authorize: ({ topics }) => {
 					asked.push(topics);
-					if (revoked) throw new Error('Your subscription has ended');
+					if (revoked) throw new RealtimeDenied('Your subscription has ended');
 					return topics.length === 2 ? { allowedTopics: ['message'] } : true;
 				}
 			}

@@ -93,8 +93,9 @@ export class Responder {
 		try {
 			const reader = await this.#read(event);
 			visit.countAs(reader.key);
-			if (!isSingle)
+			if (!isSingle) {
 				return this.#stream(event, parsed, reader, this.#startMany(event, subscriptions));
+			}
 			const [subscription] = subscriptions as [SubscriptionRequest];
 			const spec = await this.#prepare(event, subscription);
 			this.#options.checkOpen();

@@ -54,7 +54,7 @@ export function createReport(
 			...(cause !== undefined && { error: cause })
 		};
 		if (!onFailure) {
-			if (cause !== undefined) logFailure(failure);
+			if (cause !== undefined || callback !== undefined) logFailure(failure);
 			return message;
 		}
 		try {
