@@ -299,7 +299,7 @@ test.each(hang)(
 			world = await startWorld({
 				channels: { demo: { channel: demoChannel, authorize: () => false } },
 				callbackTimeoutMs: 100,
-				onFailure: never
+				onFailure: never as () => never
 			});
 			expect((await world.post({ channel: 'demo' })).status).toBe(403);
 			await eventually(() => log.mock.calls.length > 0);

@@ -8,7 +8,7 @@ import {
 	type Realtime,
 	type RealtimeEndpointOptions
 } from '../../src/lib/server/index.js';
-import { demoChannel } from '../support/channels.js';
+import { demoChannel, userChannel } from '../support/channels.js';
 
 const inngest = new Inngest({ id: 'test', isDev: true });
 const demo = { channel: demoChannel, authorize: () => true };
@@ -39,7 +39,16 @@ test.each([
 	['lingering that is a number', { lingerMs: NaN }, '`lingerMs`'],
 	['a positive budget', { limits: { maxBufferedBytes: 0 } }, '`limits.maxBufferedBytes`'],
 	['a positive lifetime', { limits: { maxLifetimeMs: 0 } }, '`limits.maxLifetimeMs`'],
-	['a limit that is a number', { limits: { maxStreams: NaN } }, '`limits.maxStreams`']
+	['a limit that is a number', { limits: { maxStreams: NaN } }, '`limits.maxStreams`'],
+	['a positive limit', { limits: { maxStarting: 0 } }, '`limits.maxStarting`'],
+	['a positive time limit', { callbackTimeoutMs: 0 }, '`callbackTimeoutMs`'],
+	['identify that is a function', { identify: 'id' }, '`identify` must be a function'],
+	['a key that is a function', { limits: { key: 'id' } }, '`limits.key` must be a function'],
+	[
+		'what its channel is named by',
+		{ channels: { user: { channel: userChannel, authorize: () => true } } },
+		'`channels.user` has no name'
+	]
 ])('an endpoint without %s is refused when it is created', (_, wrong, text) => {
 	const listeners = process.listenerCount('SIGTERM');
 	for (const create of [createRealtime, createRealtimeEndpoint]) {
@@ -111,6 +120,28 @@ test('endpoints that share a client but differ in what its hub is made with are 
 		create(given[(n + 1) % given.length]!).close();
 	}
 });
+
+test.each([
+	['nowhere', {}, {}, true],
+	['for the endpoint', { reauthorizeOnEachMessage: true }, {}, false],
+	['for the channel', {}, { reauthorizeOnEachMessage: true }, false],
+	[
+		'off for the channel',
+		{ reauthorizeOnEachMessage: true },
+		{ reauthorizeOnEachMessage: false },
+		true
+	]
+])(
+	'`reauthorize` with per-message checks on %s: a warning is %s',
+	(_, endpoint, entry, isWarned) => {
+		const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+		const channels = { demo, checked: { ...demo, reauthorize: () => true, ...entry } };
+		createRealtime(options({ channels, ...endpoint })).close();
+		expect(warn).toHaveBeenCalledTimes(isWarned ? 1 : 0);
+		if (!isWarned) return;
+		expect(warn.mock.calls[0]![0]).toContain('`channels.checked.reauthorize` is never called');
+	}
+);
 
 test('the old name of `recheckIntervalMs` is refused, for it would switch revocation off', () => {
 	expect(() => createRealtime(options({ reauthorizeIntervalMs: 1_000 }))).toThrow(
