@@ -304,6 +304,117 @@ test('a cursor said while messages wait for their check is not ahead of them', a
 	expect(compareCursors(said, second)).toBeLessThan(0);
 });
 
+test('a health tick while a message waits for its check says no cursor', async () => {
+	const answers: Deferred<boolean>[] = [];
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: () => true,
+				reauthorize: () => {
+					const answer = deferred<boolean>();
+					answers.push(answer);
+					return answer.promise;
+				}
+			}
+		},
+		reauthorizeOnEachMessage: true,
+		healthCheck: { intervalMs: 60 }
+	});
+	const stream = await connect();
+	await say('1');
+	await eventually(() => answers.length === 1);
+	const frames = stream.frames.length;
+	const comments = stream.comments.length;
+	await stream.when(() => stream.comments.length >= comments + 3);
+	expect(stream.frames).toHaveLength(frames);
+	// A page that leaves now comes back with the cursor that was said before the message.
+	const again = await world.open({ channel: 'demo', lastEventId: stream.lastId });
+	await eventually(() => answers.length === 2);
+	answers[1]!.resolve(true);
+	await again.when(() => again.texts.length === 1);
+	answers[0]!.resolve(true);
+	await stream.when(() => stream.texts.length === 1);
+	await stream.when(() => stream.frames.at(-1)!.event === 'health');
+});
+
+const otherChannel = channel('other').addTopic(
+	topic('message').schema(z.object({ message: z.string() }))
+);
+
+test('a check that passes late sends nothing on a channel that was denied meanwhile', async () => {
+	const late = deferred<boolean>();
+	let isAllowed = true;
+	let isAsked = false;
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: () => isAllowed,
+				reauthorize: () => {
+					isAsked = true;
+					return late.promise;
+				},
+				reauthorizeOnEachMessage: true
+			},
+			other: { channel: otherChannel, authorize: () => true }
+		},
+		recheckIntervalMs: 50
+	});
+	const stream = await world.open({ subscriptions: [{ channel: 'demo' }, { channel: 'other' }] });
+	await stream.connected('demo');
+	await stream.connected('other');
+	await say('secret');
+	await eventually(() => isAsked);
+	isAllowed = false;
+	await stream.when(() => stream.health('demo').at(-1)?.status === 'degraded');
+	late.resolve(true);
+	await world.publish('other', 'message', { message: 'after' });
+	await stream.when(() => stream.texts.length === 1);
+	expect(stream.texts).toEqual(['after']);
+});
+
+test.each([
+	['by the check itself', (answer: Deferred<boolean>) => answer.resolve(false)],
+	['while its check is still running', undefined]
+])('bytes that a channel held when it was denied, %s, are given back', async (_, deny) => {
+	const answers: Record<string, Deferred<boolean>[]> = { demo: [], other: [] };
+	let isAllowed = true;
+	const reauthorize = ({ channelId }: RealtimeReauthorizeContext): Promise<boolean> => {
+		const answer = deferred<boolean>();
+		answers[channelId]!.push(answer);
+		return answer.promise;
+	};
+	const text = 'x'.repeat(6_000);
+	world = await startWorld({
+		channels: {
+			demo: { channel: demoChannel, authorize: () => isAllowed, reauthorize: reauthorize as never },
+			other: { channel: otherChannel, authorize: () => true, reauthorize: reauthorize as never }
+		},
+		reauthorizeOnEachMessage: true,
+		recheckIntervalMs: 50,
+		limits: { maxBufferedBytes: 20_000 }
+	});
+	const stream = await world.open({ subscriptions: [{ channel: 'demo' }, { channel: 'other' }] });
+	await stream.connected('demo');
+	await stream.connected('other');
+	// Two messages wait in one channel, then three in the other: together they are too much.
+	await say(text);
+	await say(text);
+	await eventually(() => world.realtime.stats().hub.messages === 2 && answers.demo!.length === 1);
+	if (deny) deny(answers.demo![0]!);
+	else isAllowed = false;
+	await stream.when(() => stream.health('demo').at(-1)?.status === 'degraded');
+	for (let n = 0; n < 3; n++) await world.publish('other', 'message', { message: text });
+	for (let n = 0; n < 3; n++) {
+		await eventually(() => answers.other!.length === n + 1);
+		if (n === 0) await eventually(() => world.realtime.stats().hub.messages === 5);
+		answers.other![n]!.resolve(true);
+	}
+	await stream.when(() => stream.texts.length === 3);
+	expect(world.realtime.stats().slowReaders).toBe(0);
+});
+
 test('one reader that is denied ends no other', async () => {
 	await start({ reauthorize: ({ params }) => params.deny !== true });
 	const denied = await connect({ params: { deny: true } });
@@ -423,6 +534,26 @@ test('rights are checked on a timer too, so that a revoked reader is cut off in 
 	// Only what was allowed is asked for again.
 	expect(asked.slice(0, 3)).toEqual([['admin-message', 'message'], ['message'], ['message']]);
 	expect(failures).toMatchObject([{ stage: 'reauthorization', status: 403 }]);
+});
+
+test.each([
+	['false', () => false],
+	['{ allowedTopics } with one of two topics', () => ({ allowedTopics: ['message'] })]
+])('an interval check that gives %s ends a channel of two topics', async (_, answer) => {
+	let isRecheck = false;
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: (() => (isRecheck ? answer() : true)) as () => boolean
+			}
+		},
+		onFailure,
+		recheckIntervalMs: 50
+	});
+	const stream = await connect();
+	isRecheck = true;
+	await expectDenied(stream, []);
 });
 
 test('a check on the timer that takes its time is not asked again meanwhile', async () => {

@@ -22,7 +22,7 @@ export class Gate {
 	readonly #check: Check;
 	readonly #events: GateEvents;
 	readonly #waiting: (LogEntry | (() => void))[] = [];
-	#busy = false;
+	#checking: LogEntry | undefined;
 	#shut = false;
 
 	constructor(check: Check, events: GateEvents) {
@@ -32,7 +32,7 @@ export class Gate {
 
 	/** Whether everything put in has come out. */
 	get idle(): boolean {
-		return !this.#busy;
+		return this.#checking === undefined;
 	}
 
 	push(entry: LogEntry): void {
@@ -51,47 +51,49 @@ export class Gate {
 
 	/** Lets nothing through any more, whatever a check that is still running answers. */
 	shut(): void {
+		if (this.#shut) return;
 		this.#shut = true;
-		for (const waiting of this.#waiting.splice(0)) {
-			if (typeof waiting !== 'function') this.#events.held(-waiting.frame.length);
+		for (const waiting of [this.#checking, ...this.#waiting.splice(0)]) {
+			if (typeof waiting === 'object') this.#events.held(-waiting.frame.length);
 		}
 	}
 
 	#drain(): void {
-		while (!this.#busy && this.#waiting.length > 0) {
+		while (this.idle && this.#waiting.length > 0) {
 			const next = this.#waiting.shift()!;
-			if (typeof next === 'function') {
-				next();
-				continue;
-			}
-			try {
-				// A `resync` carries no message to check.
-				const answer = next.kind === 'resync' ? undefined : this.#check(next);
-				if (!isThenable(answer)) this.#finish(next);
-				else {
-					this.#busy = true;
-					Promise.resolve(answer).then(
-						() => this.#finish(next),
-						(error: unknown) => this.#finish(next, { error })
-					);
-				}
-			} catch (error) {
-				this.#finish(next, { error });
-			}
+			if (typeof next === 'function') next();
+			else this.#ask(next);
 		}
 	}
 
-	#finish(entry: LogEntry, denied?: { error: unknown }): void {
-		const wasBusy = this.#busy;
-		this.#busy = false;
-		this.#events.held(-entry.frame.length);
-		if (this.#shut) return;
-		if (denied) {
-			this.shut();
-			this.#events.deny(denied.error);
-			return;
+	#ask(entry: LogEntry): void {
+		this.#checking = entry;
+		try {
+			// A `resync` carries no message to check.
+			const answer = entry.kind === 'resync' ? undefined : this.#check(entry);
+			if (!isThenable(answer)) return this.#finish(entry);
+			Promise.resolve(answer).then(
+				() => {
+					this.#finish(entry);
+					this.#drain();
+				},
+				(error: unknown) => this.#deny(error)
+			);
+		} catch (error) {
+			this.#deny(error);
 		}
+	}
+
+	#finish(entry: LogEntry): void {
+		if (this.#shut) return;
+		this.#checking = undefined;
+		this.#events.held(-entry.frame.length);
 		this.#events.pass(entry);
-		if (wasBusy) this.#drain();
+	}
+
+	#deny(error: unknown): void {
+		if (this.#shut) return;
+		this.shut();
+		this.#events.deny(error);
 	}
 }
