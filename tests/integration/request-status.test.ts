@@ -1,6 +1,6 @@
 import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { error } from '@sveltejs/kit';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { RealtimeServerFailureContext } from '../../src/lib/server/index.js';
 import { demoChannel, userChannel } from '../support/channels.js';
 import { startWorld, type World } from '../support/world.js';
@@ -176,7 +176,6 @@ test.each([
 	['null', userChannel, null, 'user:null'],
 	['a field that is undefined', jobChannel, { id: undefined }, 'job:undefined'],
 	['no field', jobChannel, {}, 'job:undefined'],
-	['one argument of two', roomChannel, ['red'], 'room:red:undefined'],
 	['an argument that is undefined', roomChannel, ['red', undefined], 'room:red:undefined']
 ])('a resolver that answers %s subscribes nobody', async (_, builder, answer, name) => {
 	world = await startWorld({
@@ -190,8 +189,8 @@ test.each([
 		}
 	});
 	const { status, body } = await world.post({ channel: name });
-	expect(status).toBe(500);
-	expect(body).toEqual({ error: 'The requested realtime channel could not be resolved.' });
+	expect(status).toBe(400);
+	expect(body).toEqual({ error: 'Requested channel is not available' });
 	expect(failures).toMatchObject([
 		{
 			stage: 'channel-resolution',
@@ -204,6 +203,33 @@ test.each([
 			}
 		}
 	]);
+});
+
+test('a resolver that answers with too few arguments subscribes nobody', async () => {
+	world = await startWorld({
+		onFailure,
+		channels: {
+			room: { channel: roomChannel, channelParams: (() => ['red']) as never, authorize: () => true }
+		}
+	});
+	expect((await world.post({ channel: 'room:red:undefined' })).status).toBe(500);
+	expect(failures).toMatchObject([
+		{ callback: 'channelParams', error: { message: expect.stringContaining('"room"') as string } }
+	]);
+});
+
+test('an entry that no page can ask for changes nothing for other names', async () => {
+	const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+	world = await startWorld({
+		onFailure,
+		channels: { bare: { channel: userChannel, authorize: () => true }, ...open }
+	});
+	warn.mockRestore();
+	for (const name of ['other', 'user:undefined']) {
+		expect((await world.post({ channel: name })).status).toBe(400);
+	}
+	expect(failures[0]!.error).toBeUndefined();
+	await (await world.open({ channel: 'demo' })).connected();
 });
 
 test('a resolver that answers with an empty text for names of others stays legal', async () => {

@@ -43,12 +43,7 @@ test.each([
 	['a positive limit', { limits: { maxStarting: 0 } }, '`limits.maxStarting`'],
 	['a positive time limit', { callbackTimeoutMs: 0 }, '`callbackTimeoutMs`'],
 	['identify that is a function', { identify: 'id' }, '`identify` must be a function'],
-	['a key that is a function', { limits: { key: 'id' } }, '`limits.key` must be a function'],
-	[
-		'what its channel is named by',
-		{ channels: { user: { channel: userChannel, authorize: () => true } } },
-		'`channels.user` has no name'
-	]
+	['a key that is a function', { limits: { key: 'id' } }, '`limits.key` must be a function']
 ])('an endpoint without %s is refused when it is created', (_, wrong, text) => {
 	const listeners = process.listenerCount('SIGTERM');
 	for (const create of [createRealtime, createRealtimeEndpoint]) {
@@ -142,6 +137,27 @@ test.each([
 		expect(warn.mock.calls[0]![0]).toContain('`channels.checked.reauthorize` is never called');
 	}
 );
+
+test('a channel with parameters that no page can name is warned of', () => {
+	const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+	const authorize = (): boolean => true;
+	const channels = {
+		demo,
+		fixed: { channel: userChannel, channelParams: 'alice', authorize },
+		resolved: {
+			channel: userChannel,
+			channelParams: (_event: unknown, id: string) => id,
+			authorize
+		}
+	};
+	createRealtime(options({ channels })).close();
+	expect(warn).not.toHaveBeenCalled();
+	createRealtime(
+		options({ channels: { ...channels, bare: { channel: userChannel, authorize } } })
+	).close();
+	expect(warn).toHaveBeenCalledTimes(1);
+	expect(warn.mock.calls[0]![0]).toContain('No page can ask for `channels.bare`');
+});
 
 test('the old name of `recheckIntervalMs` is refused, for it would switch revocation off', () => {
 	expect(() => createRealtime(options({ reauthorizeIntervalMs: 1_000 }))).toThrow(

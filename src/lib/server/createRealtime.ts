@@ -1,6 +1,6 @@
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
-import { RUN_TOPIC } from '../protocol/constants.js';
+import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import { quoted } from '../protocol/quote.js';
 import type {

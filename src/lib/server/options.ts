@@ -1,4 +1,4 @@
-import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
+import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../protocol/channel.js';
 import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeIdentify } from './access/identity.js';
@@ -118,13 +118,8 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		if (typeof config.authorize !== 'function') {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
-		checkChannel(key, config);
 		if (config.warm) checkWarm(key, config);
-		if (config.reauthorize && !(config.reauthorizeOnEachMessage ?? reauthorizeOnEachMessage)) {
-			console.warn(
-				`[sveltekit-inngest] \`channels.${key}.reauthorize\` is never called, because per-message checks are off: set \`reauthorizeOnEachMessage: true\` for this channel or for the endpoint, or remove \`reauthorize\`.`
-			);
-		}
+		warnOf(key, config, reauthorizeOnEachMessage);
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
 		invalid('`channels` is empty: name at least one channel that can be asked for.');
@@ -141,23 +136,41 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	};
 }
 
-/** A builder that does not get its parameters would name everybody's channel `job:undefined`. */
-function checkChannel(key: string, { channel, channelParams }: RealtimeChannelConfig): void {
-	if (typeof channelParams === 'function') return;
-	try {
-		resolveChannel(channel, channelParams);
-	} catch (error) {
-		invalid(`\`channels.${key}\` has no name: ${(error as Error).message}`);
+/** Says what is allowed but cannot be meant. */
+function warnOf(key: string, config: RealtimeChannelConfig, isEachMessageChecked: boolean): void {
+	if (config.reauthorize && !(config.reauthorizeOnEachMessage ?? isEachMessageChecked)) {
+		console.warn(
+			`[sveltekit-inngest] \`channels.${key}.reauthorize\` is never called, because per-message checks are off: set \`reauthorizeOnEachMessage: true\` for this channel or for the endpoint, or remove \`reauthorize\`.`
+		);
+	}
+	const fixed = fixedChannel(config);
+	if (fixed instanceof Error) {
+		console.warn(
+			`[sveltekit-inngest] No page can ask for \`channels.${key}\`: its channel has parameters, and there is no \`channelParams\` that reads them from the requested name. ${fixed.message}`
+		);
 	}
 }
 
 /** A channel can be kept warm only if its name does not depend on a request. */
-function checkWarm(key: string, { channel, channelParams }: RealtimeChannelConfig): void {
-	const isFixed = typeof channelParams !== 'function';
-	if (isFixed && resolveChannel(channel, channelParams).topics.length > 0) return;
+function checkWarm(key: string, config: RealtimeChannelConfig): void {
+	const fixed = fixedChannel(config);
+	if (fixed && !(fixed instanceof Error) && fixed.topics.length > 0) return;
 	invalid(
 		`\`channels.${key}.warm\` needs a channel with a fixed name and listed topics: remove \`warm\`, or give \`channelParams\` as a value.`
 	);
+}
+
+/** The channel of an entry without a resolver, or why it has no name; `undefined` with a resolver. */
+function fixedChannel({
+	channel,
+	channelParams
+}: RealtimeChannelConfig): ResolvedChannel | Error | undefined {
+	if (typeof channelParams === 'function') return undefined;
+	try {
+		return resolveChannel(channel, channelParams);
+	} catch (error) {
+		return error as Error;
+	}
 }
 
 function withoutUndefined<T extends object>(

@@ -6,7 +6,7 @@ import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './ac
 import type { Registry } from './access/registry.js';
 import type { ParsedRequest } from './access/request.js';
 import { leaveStarting } from './access/starting.js';
-import { Failure, TEXT } from './failure/failure.js';
+import { Failure } from './failure/failure.js';
 import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
 import type { TailStart } from './hub/tail.js';

@@ -1,7 +1,8 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import { callApp, CallbackError } from '../failure/callback.js';
+import type { CallbackError } from '../failure/callback.js';
+import { callApp } from '../failure/callback.js';
 import { Failure, TEXT, thrownMessage, thrownStatus } from '../failure/failure.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
 import type { RealtimeAuthorizeContext } from './options.js';

@@ -1,5 +1,6 @@
 import type { RequestEvent } from '@sveltejs/kit';
-import { callApp, CallbackError } from '../failure/callback.js';
+import type { CallbackError } from '../failure/callback.js';
+import { callApp } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 
 /** Who a reader is: an id, and whatever else your app wants to know of it. */

@@ -45,8 +45,8 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	/**
 	 * Parameters of the channel's builder: a value, or a function that reads them from the requested
 	 * channel's name. A list is taken as the list of arguments. For a name that is not one of its own,
-	 * the function answers with parameters that lead to another name, such as `''`; where it answers
-	 * without what the name is made of, or throws, and no other entry matches, the request fails with 500.
+	 * the function answers with parameters that lead to another name, such as `''`. An answer that lacks what
+	 * the name is made of never matches; what it throws matters where no other entry matches.
 	 */
 	channelParams?:
 		| NonNullable<ChannelParams<TChannel>>

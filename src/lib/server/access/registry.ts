@@ -82,7 +82,6 @@ export class Registry {
 		await Promise.race([all, match]);
 		await Promise.resolve(inTime(all, OTHERS_MS, () => new Error('late'))).catch(() => {});
 		const [first] = found;
-		// A resolver may throw at names that are not its own; it matters only where nobody else matched.
 		if (!first) throw notFound(errors);
 		if (found.length > 1) throw this.#ambiguous(subscription, found);
 		void all.then(() => {
@@ -162,11 +161,11 @@ export class Registry {
 		try {
 			return resolveChannel(channel, builderParams);
 		} catch (cause) {
-			const error = new RealtimeError(
-				'INVALID_OPTION',
-				`Registry entry ${quoted(entry)} gives no channel for ${quoted(requested)}: ${(cause as Error).message}`,
-				{ cause }
-			);
+			const text = `Registry entry ${quoted(entry)} gives no channel for ${quoted(requested)}: ${printable((cause as Error).message)}`;
+			const error = new RealtimeError('INVALID_OPTION', text, { cause });
+			if (cause instanceof RealtimeError && isIncomplete(builderParams)) {
+				throw new NoMatch(error, isResolver ? 'channelParams' : undefined);
+			}
 			throw isResolver ? new CallbackError('channelParams', 'fault', error) : error;
 		}
 	}
@@ -181,13 +180,39 @@ export class Registry {
 	}
 }
 
+/**
+ * An entry has no channel for a name, because it lacks what its channel's name is made of. For a resolver
+ * that is one way to say that a name is not its own.
+ */
+class NoMatch {
+	readonly cause: RealtimeError;
+	readonly callback: 'channelParams' | undefined;
+
+	constructor(cause: RealtimeError, callback: 'channelParams' | undefined) {
+		this.cause = cause;
+		this.callback = callback;
+	}
+}
+
+/** Whether parameters, or some of them, are missing. */
+function isIncomplete(params: unknown): boolean {
+	if (typeof params !== 'object' || params === null) return params === undefined || params === null;
+	const values = Object.values(params);
+	return values.length === 0 || values.some((value) => value === undefined || value === null);
+}
+
 function isTimeout(error: unknown): boolean {
 	return error instanceof CallbackError && error.kind === 'timeout';
 }
 
+/** A resolver may throw at names that are not its own: it matters only where nobody else matched. */
 function notFound(errors: readonly unknown[]): Failure {
-	if (errors.length > 0) return unresolved(errors.find(isTimeout) ?? errors[0]);
-	return new Failure('channel-resolution', 400, 'Requested channel is not available');
+	const error = errors.find(isTimeout) ?? errors.find((error) => !(error instanceof NoMatch));
+	if (error !== undefined) return unresolved(error);
+	const noMatch = (errors as NoMatch[]).find(({ callback }) => callback);
+	return new Failure('channel-resolution', 400, 'Requested channel is not available', {
+		...noMatch
+	});
 }
 
 function unresolved(error: unknown): Failure {
