@@ -128,21 +128,33 @@ export class Responder {
 			connection.keepAlive();
 			const rest = subscriptions.values();
 			const work = async (): Promise<void> => {
-				for (const subscription of rest) {
-					if (connection.ended) break;
-					try {
-						const spec = await this.#prepare(event, subscription);
-						if (!connection.ended) this.#subscribe(connection, hub, spec, subscription);
-					} catch (error) {
-						this.#refuse(connection, event, subscription, error);
+				try {
+					for (const subscription of rest) {
+						if (connection.ended) break;
+						await this.#startOne(connection, hub, event, subscription);
 					}
+				} finally {
+					leaveStarting();
 				}
-				leaveStarting();
 			};
 			run(() => {
 				for (let n = 0; n < places; n++) void work();
 			});
 		};
+	}
+
+	async #startOne(
+		connection: Connection,
+		hub: Hub,
+		event: RequestEvent,
+		subscription: SubscriptionRequest
+	): Promise<void> {
+		try {
+			const spec = await this.#prepare(event, subscription);
+			if (!connection.ended) this.#subscribe(connection, hub, spec, subscription);
+		} catch (error) {
+			this.#refuse(connection, event, subscription, error);
+		}
 	}
 
 	/** Resolves and authorizes one channel. */
