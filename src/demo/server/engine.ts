@@ -5,26 +5,26 @@ import type { InngestDev } from 'sveltekit-inngest/dev';
 const KEY = Symbol.for('sveltekit-inngest.engine');
 const globals = globalThis as { [KEY]?: Promise<{ engine: { own?: InngestDev } }> };
 
-/** What can be done to it. */
+/** The ways to break it, and to mend it again. */
 export const faults = ['drop', 'stop', 'start', 'restart'] as const;
 export type Fault = (typeof faults)[number];
 
-/** The embedded engine, where it runs in this process: under `vite dev`. */
+/** The embedded engine, if it runs in this process: under `vite dev`. */
 export async function findEngine(): Promise<InngestDev | undefined> {
 	return dev ? (await globals[KEY])?.engine.own : undefined;
 }
 
 let stopped = false;
 
-/** Whether it refuses tokens, and so all new connections. */
+/** Whether the engine refuses tokens, and with them all new connections. */
 export function isStopped(): boolean {
 	return stopped;
 }
 
 /**
- * Does something to the embedded engine.
+ * Breaks or mends the embedded engine.
  *
- * @param appUrl The app's serve endpoint, for an engine that knows nothing yet.
+ * @param appUrl The app's serve endpoint, to register with an engine that has just started.
  */
 export async function cause(fault: Fault, appUrl: string): Promise<void> {
 	const engine = await findEngine();
