@@ -13,8 +13,9 @@ function overflowing(page: Page): Promise<string[]> {
 			const { right } = box.getBoundingClientRect();
 			const end = Math.min(right, innerWidth) - parseFloat(getComputedStyle(box).paddingRight);
 			for (const element of box.querySelectorAll('*')) {
-				// These scroll sideways.
+				// These scroll sideways, and a dialog lies above the box that it is written in.
 				if (element.closest('nav, .files')) continue;
+				if (element.closest('dialog') !== box.closest('dialog')) continue;
 				for (const { width, right } of element.getClientRects()) {
 					if (width > 1 && right > end + 0.5) found.push(`${element.outerHTML.slice(0, 80)}`);
 				}
