@@ -21,12 +21,21 @@ export function isStopped(): boolean {
 	return stopped;
 }
 
+let last: Promise<unknown> = Promise.resolve();
+
 /**
- * Breaks or mends the embedded engine.
+ * Breaks or mends the embedded engine. Calls wait for each other, because two restarts at once would
+ * both need the same port.
  *
  * @param appUrl The app's serve endpoint, to register with an engine that has just started.
  */
-export async function cause(fault: Fault, appUrl: string): Promise<void> {
+export function cause(fault: Fault, appUrl: string): Promise<void> {
+	const done = last.then(() => apply(fault, appUrl));
+	last = done.catch(() => {});
+	return done;
+}
+
+async function apply(fault: Fault, appUrl: string): Promise<void> {
 	const engine = await findEngine();
 	if (!engine) return;
 	if (fault !== 'drop') stopped = fault === 'stop';
