@@ -10,8 +10,8 @@ test('streams grow with the windows, and the socket to Inngest stays one', async
 	await app.visit('/');
 	await app.visit('/nested');
 	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('4');
-	expect(await stat(page, 'upstream.sockets')).toBe('1');
-	expect(await stat(page, 'upstream.state')).toBe('open');
+	expect(await stat(page, 'hub.sources.inngest.sockets')).toBe('1');
+	expect(await stat(page, 'hub.sources.inngest.state')).toBe('open');
 });
 
 test('server code reads the same messages as the browsers', async () => {
