@@ -16,7 +16,7 @@ test('streams grow with the windows, and the socket to Inngest stays one', async
 
 test('server code reads the same messages as the browsers', async () => {
 	const { page } = await app.visit('/stats');
-	await expect.poll(() => stat(page, 'feeds'), { timeout: 5_000 }).not.toBe('0');
+	await expect.poll(() => stat(page, 'hub.feeds'), { timeout: 5_000 }).not.toBe('0');
 	await page.getByLabel('Message').fill('For the server too');
 	await page.getByRole('button', { name: 'To everyone' }).click();
 	await expect.poll(() => page.getByText('For the server too').count()).toBe(2);
@@ -28,7 +28,7 @@ test('a plain HTTP client reads them too, line by line', async () => {
 	const lines = body!.pipeThrough(new TextDecoderStream()).getReader();
 	expect((await lines.read()).value).toBe('\n');
 	const line = lines.read();
-	await expect.poll(() => stat(page, 'feeds'), { timeout: 5_000 }).not.toBe('0');
+	await expect.poll(() => stat(page, 'hub.feeds'), { timeout: 5_000 }).not.toBe('0');
 	await page.getByLabel('Message').fill('For the terminal');
 	await page.getByRole('button', { name: 'To everyone' }).click();
 	expect(JSON.parse((await line).value!)).toMatchObject({
