@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 });
 afterEach(async () => {
 	vi.useRealTimers();

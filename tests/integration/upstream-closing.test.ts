@@ -1,22 +1,22 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
 import {
 	Recorder,
 	ScriptedServer,
 	timestamp,
-	tokensAt,
+	sourceAt,
 	until,
 	type ScriptedSocket
 } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let listener: Recorder;
 beforeEach(async () => {
 	// The shortest of all back-offs: a server that closes soon after a socket opened is backed off from.
 	vi.spyOn(Math, 'random').mockReturnValue(0);
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	listener = new Recorder('a');
 	upstream.listen(listener);
 	await listener.whenLive();

@@ -1,21 +1,21 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startInngestDev } from '../../src/lib/dev/index.js';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
 import {
 	clientAt,
 	Endpoint,
 	Recorder,
 	ScriptedServer,
 	story,
-	tokensAt,
+	sourceAt,
 	until
 } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 });
 afterEach(async () => {
 	vi.useRealTimers();

@@ -1,17 +1,17 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let listener: Recorder;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
 	vi.useFakeTimers({
 		toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date']
 	});
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	listener = new Recorder('a');
 	upstream.listen(listener);
 	await listener.whenLive();

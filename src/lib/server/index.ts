@@ -28,6 +28,7 @@ export type {
 	RealtimeServerFailureHandler
 } from './failure/report.js';
 export type { HubStats } from './hub/hub.js';
+export type { RealtimeUpstreamOptions, WebSocketLike } from './inngest/options.js';
 export type { PublishData, PublishTarget } from './inngest/publish.js';
 export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';
 export type { RealtimeIterator, RealtimeResync } from './subscribe.js';

@@ -5,6 +5,7 @@ import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js'
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
+import type { RealtimeUpstreamOptions } from './inngest/options.js';
 import type { InngestClient } from './inngest/token.js';
 
 /** Signs of life on a stream. */
@@ -37,6 +38,8 @@ export interface RealtimeEndpointOptions<
 	replay?: ReplayOptions | ReplayStore | false;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
+	/** How the socket to Inngest is opened, through a proxy for example. */
+	upstream?: RealtimeUpstreamOptions;
 	/**
 	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
 	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
@@ -52,6 +55,7 @@ export interface Settings {
 	reauthorizeOnEachMessage: boolean;
 	lingerMs: number;
 	replay: ReplayOptions | ReplayStore | false;
+	upstream: RealtimeUpstreamOptions;
 	limits: Required<
 		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
 	> &
@@ -102,6 +106,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		// The longest that a timer can wait.
 		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
 		replay: options.replay ?? {},
+		upstream: options.upstream ?? {},
 		limits: {
 			...limits,
 			maxBufferedBytes: limits.maxBufferedBytes ?? 1024 * 1024,
