@@ -11,7 +11,10 @@ import type {
 	SourceListener,
 	SourceMessage
 } from '../../src/lib/server/hub/source.js';
-import { inngestSource, type InngestSourceOptions } from '../../src/lib/server/inngest/inngestSource.js';
+import {
+	inngestSource,
+	type InngestSourceOptions
+} from '../../src/lib/server/inngest/inngestSource.js';
 import type { InngestClient } from '../../src/lib/server/inngest/token.js';
 import { demoChannel, userChannel } from './channels.js';
 import { serve, type TestServer } from './server.js';
