@@ -84,8 +84,8 @@ export function compileBlocks(blocks: readonly Block[]): Map<Block, string[]> {
 	);
 }
 
-const isGeneration4 = (file: SourceFile | undefined): boolean =>
-	!!file?.text.includes("'inngest/realtime'");
+const isInngest4 = (specifier: string, reader: SourceFile | undefined): boolean =>
+	reader?.block.generation === 4 && /^inngest(\/|$)/.test(specifier);
 
 const isSvelte = ({ path }: SourceFile): boolean => path.endsWith('.svelte');
 
@@ -125,8 +125,9 @@ function createHost(project: Project, components: Map<string, SourceMap>): ts.Co
 			literals.map(({ text }) => {
 				const shown = project.resolve(text, from);
 				if (shown) return resolved(compiledPath(shown));
-				// The only way to have both generations installed is to call one by another name.
-				if (/^inngest(\/|$)/.test(text) && isGeneration4(project.get(from))) {
+				// Both generations are installed, the newer one by another name.
+				const reader = project.get(from.replace(/\.svelte\.tsx$/, '.svelte'));
+				if (text === 'inngest/realtime' || isInngest4(text, reader)) {
 					const name = text.replace('inngest', 'inngest4');
 					return ts.resolveModuleName(name, from, options, host);
 				}

@@ -13,6 +13,8 @@ export interface Block {
 	lang: string;
 	/** Name of the app's file that it shows, from a comment in its first line. */
 	file: string | undefined;
+	/** Major version of inngest that it is written for: 3 in sections whose heading names it, else 4. */
+	generation: 3 | 4;
 	text: string;
 }
 
@@ -36,6 +38,8 @@ const LINKS = [
 export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8')): Page {
 	const page: Page = { name, text, blocks: [], headings: [], links: [] };
 	let fence: { indent: number; mark: string; block: Block; lines: string[] } | undefined;
+	/** Level of the heading whose section is about inngest 3. */
+	let variant: number | undefined;
 	for (const [index, line] of text.split('\n').entries()) {
 		if (fence) {
 			if (line.trim() === fence.mark) {
@@ -49,12 +53,23 @@ export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8'))
 		}
 		const [, indent, mark, lang] = /^(\s*)(`{3,})(\w*)/.exec(line) ?? [];
 		if (mark) {
-			const block = { page: name, line: index + 2, lang: lang ?? '', file: undefined, text: '' };
+			const block: Block = {
+				page: name,
+				line: index + 2,
+				lang: lang ?? '',
+				file: undefined,
+				generation: variant === undefined ? 4 : 3,
+				text: ''
+			};
 			fence = { indent: indent!.length, mark, block, lines: [] };
 			continue;
 		}
-		const heading = /^#{1,6} (.*)$/.exec(line)?.[1];
-		if (heading) page.headings.push(heading);
+		const [, marks, heading] = /^(#{1,6}) (.*)$/.exec(line) ?? [];
+		if (marks && heading) {
+			page.headings.push(heading);
+			if (heading.includes('inngest 3')) variant = marks.length;
+			else if (variant !== undefined && marks.length <= variant) variant = undefined;
+		}
 		for (const pattern of LINKS) {
 			for (const match of line.matchAll(pattern)) {
 				page.links.push({ target: match[1]!, line: index + 1 });

@@ -17,8 +17,6 @@ const SCRIPT = /<script\b[^>]*>([\s\S]*?)<\/script>/g;
 /** What readers know without being told where it is from. */
 const KNOWN: Record<string, string> = {
 	Inngest: `import { Inngest } from 'inngest';`,
-	channel: `import { channel } from '@inngest/realtime';`,
-	topic: `import { topic } from '@inngest/realtime';`,
 	z: `import { z } from 'zod';`,
 	...entryImports('sveltekit-inngest/server', 'src/lib/server/index.ts'),
 	...entryImports('sveltekit-inngest', 'src/lib/client/index.ts')
@@ -73,13 +71,18 @@ export class Project {
 	}
 }
 
-/** The block that readers of `reader` take for the file: the last above it, else below, else elsewhere. */
+/**
+ * The block that readers of `reader` take for the file: the last above it, else below, else elsewhere.
+ * What is written for inngest 3 is read together with other blocks for inngest 3, where there are any.
+ */
 function newest(
 	blocks: readonly Block[],
 	isMeant: (block: Block) => boolean,
 	reader: Block
 ): Block | undefined {
-	const meant = blocks.filter(isMeant);
+	const all = blocks.filter(isMeant);
+	const variant = all.filter(({ generation }) => generation === reader.generation);
+	const meant = variant.length > 0 ? variant : all;
 	const here = meant.filter(({ page }) => page === reader.page);
 	return (
 		here.findLast(({ line }) => line < reader.line) ??

@@ -68,6 +68,7 @@ const shown = (file: string, text: string): Block => ({
 	line: 1,
 	lang: 'ts',
 	file,
+	generation: 4,
 	text
 });
 
@@ -75,12 +76,17 @@ const shown = (file: string, text: string): Block => ({
 export const COMMON: Block[] = [
 	shown(
 		'src/lib/realtime/channels.ts',
-		`import { channel, topic } from '@inngest/realtime';
+		`import { realtime } from 'inngest/realtime';
 		import { z } from 'zod';
-		const message = topic('message').schema(z.object({ message: z.string() }));
-		const admin = topic('admin-message').schema(z.object({ message: z.string() }));
-		export const demoChannel = channel('demo').addTopic(message).addTopic(admin);
-		export const userChannel = channel((userId: string) => \`user:\${userId}\`).addTopic(message);`
+		const message = { schema: z.object({ message: z.string() }) };
+		export const demoChannel = realtime.channel({
+			name: 'demo',
+			topics: { message, 'admin-message': message }
+		});
+		export const userChannel = realtime.channel({
+			name: (userId: string) => \`user:\${userId}\`,
+			topics: { message }
+		});`
 	),
 	shown(
 		'src/lib/server/inngest.ts',
