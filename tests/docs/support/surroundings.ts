@@ -34,6 +34,7 @@ export const SURROUNDINGS: Record<string, string> = {
 				disableOfflineQueue?: boolean;
 			}): {
 				connect(): Promise<unknown>;
+				destroy(): void;
 				on(event: 'error', listener: (error: Error) => void): unknown;
 				eval(
 					script: string,
