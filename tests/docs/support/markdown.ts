@@ -6,14 +6,14 @@ export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** A fenced block of code. */
 export interface Block {
-	/** File that it is of, relative to the root. */
+	/** The Markdown file that contains it, relative to the root. */
 	page: string;
-	/** Line of its first line of code in that file, from 1. */
+	/** Line number of its first line of code in that file, from 1. */
 	line: number;
 	lang: string;
-	/** Name of the app's file that it shows, from a comment in its first line. */
+	/** Name of the file of an app that it shows, from a comment in its first line. */
 	file: string | undefined;
-	/** Major version of inngest that it is written for: 3 in sections whose heading names it, else 4. */
+	/** Major version of inngest that it is for: 3 in a section whose heading names inngest 3, else 4. */
 	generation: 3 | 4;
 	text: string;
 }
@@ -38,7 +38,7 @@ const LINKS = [
 export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8')): Page {
 	const page: Page = { name, text, blocks: [], headings: [], links: [] };
 	let fence: { indent: number; mark: string; block: Block; lines: string[] } | undefined;
-	/** Level of the heading whose section is about inngest 3. */
+	/** Level of the heading of the current section about inngest 3. */
 	let variant: number | undefined;
 	for (const [index, line] of text.split('\n').entries()) {
 		if (fence) {
@@ -80,7 +80,7 @@ export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8'))
 	return page;
 }
 
-/** All that people read: README.md and its companions, and everything in docs/. */
+/** Everything that people read: README.md, the files beside it, and everything in docs/. */
 export function readPages(): Page[] {
 	const top = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'llms.txt'];
 	const docs = readdirSync(`${ROOT}docs`, { recursive: true, encoding: 'utf8' })
@@ -91,7 +91,7 @@ export function readPages(): Page[] {
 		.map((name) => readPage(name));
 }
 
-/** The fragments that a page's headings can be linked by, as GitHub makes them. */
+/** The anchors of a page's headings, as GitHub makes them. */
 export function anchors({ headings, text }: Page): Set<string> {
 	const found = new Set([...text.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, id]) => id!));
 	for (const heading of headings) {
