@@ -1,4 +1,5 @@
 import { ulid } from './ids.js';
+import type { Trace } from './trace.js';
 
 /** Most bytes of a request with events. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
@@ -28,10 +29,13 @@ export interface DevEvent {
 	/** The id that was given to it. */
 	internalId: string;
 	name: string;
-	data: Record<string, unknown>;
+	/** `null` where the sender left it out. */
+	data: Record<string, unknown> | null;
 	ts: number;
 	user: Record<string, unknown>;
 	v?: string;
+	/** The trace that its sender is part of. */
+	trace?: Trace;
 }
 
 /** Why something sent is not an event. */
@@ -78,19 +82,19 @@ export function acceptEvent(value: unknown, seed?: string, index = 1): DevEvent 
 	if (name === '') throw new EventError('event name is empty');
 	if (ts !== 0 && ts < EARLIEST_MS) throw new EventError('timestamp is before Jan 1, 1980');
 	if (ts !== 0 && ts > LATEST_MS) throw new EventError('timestamp is after Jan 1, 2100');
-	const own = { ...data };
-	// What the engine tells itself is not for senders to set.
-	delete own._inngest;
+	const own = data && { ...data };
+	// The engine's own notes are not for senders to set.
+	delete own?._inngest;
 	return createEvent({ name, data: own, user, id, ts, v }, seededId(seed, index));
 }
 
-/** An event that comes from the engine itself, or that was checked. */
+/** Completes an event that comes from the engine itself, or that was checked. */
 export function createEvent(input: DevEventInput, internalId: string = ulid()): DevEvent {
 	return {
 		id: input.id || internalId,
 		internalId,
 		name: input.name,
-		data: input.data ?? {},
+		data: input.data ?? null,
 		ts: input.ts || Date.now(),
 		user: input.user ?? {},
 		...(input.v ? { v: input.v } : {})
@@ -104,9 +108,9 @@ function readFields(value: unknown): Required<DevEventInput> {
 		if (typeof given === 'string') return given;
 		throw new EventError(`event.${field} must be a string, not ${describe(given)}`);
 	};
-	const object = (field: 'data' | 'user'): Record<string, unknown> => {
-		const given = value[field] ?? {};
-		if (isObject(given)) return given;
+	const object = (field: 'data' | 'user'): Record<string, unknown> | null => {
+		const given = value[field] ?? null;
+		if (given === null || isObject(given)) return given;
 		throw new EventError(`event.${field} must be an object, not ${describe(given)}`);
 	};
 	const ts = value.ts ?? 0;

@@ -14,6 +14,14 @@ export interface InngestDevOptions {
 	/** Address to listen on. @default '127.0.0.1' */
 	host?: string;
 	/**
+	 * Names of hosts, without a port, that requests may name in `Host` and whose pages may send
+	 * requests (`Origin`), besides `localhost` and the addresses of this machine's loopback. A name
+	 * such as `host.docker.internal` lets an app in a container use the engine. Everything else is
+	 * answered 403: the engine has no keys, and any web page in the developer's browser could use it.
+	 * @default []
+	 */
+	allowedHosts?: readonly string[];
+	/**
 	 * The app's serve endpoint, such as `http://localhost:5173/api/inngest`. The engine asks it to
 	 * register its functions as soon as it answers, and again every few seconds.
 	 * @default undefined (apps register by themselves)
@@ -23,10 +31,10 @@ export interface InngestDevOptions {
 	logger?: DevLogger;
 }
 
-/** Where a run stands. */
+/** State of a run. */
 export type DevRunStatus = 'Queued' | 'Running' | 'Completed' | 'Failed' | 'Cancelled';
 
-/** One run of a function, as it stands when `runs` is read. */
+/** One run of a function, at the moment when `runs` is read. */
 export interface DevRun {
 	id: string;
 	/** The app's id and the function's, joined by a dash. */

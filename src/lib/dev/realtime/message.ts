@@ -12,7 +12,7 @@ export interface Topic {
 
 /** A message on its way to the subscribers of one topic. */
 export interface Message {
-	kind: 'data' | 'datastream-start' | 'datastream-end';
+	kind: 'data' | 'run' | 'datastream-start' | 'datastream-end';
 	channel: string;
 	topic: string;
 	/** One JSON value. */

@@ -6,6 +6,7 @@ import { failure, readBody, reply, replyText } from '../http.js';
 import type { Exchange } from '../http.js';
 import { encode } from '../gojson.js';
 import { Broadcaster } from './broadcaster.js';
+import type { Message } from './message.js';
 import { MAX_MESSAGE_BYTES, publishBody, publishRequest, readTarget } from './publish.js';
 import { RealtimeSocket } from './socket.js';
 import { RealtimeStream } from './sse.js';
@@ -23,7 +24,7 @@ const CLOSING_GRACE_MS = 5 * 60_000;
  * the engine, which calls `close()`.
  */
 export class Realtime {
-	readonly broadcaster = new Broadcaster();
+	readonly broadcaster: Broadcaster;
 	readonly sockets = new Set<RealtimeSocket>();
 	/** Status that token requests are answered with, or `null` to grant them. */
 	tokenFailure: number | null = null;
@@ -38,6 +39,11 @@ export class Realtime {
 	});
 	#graceTimer: NodeJS.Timeout | undefined;
 	#held = false;
+
+	/** @param onMessage Called before a message is delivered. */
+	constructor(onMessage: (message: Message) => void) {
+		this.broadcaster = new Broadcaster(onMessage);
+	}
 
 	/** `POST /v1/realtime/token` */
 	async token({ request, response }: Exchange): Promise<void> {

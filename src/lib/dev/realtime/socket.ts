@@ -54,7 +54,8 @@ export class RealtimeSocket implements Subscriber {
 	/** Leaves frames unread, or reads on. */
 	hold(held: boolean): void {
 		this.#held = held;
-		while (!this.#held && this.#waiting.length > 0) this.#handle(this.#waiting.shift()!);
+		if (held) return;
+		for (const frame of this.#waiting.splice(0)) this.#handle(frame);
 	}
 
 	/** Cuts the connection without a word. */

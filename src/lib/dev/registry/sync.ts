@@ -16,6 +16,8 @@ export class AppSync {
 	readonly #closed = new AbortController();
 	readonly #problems = new Map<string, string>();
 	readonly #timers = new Map<string, NodeJS.Timeout>();
+	/** URLs of apps that have registered when they were asked. */
+	readonly #known = new Set<string>();
 
 	constructor(registry: Registry, logger: DevLogger) {
 		this.#registry = registry;
@@ -33,21 +35,33 @@ export class AppSync {
 		});
 	}
 
+	/** Asks all apps again that have registered when they were asked. */
+	refresh(): void {
+		for (const url of this.#known) void this.register(url);
+	}
+
 	/** Asks the app that is served at `url` once; returns whether it registered here. */
 	async register(url: string): Promise<boolean> {
-		const before = this.#registry.registrations;
+		const { registrations, refusals } = this.#registry;
+		const registered = (): boolean => this.#registry.registrations > registrations;
 		try {
 			const { status, body } = await post(url, JSON.stringify({ url }), {
 				method: 'PUT',
 				headers: { 'content-type': 'application/json', 'x-inngest-server-kind': 'dev' },
 				signal: AbortSignal.any([this.#closed.signal, AbortSignal.timeout(TIMEOUT_MS)])
 			});
-			if (this.#registry.registrations > before) this.#problems.delete(url);
-			else this.#problem(url, explain(status, body.toString('utf8')));
+			if (registered()) {
+				this.#problems.delete(url);
+				this.#known.add(url);
+			}
+			// A refusal is in the log, with more than the answer tells.
+			else if (this.#registry.refusals === refusals) {
+				this.#problem(url, explain(status, body.toString('utf8')));
+			}
 		} catch {
 			// Not up yet, or restarting.
 		}
-		return this.#registry.registrations > before;
+		return registered();
 	}
 
 	close(): void {

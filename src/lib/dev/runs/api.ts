@@ -61,7 +61,6 @@ function find(dispatcher: Dispatcher, param: string): Run {
 
 function describe(run: Run): unknown {
 	const { outcome } = run;
-	const output = outcome?.status === 'Failed' ? outcome.error : outcomeOutput(run);
 	return {
 		run_id: run.id,
 		run_started_at: new Date(run.startedAt ?? run.createdAt).toISOString(),
@@ -71,12 +70,8 @@ function describe(run: Run): unknown {
 		event_id: run.event.internalId,
 		status: run.status,
 		ended_at: run.endedAt === undefined ? null : new Date(run.endedAt).toISOString(),
-		...(outcome ? { output } : {})
+		...(outcome && 'output' in outcome ? { output: outcome.output } : {})
 	};
-}
-
-function outcomeOutput({ outcome }: Run): unknown {
-	return outcome?.status === 'Completed' ? outcome.output : undefined;
 }
 
 function answer(response: Exchange['response'], data: unknown): void {

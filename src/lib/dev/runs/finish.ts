@@ -37,6 +37,6 @@ export function readInvocation(
 	event: DevEvent
 ): { functionId: string; correlationId: string } | undefined {
 	if (event.name !== INVOKED) return undefined;
-	const { fn_id, correlation_id } = event.data._inngest as Record<string, string>;
+	const { fn_id, correlation_id } = event.data!._inngest as Record<string, string>;
 	return { functionId: fn_id ?? '', correlationId: correlation_id ?? '' };
 }

@@ -28,7 +28,8 @@ export function readOpcodes(value: unknown, noRetry: boolean): Opcode[] {
 			if (noRetry) op.error.noRetry = true;
 		}
 		if (stepState(op).length > MAX_STEP_BYTES) {
-			throw new Error('step output size is greater than the limit');
+			const text = `error validating generator opcode ${op.id}: step output size is greater than the limit`;
+			throw new Error(text);
 		}
 	}
 	return opcodes.length > 0 ? opcodes : [{ op: 'None', id: '', data: undefined }];
@@ -54,20 +55,19 @@ export function isRace(op: Opcode): boolean {
 }
 
 /** Opcodes that ask the engine for something before the run can go on. */
-const PLANS = new Set(['InvokeFunction', 'Sleep', 'StepPlanned']);
+const PLANS = new Set(['InvokeFunction', 'Sleep', 'StepPlanned', 'WaitForEvent']);
 
 export function isPlan(op: Opcode): boolean {
 	return PLANS.has(op.op);
 }
 
-/** Opcodes that ride along with others. */
+/** Opcodes that come along with others and that no run waits for. */
 export function isLazy(op: Opcode): boolean {
 	return op.op === 'DeferAdd' || op.op === 'DeferAbort';
 }
 
-/** Names of what this engine cannot do, by opcode. */
+/** Names of what this engine does not support, by opcode. */
 export const UNSUPPORTED: Record<string, string> = {
-	WaitForEvent: 'step.waitForEvent()',
 	WaitForSignal: 'step.waitForSignal()',
 	AIGateway: 'step.ai.infer()',
 	Gateway: 'step.fetch()',

@@ -1,12 +1,12 @@
 import type { DevEvent } from '../events.js';
 import { ulid } from '../ids.js';
 import type { DevFunction } from '../registry/function.js';
+import { callAt } from '../timer.js';
+import { newTrace } from '../trace.js';
+import type { Trace } from '../trace.js';
 import type { DevRun, DevRunStatus } from '../types.js';
 
-// The longest wait that a timer takes.
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** Why a run failed, in the shape that the real server gives it. */
+/** Why a run failed, in the shape of the real server. */
 export interface RunError {
 	error: string;
 	name: string;
@@ -36,7 +36,7 @@ export interface Job {
 	race: boolean;
 }
 
-/** One run of a function: what it remembers, and the timers and calls that are under way for it. */
+/** One run of a function: what it remembers, and its timers and calls under way. */
 export class Run {
 	readonly id = ulid();
 	readonly fn: DevFunction;
@@ -56,13 +56,18 @@ export class Run {
 	startedAt: number | undefined;
 	endedAt: number | undefined;
 	attempts = 0;
+	/** Channels that it has published to. */
+	readonly channels = new Set<string>();
+	readonly trace: Trace;
 	readonly #jobs = new Set<string>();
-	readonly #timers = new Set<NodeJS.Timeout>();
+	readonly #timers = new Set<() => void>();
+	readonly #cleanups = new Set<() => void>();
 	readonly #ended = new AbortController();
 
 	constructor(fn: DevFunction, event: DevEvent) {
 		this.fn = fn;
 		this.event = event;
+		this.trace = event.trace ?? newTrace();
 	}
 
 	/** Aborted when the run ends. */
@@ -92,26 +97,28 @@ export class Run {
 
 	/** Calls `action` at a time, unless the run ends before. */
 	at(timeMs: number, action: () => void): void {
-		const waitMs = Math.max(0, timeMs - Date.now());
-		const timer = setTimeout(
-			() => {
-				this.#timers.delete(timer);
-				if (waitMs > MAX_TIMER_MS) this.at(timeMs, action);
-				else action();
-			},
-			Math.min(waitMs, MAX_TIMER_MS)
-		).unref();
-		this.#timers.add(timer);
+		const cancel = callAt(timeMs, () => {
+			this.#timers.delete(cancel);
+			action();
+		});
+		this.#timers.add(cancel);
 	}
 
-	/** Ends the run: no call, no timer goes on. `false` when it had ended before. */
+	/** Calls `action` when the run ends. */
+	whenEnded(action: () => void): void {
+		this.#cleanups.add(action);
+	}
+
+	/** Ends the run, with its calls and timers; `false` when it had ended before. */
 	end(outcome: RunOutcome): boolean {
 		if (this.outcome) return false;
 		this.outcome = outcome;
 		this.endedAt = Date.now();
-		for (const timer of this.#timers) clearTimeout(timer);
+		for (const cancel of this.#timers) cancel();
 		this.#timers.clear();
 		this.#ended.abort();
+		for (const cleanup of this.#cleanups) cleanup();
+		this.#cleanups.clear();
 		return true;
 	}
 
