@@ -123,22 +123,22 @@ export class Registry {
 			return readFunction(value, appUuid, this.#warnings);
 		} catch (error) {
 			if (error instanceof UnsupportedError) {
-				this.#refuse(error.message);
+				this.#refuse('warn', error.message);
 				throw new HttpError(400, error.message);
 			}
 			const { id } = (value ?? {}) as { id?: unknown };
 			const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-			this.#refuse(`Function "${String(id)}" is invalid. ${why}`);
+			this.#refuse('error', `Function "${String(id)}" is invalid. ${why}`);
 			throw new HttpError(400, 'At least one function is invalid');
 		}
 	}
 
 	/** Logs why a registration is refused; not again while the app only repeats it. */
-	#refuse(why: string): void {
+	#refuse(level: 'warn' | 'error', why: string): void {
 		this.refusals++;
 		if (why === this.#refusal) return;
 		this.#refusal = why;
-		this.#logger.error(`[inngest dev] The app was not registered. ${why}`);
+		this.#logger[level](`[inngest dev] The app was not registered. ${why}`);
 	}
 }
 

@@ -1,5 +1,6 @@
 import { post } from '../post.js';
 import type { DevLogger } from '../types.js';
+import { explainStatus } from '../vite/registration.js';
 import type { Registry } from './registry.js';
 
 const POLL_MS = 5_000;
@@ -7,8 +8,8 @@ const FIRST_POLL_MS = 250;
 const TIMEOUT_MS = 30_000;
 
 /**
- * Asks apps to register. Those given to `keep` are asked as soon as they answer, and every 5 seconds
- * from then on, as the real dev server does. Ended by `close()`.
+ * Asks apps to register. Those given to `keep` are asked until they answer, and every 5 seconds from
+ * then on, as the real dev server does. Ended by `close()`.
  */
 export class AppSync {
 	readonly #registry: Registry;
@@ -28,7 +29,7 @@ export class AppSync {
 	keep(url: string, failures = 0): void {
 		void this.register(url).then((registered) => {
 			if (this.#closed.signal.aborted) return;
-			// An app that is just starting answers soon; one that is not there is no reason to be busy.
+			// Soon at first, as the app may just be starting; then less and less often.
 			const waitMs = registered ? POLL_MS : Math.min(POLL_MS, FIRST_POLL_MS * 2 ** failures);
 			const timer = setTimeout(() => this.keep(url, registered ? 0 : failures + 1), waitMs);
 			this.#timers.set(url, timer.unref());
@@ -80,7 +81,5 @@ function explain(status: number, text: string): string {
 	if (status === 200) {
 		return 'It registered somewhere else: set INNGEST_DEV=1 and INNGEST_BASE_URL before its Inngest client is created.';
 	}
-	if (status === 404)
-		return 'Nothing is served there: mount serve() of the Inngest SDK at this path.';
-	return `It answered ${status}${text.startsWith('<') ? '' : `: ${text.slice(0, 300)}`}.`;
+	return explainStatus(status, text);
 }
