@@ -119,7 +119,9 @@ class Engine implements InngestDev {
 	}
 
 	async send(events: DevEventInput | DevEventInput[]): Promise<string[]> {
-		return [events].flat().map((event) => this.#accept(acceptEvent(event)));
+		// As the SDK does it; a raw event without data keeps `null`.
+		const complete = (event: DevEventInput) => ({ ...event, data: event.data ?? {} });
+		return [events].flat().map((event) => this.#accept(acceptEvent(complete(event))));
 	}
 
 	publish({ data, ...target }: DevPublishInput): void {
@@ -170,7 +172,7 @@ class Engine implements InngestDev {
 		reply(response, 200, {
 			version: EMBEDDED_VERSION,
 			authed: false,
-			startOpts: { autodiscover: false, sdkUrls: apps.map((app) => app.url) },
+			startOpts: { autodiscover: false, urls: apps.map((app) => app.url) },
 			functions: functions.map((fn) => fn.config),
 			handlers: apps.map(({ url, sdk, framework }) => ({ url, sdk, framework })),
 			isSingleNodeService: false,

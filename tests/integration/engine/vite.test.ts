@@ -97,10 +97,10 @@ const outcomes = (): string[] =>
 /** A dev server of another process: the registrations that it got, and what it answers to them. */
 async function external(port = 0, status = 200) {
 	const registrations: { url: string; functions: { id: string }[] }[] = [];
-	const answer = { status, sdkUrls: [] as string[] };
+	const answer = { status, urls: [] as string[] };
 	const { server, port: taken } = await listen((request, response) => {
 		if (request.url !== '/fn/register') {
-			const startOpts = { sdkUrls: answer.sdkUrls };
+			const startOpts = { urls: answer.urls };
 			// Another app at the same path is no reason to leave this one unregistered.
 			const functions = [{ url: 'http://localhost:9/api/inngest' }];
 			return response.end(JSON.stringify({ version: '1.0.0', startOpts, functions }));
@@ -253,7 +253,7 @@ it('registers by the name with which a dev server in a container calls the app',
 	vi.stubEnv('INNGEST_BASE_URL', url);
 	const { server: taken, port } = await listen(() => {});
 	await new Promise((resolve) => taken.close(resolve));
-	answer.sdkUrls = [
+	answer.urls = [
 		'http://host.docker.internal:1/api/inngest',
 		`http://host.docker.internal:${port}/api/inngest`
 	];

@@ -19,11 +19,11 @@ export async function findEngine(url: string): Promise<FoundEngine | undefined> 
 		const info: unknown = await response.json();
 		if (typeof info !== 'object' || info === null) return undefined;
 		if (!('version' in info && 'startOpts' in info && 'functions' in info)) return undefined;
-		const { sdkUrls } = (info.startOpts ?? {}) as { sdkUrls?: unknown };
+		const { urls } = (info.startOpts ?? {}) as { urls?: unknown };
 		return {
 			url: new URL(url).origin,
 			embedded: info.version === EMBEDDED_VERSION,
-			appUrls: Array.isArray(sdkUrls) ? sdkUrls.map(String) : []
+			appUrls: Array.isArray(urls) ? urls.map(String) : []
 		};
 	} catch {
 		return undefined;
