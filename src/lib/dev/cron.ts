@@ -68,15 +68,18 @@ function readItem(field: Field, item: string): string {
 	const [range = '', step, ...others] = item.toLowerCase().split('/');
 	const invalid = new CronError(`"${item}" is not a ${field.name}`);
 	if (others.length > 0 || (step !== undefined && !/^[1-9]\d*$/.test(step))) throw invalid;
-	if (range === '*' || range === '?') return step === undefined ? '*' : `*/${step}`;
-	const [from, to, ...rest] = range.split('-').map((value) => readValue(field, value));
-	if (from === undefined || rest.length > 0 || Number.isNaN(from) || Number.isNaN(to))
+	if ((range === '*' || range === '?') && step === undefined) return '*';
+	const [from, to, ...rest] = /^[*?]$/.test(range)
+		? [field.min, field.max]
+		: range.split('-').map((value) => readValue(field, value));
+	if (from === undefined || rest.length > 0 || Number.isNaN(from) || Number.isNaN(to)) {
 		throw invalid;
+	}
 	// `5/15` goes on from 5 to the end.
 	const last = to ?? (step === undefined ? from : field.max);
 	if (from > last) throw invalid;
-	if (from === last) return String(from);
-	return `${from}-${last}${step === undefined ? '' : `/${step}`}`;
+	if (step === undefined) return from === last ? String(from) : `${from}-${last}`;
+	return Number(step) > last - from ? String(from) : `${from}-${last}/${step}`;
 }
 
 function readValue({ min, max, names }: Field, text: string): number {

@@ -14,7 +14,7 @@ const LATEST_MS = Date.UTC(2100, 0, 1);
 export interface DevEventInput {
 	name: string;
 	data?: Record<string, unknown> | null;
-	/** Makes the event idempotent: the functions it starts are not started by another of this id. */
+	/** Makes the event idempotent: another event of this id does not start the same functions again. */
 	id?: string;
 	/** Milliseconds since the epoch. @default now */
 	ts?: number;
@@ -24,9 +24,9 @@ export interface DevEventInput {
 
 /** An event that was accepted. */
 export interface DevEvent {
-	/** The sender's id, or the one that was given to it. */
+	/** The sender's id; without one, `internalId`. */
 	id: string;
-	/** The id that was given to it. */
+	/** The id that the engine gave to the event. */
 	internalId: string;
 	name: string;
 	/** `null` where the sender left it out. */
@@ -38,10 +38,10 @@ export interface DevEvent {
 	trace?: Trace;
 }
 
-/** Why something sent is not an event. */
+/** Why something that was sent is not an event. */
 export class EventError extends Error {}
 
-/** The events in the body of a request, not yet checked one by one. */
+/** The events in the body of a request. Each is still to be checked with `acceptEvent`. */
 export function parseEvents(body: Buffer): unknown[] {
 	if (body.toString('utf8').trim() === '') return [];
 	let value: unknown;
@@ -71,7 +71,7 @@ export function parseEvents(body: Buffer): unknown[] {
 /**
  * Checks an event and fills in what it leaves out.
  *
- * @param seed Value of the header that makes the ids of a repeated request the same.
+ * @param seed Value of the header that gives a repeated request the same ids.
  * @param index Position of the event in its request, from 1.
  */
 export function acceptEvent(value: unknown, seed?: string, index = 1): DevEvent {
@@ -127,7 +127,7 @@ function readFields(value: unknown): Required<DevEventInput> {
 	};
 }
 
-/** The id that a seed gives to the event at `index`; each of a request gets another. */
+/** The id that a seed gives to the event at `index`; each event of a request gets its own. */
 function seededId(seed: string | undefined, index: number): string {
 	const [millis = '', entropy = '', ...rest] = seed?.split(',') ?? [];
 	const bytes = Buffer.from(entropy, 'base64');

@@ -47,7 +47,7 @@ export interface DevRun {
 	output?: unknown;
 	/** Why it failed. */
 	error?: { name: string; message: string; stack?: string };
-	/** Most attempts that one of its steps, or its own code, has needed so far. */
+	/** Highest number of attempts so far, of a step or of the function's own code. */
 	attempts: number;
 	/** Steps that are done. */
 	steps: number;
@@ -75,11 +75,11 @@ export interface InngestDev {
 	/**
 	 * Asks an app's serve endpoint to register its functions here, once; `appUrl` keeps asking.
 	 *
-	 * @returns whether it did. Why not is logged, unless the app could not be reached.
+	 * @returns whether it did. The reason is logged if it did not, unless the app could not be reached.
 	 */
 	register(appUrl: string): Promise<boolean>;
 
-	/** Sends events, as `inngest.send()` does; returns their ids. */
+	/** Sends events, as `inngest.send()` does, and returns their ids. */
 	send(events: DevEventInput | DevEventInput[]): Promise<string[]>;
 	/** Publishes a message, as a function's `publish()` does. Subscribers have it on return. */
 	publish(message: DevPublishInput): void;
@@ -89,16 +89,16 @@ export interface InngestDev {
 		source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 	): Promise<void>;
 
-	/** Runs of functions, the oldest first: all that go on, and the last 1,000 that ended. */
+	/** Runs of functions, the oldest first: all that are under way, and the last 1,000 that have ended. */
 	readonly runs: readonly DevRun[];
 
-	/** Realtime sockets that are open. */
+	/** Number of open realtime sockets. */
 	readonly sockets: number;
-	/** Pairs of a realtime connection and a topic it listens to. */
+	/** Number of pairs of a realtime connection and a topic that it listens to. */
 	readonly subscriptions: number;
 
 	/**
-	 * Fault: sends `closing` on every open socket, as a server does before it goes. They go on
+	 * Fault: sends `closing` on every open socket, as a server does before it shuts down. They go on
 	 * delivering, ignore `sub` and `unsub`, and are cut after `graceMs`. New sockets are not affected.
 	 *
 	 * @param graceMs @default 300_000
@@ -109,15 +109,15 @@ export interface InngestDev {
 	/** Fault: answers token requests with `status`, until called with `null`. */
 	failTokens(status: number | null): void;
 	/**
-	 * Fault: with `true` leaves the frames of all sockets unread, `sub` and pings alike, as a server
-	 * does that is slow to subscribe; with `false` handles them in their order.
+	 * Fault: with `true` leaves the frames of all sockets unread, `sub` and pings alike, like a server
+	 * that is slow to subscribe; with `false` handles them in order.
 	 */
 	holdPongs(held: boolean): void;
 
 	/**
 	 * Cancels runs, ends connections and frees the port.
 	 *
-	 * @param options With `graceMs` sockets are told (`closing`) and served that much longer.
+	 * @param options With `graceMs`, sockets get `closing` first and are served that much longer.
 	 */
 	close(options?: { graceMs?: number }): Promise<void>;
 }

@@ -15,7 +15,7 @@ import type { TokenClaims } from './token.js';
 import { inDevEnv, readTopics } from './topics.js';
 
 const MAX_TOKEN_REQUEST_BYTES = 4 * 1024 * 1024;
-// The limit that counts is the socket's own, which names it as the real server does.
+// The limit that applies is the socket's own, which reports it as the real server does.
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const CLOSING_GRACE_MS = 5 * 60_000;
 
@@ -116,13 +116,13 @@ export class Realtime {
 		});
 	}
 
-	/** Leaves the frames of all sockets unread, pings too, or reads on. */
+	/** With `true` stops reading the frames of all sockets, pings included; with `false` goes on. */
 	hold(held: boolean): void {
 		this.#held = held;
 		for (const socket of this.sockets) socket.hold(held);
 	}
 
-	/** Tells every open socket that its server shuts down, and cuts those that are left at the end. */
+	/** Tells every open socket that the server shuts down, and cuts those that are left after `graceMs`. */
 	announceClosing(graceMs: number = CLOSING_GRACE_MS): void {
 		const told = [...this.sockets];
 		for (const socket of told) socket.announceClosing();
@@ -130,7 +130,7 @@ export class Realtime {
 		this.#graceTimer = setTimeout(() => told.forEach((socket) => socket.drop()), graceMs).unref();
 	}
 
-	/** Cuts every subscription without a word. */
+	/** Cuts every subscription without notice. */
 	drop(): void {
 		for (const socket of this.sockets) socket.drop();
 		for (const stream of this.#streams) stream.destroy();
@@ -145,12 +145,12 @@ export class Realtime {
 
 function readClaims(request: IncomingMessage, url: URL): TokenClaims | null {
 	const { authorization = '' } = request.headers;
-	// The header wins even where it holds no realtime token, as in the real server.
+	// The header takes precedence even where it is not a realtime token, as in the real server.
 	const token = authorization.length > 8 ? authorization.slice(7) : url.searchParams.get('token');
 	return token ? verifyToken(token) : null;
 }
 
-/** The JSON at hand, or `undefined`. */
+/** The value of a JSON text, or `undefined` where it is not JSON. */
 function parse(body: Buffer): unknown {
 	try {
 		return JSON.parse(body.toString('utf8'));

@@ -13,9 +13,9 @@ import { expressionBody, plainError } from './protocol.js';
 import type { Run, RunOutcome } from './run.js';
 import { Waits } from './waits.js';
 
-// Ended runs that are kept for a look at them.
+// Ended runs that are kept to be looked at.
 const MAX_ENDED_RUNS = 1_000;
-// (function, event id) pairs by which a repeated event is known.
+// Pairs of a function and an event's id, by which a repeated event is recognised.
 const MAX_STARTED = 10_000;
 
 /** What the dispatcher needs of others. */
@@ -170,7 +170,7 @@ export class Dispatcher {
 			correlation_id: correlationId
 		};
 		const data = { ...payload?.data, _inngest };
-		// Not at once: the other steps of the same answer are to be known first.
+		// Not at once: the other steps of the same answer must be known first.
 		run.at(0, () => {
 			this.receive({ ...createEvent({ ...payload, name: INVOKED, data }), trace: run.trace });
 		});

@@ -18,12 +18,12 @@ const RETRY_MS = 200;
 const MAX_RETRY_MS = 5_000;
 /** Wait before a retry where no SDK answered, in milliseconds: longer than an app takes to restart. */
 const AWAY_RETRY_MS = 4_000;
-// The first version of the protocol in which the engine waits for all parallel steps.
+// From this version of the protocol on the engine waits for all parallel steps.
 const WAITS_FOR_ALL = 2;
 const MAX_STEPS = 1_000;
 const ONE_YEAR_MS = 366 * 86_400_000;
 
-/** What happens around runs. */
+/** What the executor needs of others, and tells them. */
 export interface ExecutorSurroundings {
 	warnings: Warnings;
 	/** Where a function is served now. */
@@ -32,17 +32,17 @@ export interface ExecutorSurroundings {
 	onAway(): void;
 	/** The first call for a run is about to be made. */
 	onStart(run: Run): void;
-	/** A run ended; called once for each. */
+	/** A run has ended. Called once for each run. */
 	onEnd(run: Run, outcome: RunOutcome): void;
 	/** A step waits for an event. */
 	onWait(wait: Wait): void;
-	/** A run calls another function; `answer` takes the state of the step that waits for it. */
+	/** A run invokes another function; `answer` takes the state of the step that waits for it. */
 	onInvoke(run: Run, op: Opcode, answer: (state: string) => void): void;
 }
 
 /**
  * Drives runs through the SDK's protocol: calls the app, does what it asks for, and calls it again
- * with the steps done so far, until it answers with the function's result.
+ * with the steps that are done, until it answers with the function's result.
  */
 export class Executor {
 	readonly #surroundings: ExecutorSurroundings;
@@ -71,7 +71,7 @@ export class Executor {
 
 	#execute(run: Run, job: Job): void {
 		this.#call(run, job).catch((error: unknown) => {
-			this.#fail(run, `The engine could not go on: ${String(error)}`);
+			this.#fail(run, `The engine could not continue the run: ${String(error)}`);
 		});
 	}
 
@@ -105,7 +105,7 @@ export class Executor {
 	#handleAll(run: Run, job: Job, result: CallResult, opcodes: Opcode[]): void {
 		if (run.requestVersion === -1) run.requestVersion = result.requestVersion;
 		if (opcodes.every((op) => op.op === 'None' && op.id === '')) {
-			// Nothing to do and no result: the function's code is run again from what is known by now.
+			// Neither a step nor a result: the function's code runs again with the steps that are done.
 			const after = run.stack.at(-1) ?? `redrive-${randomUUID()}`;
 			return this.#goOn(run, job, after, job.race);
 		}
@@ -235,7 +235,7 @@ export class Executor {
 		this.#enqueue(run, { id, after, attempt: 0, race });
 	}
 
-	/** All steps of a parallel group go on as one job, whichever is done last. */
+	/** The steps of a parallel group share one job that goes on after the last of them. */
 	#discoveryId(run: Run, job: Pick<Job, 'parallelKey' | 'race'>, own: string): string {
 		return job.parallelKey && !job.race
 			? `${run.id}-${job.parallelKey}-discover`

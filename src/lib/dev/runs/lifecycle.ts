@@ -5,9 +5,10 @@ import type { Run } from './run.js';
 
 const RUN_TOPIC = '$run';
 const MAX_CHANNELS = 1_000;
+const RUNNING = Buffer.from(encode({ status: 'running' }));
 
 /**
- * Publishes how runs fare, on the topic `$run` of each channel that a run publishes to and of the
+ * Publishes the states of runs, on the topic `$run` of each channel that a run publishes to and of the
  * channel that has its id as its name: `{ status: 'running' }` before the run's first message there,
  * and `{ status, result }` or `{ status, error }` at its end.
  */
@@ -26,24 +27,21 @@ export class RunLifecycle {
 	publishes(run: Run, channel: string): void {
 		if (run.outcome || run.channels.has(channel) || run.channels.size >= MAX_CHANNELS) return;
 		run.channels.add(channel);
-		this.#announce(run, channel, { status: 'running' });
+		this.#announce(run, channel, RUNNING);
 	}
 
 	ended(run: Run): void {
-		for (const channel of run.channels) this.#announce(run, channel, describe(run));
+		const state = describe(run);
+		const whole = Buffer.from(encode(state));
+		// A result that no message can carry is left out.
+		const data =
+			whole.length <= MAX_MESSAGE_BYTES ? whole : Buffer.from(encode({ status: state.status }));
+		for (const channel of run.channels) this.#announce(run, channel, data);
 	}
 
-	#announce(run: Run, channel: string, state: { status: string }): void {
-		const data = Buffer.from(encode(state));
-		this.#publish({
-			kind: 'run',
-			channel,
-			topic: RUN_TOPIC,
-			// A result that no message can carry is left out.
-			data: data.length <= MAX_MESSAGE_BYTES ? data : Buffer.from(encode({ status: state.status })),
-			createdAt: timestamp(),
-			runId: run.id
-		});
+	#announce(run: Run, channel: string, data: Buffer): void {
+		const createdAt = timestamp();
+		this.#publish({ kind: 'run', channel, topic: RUN_TOPIC, data, createdAt, runId: run.id });
 	}
 }
 

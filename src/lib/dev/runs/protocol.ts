@@ -168,7 +168,7 @@ function parseOutput(text: string): unknown {
 	if (text === '') return null;
 	try {
 		const value: unknown = JSON.parse(text);
-		// A body that was encoded twice.
+		// The body may have been encoded twice.
 		if (typeof value !== 'string' || !/^\{.*\}$/s.test(value)) return value;
 		return JSON.parse(value);
 	} catch {
@@ -176,7 +176,7 @@ function parseOutput(text: string): unknown {
 	}
 }
 
-/** The error that an SDK reports: the output itself, or what it has under `error` or `body`. */
+/** The error that an SDK reports: the output itself, or its field `error` or `body`. */
 function thrownError(output: unknown, fallback: string): RunError {
 	const fields = errorFields(output);
 	const text = (key: string): string | undefined => {

@@ -23,15 +23,15 @@ export type RunOutcome =
 
 /** One call of the app that is due. */
 export interface Job {
-	/** A job of an id runs once in the life of a run. */
+	/** Jobs with the same id run once in the life of a run. */
 	id: string;
-	/** Step to run; without one, the function's code is run up to its next unknown step. */
+	/** Step to run; without one, the function's code runs up to the next step that is not done. */
 	stepId?: string;
-	/** Step that was done last. */
+	/** Step that was done before. */
 	after: string;
 	/** Counted from 0. */
 	attempt: number;
-	/** Set where the job is one of several steps at once. */
+	/** Set where the job is one of several parallel steps. */
 	parallelKey?: string;
 	race: boolean;
 }
@@ -44,11 +44,11 @@ export class Run {
 	readonly createdAt = Date.now();
 	/** State of the finished steps, as JSON by id. */
 	readonly steps = new Map<string, string>();
-	/** Ids of the finished steps in their order. */
+	/** Ids of the finished steps, in the order in which they finished. */
 	readonly stack: string[] = [];
 	/** Steps that must be done before the function's code goes on. */
 	pending = new Set<string>();
-	/** Version of the protocol, which the SDK chooses in its first answer. */
+	/** Version of the protocol: the SDK chooses it in its first answer. */
 	requestVersion = -1;
 	/** Whether the SDK must report steps instead of running them at once. */
 	forceStepPlan = false;
@@ -79,14 +79,14 @@ export class Run {
 		return this.outcome?.status ?? (this.startedAt === undefined ? 'Queued' : 'Running');
 	}
 
-	/** Claims a job id; `false` when it was claimed before. */
+	/** Claims the id of a job; `false` when it was claimed before. */
 	claim(jobId: string): boolean {
 		if (this.#jobs.has(jobId)) return false;
 		this.#jobs.add(jobId);
 		return true;
 	}
 
-	/** Remembers a step; `false` when it was remembered before. */
+	/** Keeps the state of a step; `false` when there was one already. */
 	save(stepId: string, state: string): boolean {
 		if (this.steps.has(stepId)) return false;
 		this.steps.set(stepId, state);
@@ -95,7 +95,7 @@ export class Run {
 		return true;
 	}
 
-	/** Calls `action` at a time, unless the run ends before. */
+	/** Calls `action` at a time (milliseconds since the epoch), unless the run ends before. */
 	at(timeMs: number, action: () => void): void {
 		const cancel = callAt(timeMs, () => {
 			this.#timers.delete(cancel);

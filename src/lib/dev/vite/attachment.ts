@@ -6,7 +6,7 @@ import { Registration } from './registration.js';
 
 /** Counts loads of the app's server code. The package's server side knows by it that the plugin is there. */
 const LOADS = Symbol.for('sveltekit-inngest.loads');
-/** Functions that end what holds on to old code. */
+/** Functions that end what still uses old code. */
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
 const SHARED = Symbol.for('sveltekit-inngest.engine');
 
@@ -16,7 +16,7 @@ const PORTS_TO_TRY = 20;
 /** An embedded engine, the URL of a dev server that was found, or neither: Inngest Cloud. */
 type Engine = { own?: InngestDev; foundUrl?: string };
 
-/** The engine of this process, and how many Vite servers use it: while one restarts there are two. */
+/** The engine of this process, and how many Vite servers use it. While one restarts there are two. */
 interface Shared {
 	engine: Engine;
 	environment: AppEnvironment;
@@ -85,7 +85,7 @@ export class Attachment {
 		void this.#register();
 	}
 
-	/** Ends what holds on to server code that has changed, and registers the app again. */
+	/** Ends what still uses server code that has changed, and registers the app again. */
 	reload(): void {
 		countLoad();
 		clearTimeout(this.#reloadTimer);
