@@ -129,6 +129,21 @@ it.each<[string, (fn: TestClient) => InngestFunction.Any, string]>([
 		'not a duration'
 	],
 	[
+		'a priority',
+		(c) => c.createFunction({ id: 'fn', priority: { run: 'data.p' } }, { event: 'a' }, () => {}),
+		'there is no variable data'
+	],
+	[
+		'a key of concurrency',
+		(c) =>
+			c.createFunction(
+				{ id: 'fn', concurrency: { limit: 1, key: 'event.data. ' } },
+				{ event: 'a' },
+				() => {}
+			),
+		'event.data. '
+	],
+	[
 		'two triggers that are the same',
 		(c) => c.createFunction({ id: 'fn' }, [{ event: 'a' }, { event: 'a' }], () => {}),
 		'occurs twice'

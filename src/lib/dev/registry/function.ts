@@ -15,6 +15,8 @@ const MAX_CANCELLATIONS = 5;
 const MAX_EVENT_NAME = 255;
 const MAX_JITTER_MS = 5 * 60_000;
 
+const limit = z.union([z.number(), z.looseObject({ key: z.string().nullish() })]);
+
 const trigger = z.looseObject({
 	event: z.string().max(MAX_EVENT_NAME).nullish(),
 	expression: z.string().nullish(),
@@ -34,6 +36,8 @@ const registeredFunction = z.looseObject({
 		.max(MAX_CANCELLATIONS)
 		.nullish(),
 	retries: z.number().int().nullish(),
+	priority: z.looseObject({ run: z.string().nullish() }).nullish(),
+	concurrency: z.union([limit, z.array(limit)]).nullish(),
 	debounce: z.looseObject({ period: z.string().refine(isDuration, 'is not a duration') }).nullish(),
 	steps: z.record(
 		z.string(),
@@ -87,6 +91,7 @@ export function readFunction(value: unknown, appUuid: string, warnings: Warnings
 	if (!step || others.length > 0) throw new Error('Functions must contain one step');
 	const { triggers, crons } = readTriggers(config);
 	const cancelOn = (config.cancel ?? []).map(readCancellation);
+	checkKeys(config);
 	checkSupport(config, warnings);
 	const retries = step.retries?.attempts ?? config.retries ?? DEFAULT_RETRIES;
 	return {
@@ -131,14 +136,15 @@ function readTriggers({ triggers }: Config): Pick<DevFunction, 'triggers' | 'cro
 }
 
 function readMatch(event: string, expression?: string | null, policy?: Policy): EventMatch {
-	if (!expression) return { event };
+	return expression ? { event, condition: readExpression(expression, policy) } : { event };
+}
+
+function readExpression(text: string, policy?: Policy): Expression {
 	try {
-		return { event, condition: new Expression(expression, policy) };
+		return new Expression(text, policy);
 	} catch (error) {
 		if (!(error instanceof ExpressionError)) throw error;
-		throw new Error(`The expression "${expression}" is invalid: ${error.message}`, {
-			cause: error
-		});
+		throw new Error(`The expression "${text}" is invalid: ${error.message}`, { cause: error });
 	}
 }
 
@@ -166,6 +172,16 @@ function readCancellation({
 	if (timeoutMs === undefined)
 		throw new Error(`The timeout "${timeout}" of cancelOn is not a duration`);
 	return { ...match, timeoutMs };
+}
+
+/** Refuses expressions that are invalid, even where the engine does not evaluate them. */
+function checkKeys({ priority, concurrency }: Config): void {
+	const limits = [concurrency]
+		.flat()
+		.map((limit) => (typeof limit === 'object' ? limit?.key : null));
+	for (const text of [priority?.run, ...limits]) {
+		if (text) readExpression(text);
+	}
 }
 
 function isDuration(text: string): boolean {
