@@ -1,3 +1,4 @@
+import { printable } from './printable.js';
 import type { DevLogger } from './types.js';
 
 /** What to do where the embedded engine does not suffice. */
@@ -24,7 +25,7 @@ export class Warnings {
 	once(text: string): void {
 		if (this.#said.has(text)) return;
 		this.#said.add(text);
-		this.#logger.warn(`[inngest dev] ${text}`);
+		this.#logger.warn(`[inngest dev] ${printable(text)}`);
 	}
 }
 

@@ -70,6 +70,14 @@ it('says which value an expression gave where that is neither true nor false', a
 	expect(texts(logger.warn)).toEqual([expect.stringContaining('gave "alice" for the event "a"')]);
 });
 
+it('keeps control characters of events out of the log', async () => {
+	await serve(client.createFunction({ id: 'fn' }, { event: 'a/*', if: 'event.name' }, () => {}));
+	await dev.send({ name: 'a/\u001b[2Jgone\u202e\nnext' });
+	expect(texts(logger.warn)).toEqual([
+		expect.stringContaining('event "a/\\u001b[2Jgone\\u202e next"')
+	]);
+});
+
 it.each<[string, (fn: TestClient) => InngestFunction.Any, string]>([
 	[
 		'an expression',

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { HttpError, readBody, reply } from '../http.js';
 import type { Exchange } from '../http.js';
 import { uuidOf } from '../ids.js';
+import { printable } from '../printable.js';
 import type { DevLogger } from '../types.js';
 import type { Warnings } from '../warnings.js';
 import { readFunction } from './function.js';
@@ -138,7 +139,7 @@ export class Registry {
 		this.refusals++;
 		if (why === this.#refusal) return;
 		this.#refusal = why;
-		this.#logger[level](`[inngest dev] The app was not registered. ${why}`);
+		this.#logger[level](`[inngest dev] The app was not registered. ${printable(why)}`);
 	}
 }
 

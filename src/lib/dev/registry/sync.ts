@@ -1,4 +1,5 @@
 import { post } from '../post.js';
+import { printable } from '../printable.js';
 import type { DevLogger } from '../types.js';
 import { explainStatus } from '../vite/registration.js';
 import type { Registry } from './registry.js';
@@ -73,7 +74,7 @@ export class AppSync {
 	#problem(url: string, text: string): void {
 		if (this.#problems.get(url) === text || this.#closed.signal.aborted) return;
 		this.#problems.set(url, text);
-		this.#logger.warn(`[inngest dev] The app at ${url} did not register. ${text}`);
+		this.#logger.warn(`[inngest dev] The app at ${url} did not register. ${printable(text)}`);
 	}
 }
 

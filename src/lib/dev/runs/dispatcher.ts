@@ -13,6 +13,8 @@ import { expressionBody, plainError } from './protocol.js';
 import type { Run, RunOutcome } from './run.js';
 import { Waits } from './waits.js';
 
+// Most characters of a value in a warning.
+const MAX_SHOWN = 100;
 // Ended runs that are kept to be looked at.
 const MAX_ENDED_RUNS = 1_000;
 // Pairs of a function and an event's id, by which a repeated event is recognised.
@@ -118,7 +120,7 @@ export class Dispatcher {
 		const value = condition.evaluate({ event: expressionBody(event) });
 		if (value !== undefined && typeof value !== 'boolean') {
 			this.#warnings.once(
-				`The expression "${condition.text}" of function "${fn.id}" gave ${JSON.stringify(value, plain)} for the event "${event.name}", where only true starts the function. Compare it with something.`
+				`The expression "${condition.text}" of function "${fn.id}" gave ${JSON.stringify(value, plain).slice(0, MAX_SHOWN)} for the event "${event.name}", where only true starts the function. Compare it with something.`
 			);
 		}
 		return value === true;

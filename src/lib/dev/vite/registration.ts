@@ -1,4 +1,5 @@
 import { post } from '../post.js';
+import { printable } from '../printable.js';
 import type { DevLogger } from '../types.js';
 import { findEngine, hostFor } from './discover.js';
 
@@ -44,7 +45,7 @@ export class Registration {
 
 	#say(appUrl: string, failure: string | undefined): void {
 		const said = failure
-			? `[inngest dev] The app at ${appUrl} did not register. ${failure}`
+			? `[inngest dev] The app at ${appUrl} did not register. ${printable(failure)}`
 			: `[inngest dev] Registered the app at ${appUrl} with the dev server at ${this.#engineUrl}`;
 		if (said === this.#said) return;
 		this.#said = said;
