@@ -1,7 +1,7 @@
 import { channel, topic } from '@inngest/realtime';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { RealtimeBus } from '../../src/lib/client/bus.js';
-import type { ChannelState } from '../../src/lib/client/channel.js';
+import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
+import type { ChannelState } from '../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import type { RealtimeSubscription } from '../../src/lib/client/types.js';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';

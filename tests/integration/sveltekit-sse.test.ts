@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { RealtimeBus } from '../../src/lib/client/bus.js';
+import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import type { RealtimeClientFailureContext } from '../../src/lib/client/types.js';
 import { demoChannel } from '../support/channels.js';

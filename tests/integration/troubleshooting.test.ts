@@ -9,7 +9,7 @@ import {
 	RealtimeManager,
 	type ChannelLike
 } from '../../src/lib/client/index.js';
-import { RealtimeBus } from '../../src/lib/client/bus.js';
+import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { startInngestDev } from '../../src/lib/dev/index.js';
 import { createRealtime, type RealtimeEndpointOptions } from '../../src/lib/server/index.js';

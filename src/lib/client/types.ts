@@ -1,6 +1,5 @@
 /** Public types of the client. */
 import type { Snippet } from 'svelte';
-import type { Readable } from 'svelte/store';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
 import type {
 	HealthPayload,
@@ -9,7 +8,6 @@ import type {
 } from '../protocol/health.js';
 import type { RealtimeRequestParams } from '../protocol/request.js';
 import type { RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
-import type { RealtimeBus } from './bus.js';
 
 /** A value, or a function that a hook reads it from, again whenever what that reads changes. */
 export type Reactive<T> = T | (() => T);
@@ -147,51 +145,3 @@ export interface RealtimeManagerProps {
 	fetch?: typeof globalThis.fetch;
 	children?: Snippet;
 }
-
-/** Options common to all hooks. */
-export interface RealtimeHookOptions<TSource extends ChannelSource = ChannelSource> {
-	/** A builder's only argument, or a list of its arguments. */
-	channelParams?: Reactive<ChannelParams<ChannelOf<TSource>>>;
-	/** The bus to read from, for use outside a component. @default that of the manager around */
-	bus?: RealtimeBus;
-}
-
-/** What `or` is given when a message could not be read. */
-export interface RealtimeUnreadable<TOutput> {
-	/** What parsing or `map` threw. */
-	error: Error;
-	/** JSON text of the frame. */
-	raw: string;
-	/** Value before. */
-	previous: TOutput | null;
-}
-
-/** Options of the hooks that give a topic's newest value. */
-export interface RealtimeTopicOptions<
-	TSource extends ChannelSource = ChannelSource,
-	TTopic extends TopicOf<TSource> = TopicOf<TSource>,
-	TOutput = MessageOf<TSource, TTopic>
-> extends RealtimeHookOptions<TSource> {
-	/** What to make of a message; called once for each that is read. @default the message itself */
-	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
-	/**
-	 * Value to go on with when a message cannot be parsed, or `map` throws. Without it the previous
-	 * value stays and the failure goes to `onFailure`.
-	 */
-	or?: (unreadable: RealtimeUnreadable<TOutput>) => TOutput | null;
-	/** Value until the first message, also while rendering on the server. @default null */
-	initial?: TOutput | null;
-}
-
-/** Raw data of one kind of event, as `select()` of `sveltekit-sse` gives it. */
-export interface RealtimeSelected extends Readable<string> {
-	/** The data parsed as JSON; `or` gives the value where it is none. */
-	json: <T>(
-		or?: (payload: { error: Error; raw: string; previous: T | null }) => T | null
-	) => Readable<T | null>;
-	/** The data made into something else. */
-	transform: <T>(transformer: (value: string) => T | null) => Readable<T | null>;
-}
-
-/** Gives the raw data of the events of a name: `message`, `health` or `resync`. */
-export type RealtimeSelect = (eventName: string) => RealtimeSelected;

@@ -1,6 +1,6 @@
 import { vi } from 'vitest';
-import { RealtimeBus } from '../../../src/lib/client/bus.js';
-import type { ChannelState } from '../../../src/lib/client/channel.js';
+import { RealtimeBus } from '../../../src/lib/client/bus/bus.js';
+import type { ChannelState } from '../../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../../src/lib/client/subscriptions.js';
 import type {
 	RealtimeClientFailureContext,

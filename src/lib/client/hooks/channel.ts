@@ -2,10 +2,10 @@ import type {
 	ChannelSource,
 	MessageOf,
 	ReactiveCurrent,
-	RealtimeHookOptions,
 	RealtimeTopicState,
 	TopicOf
 } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import { ChannelRef } from './ref.js';
 import { TopicValue } from './topic.js';
 import { channelState, type RealtimeBusState } from './state.js';

@@ -1,10 +1,10 @@
 import { untrack } from 'svelte';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { ChannelState, TopicSlot } from '../channel.js';
-import { follow } from '../lifetime.svelte.js';
-import { Signal } from '../signal.js';
+import type { ChannelState, TopicSlot } from '../state/channel.js';
+import { follow } from './lifetime.svelte.js';
+import { Signal } from '../state/signal.js';
 import type { ChannelSource, Reactive } from '../types.js';
-import type { RealtimeBus } from '../bus.js';
+import type { RealtimeBus } from '../bus/bus.js';
 import { ChannelRef, read } from './ref.js';
 
 /** Options of the hooks that gather; the public ones are typed by the channel. */

@@ -1,13 +1,7 @@
-import { isPiece } from '../channel.js';
+import { isPiece } from '../state/channel.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type {
-	ChannelSource,
-	MessageOf,
-	Reactive,
-	ReactiveCurrent,
-	RealtimeHookOptions,
-	TopicOf
-} from '../types.js';
+import type { ChannelSource, MessageOf, Reactive, ReactiveCurrent, TopicOf } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import { Gather, type GatherOptions } from './gather.js';
 
 /** Options of `getRealtimeBusTopicMessages`. */

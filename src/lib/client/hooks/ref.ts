@@ -1,10 +1,10 @@
 import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../../protocol/channel.js';
 import { RealtimeError } from '../../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { RealtimeBus } from '../bus.js';
-import type { ChannelState } from '../channel.js';
-import { getRealtimeBus } from '../context.js';
-import { follow, onEnd } from '../lifetime.svelte.js';
+import type { RealtimeBus } from '../bus/bus.js';
+import type { ChannelState } from '../state/channel.js';
+import { getRealtimeBus } from '../bus/context.js';
+import { follow, onEnd } from './lifetime.svelte.js';
 import type { ChannelSource, Reactive } from '../types.js';
 
 /** The value of a reactive argument. */

@@ -1,14 +1,9 @@
 import { RUN_TOPIC } from '../../protocol/constants.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import { Signal } from '../signal.js';
+import { Signal } from '../state/signal.js';
 import type { ChannelLike, ChannelParams } from '../../protocol/channel.js';
-import type {
-	ChannelOf,
-	ChannelSource,
-	Reactive,
-	ReactiveCurrent,
-	RealtimeHookOptions
-} from '../types.js';
+import type { ChannelOf, ChannelSource, Reactive, ReactiveCurrent } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import type { GatherOptions } from './gather.js';
 import { ChannelRef } from './ref.js';
 

@@ -1,13 +1,8 @@
 import type { ResyncPayload } from '../../protocol/health.js';
-import { createSelect } from '../select.js';
-import type {
-	ChannelSource,
-	MessageOf,
-	RealtimeHealthState,
-	RealtimeHookOptions,
-	RealtimeSelect,
-	TopicOf
-} from '../types.js';
+import { createSelect } from './select.js';
+import type { ChannelSource, MessageOf, RealtimeHealthState, TopicOf } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
+import type { RealtimeSelect } from './select.js';
 import { ChannelRef } from './ref.js';
 
 /** Calls `handler` with every message of a topic from now on. Returns the end of it. */

@@ -1,13 +1,8 @@
 import { RealtimeError } from '../../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { ChannelState } from '../channel.js';
-import type {
-	ChannelSource,
-	Reactive,
-	ReactiveCurrent,
-	RealtimeHookOptions,
-	TopicOf
-} from '../types.js';
+import type { ChannelState } from '../state/channel.js';
+import type { ChannelSource, Reactive, ReactiveCurrent, TopicOf } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import { Gather, type GatherOptions } from './gather.js';
 
 /**

@@ -1,16 +1,9 @@
 import { untrack } from 'svelte';
 import type { Readable } from 'svelte/store';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { Arrival, TopicSlot } from '../channel.js';
-import type {
-	ChannelSource,
-	MessageOf,
-	Reactive,
-	RealtimeTopicOptions,
-	RealtimeTopicState,
-	RealtimeUnreadable,
-	TopicOf
-} from '../types.js';
+import type { Arrival, TopicSlot } from '../state/channel.js';
+import type { ChannelSource, MessageOf, Reactive, RealtimeTopicState, TopicOf } from '../types.js';
+import type { RealtimeTopicOptions, RealtimeUnreadable } from './options.js';
 import { ChannelRef, read } from './ref.js';
 
 /** The public signatures tie the options to the channel; in here its type is of no use. */

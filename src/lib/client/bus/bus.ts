@@ -1,13 +1,13 @@
 import { DEV } from 'esm-env';
-import { ChannelState } from './channel.js';
-import { RealtimeConnection, type ConnectionOptions } from './connection.js';
+import { ChannelState } from '../state/channel.js';
+import { RealtimeConnection, type ConnectionOptions } from '../transport/connection.js';
 import { openBuses } from './open.js';
-import type { Subscriptions } from './subscriptions.js';
+import type { Subscriptions } from '../subscriptions.js';
 import type {
 	RealtimeClientFailureContext,
 	RealtimeManagerProps,
 	RealtimeResolvedSubscription
-} from './types.js';
+} from '../types.js';
 
 /** Props that a bus reads when it needs them. */
 type BusProps = Pick<RealtimeManagerProps, 'onFailure' | 'onResync' | 'bufferIntervalMs'>;

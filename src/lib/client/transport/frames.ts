@@ -1,21 +1,6 @@
 /** Reads what the endpoint writes. Checked by hand: a schema library would outweigh the client. */
-import type { HealthPayload, ResyncPayload } from '../protocol/health.js';
-import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { Frame } from '../../protocol/frame.js';
 import type { StreamEvent } from './events.js';
-
-/** An event that concerns one channel. */
-export type Frame = {
-	/** Empty for an event that is not of this wire and came by a stream of several channels. */
-	channel: string;
-	/** Cursor of the channel after this frame, or empty. */
-	cursor: string;
-	/** Text of the data as it came. */
-	raw: string;
-} & (
-	| { event: 'message'; data: RealtimeTopicEnvelope }
-	| { event: 'health'; data: HealthPayload }
-	| { event: 'resync'; data: ResyncPayload }
-);
 
 /** What the data of an event must have, besides its channel: a text by this name. */
 const REQUIRED: Record<string, string> = { message: 'topic', health: 'status', resync: 'reason' };

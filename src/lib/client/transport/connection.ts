@@ -1,15 +1,16 @@
-import { backoffMs } from '../protocol/backoff.js';
-import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
-import { compareCursors } from '../protocol/cursor.js';
-import type { HealthPayload } from '../protocol/health.js';
-import type { ChannelState } from './channel.js';
+import { backoffMs } from '../../protocol/backoff.js';
+import { DEFAULT_ENDPOINT } from '../../protocol/constants.js';
+import { compareCursors } from '../../protocol/cursor.js';
+import type { Frame } from '../../protocol/frame.js';
+import type { HealthPayload } from '../../protocol/health.js';
+import type { ChannelState } from '../state/channel.js';
 import { createEventParser, type StreamEvent } from './events.js';
-import { readFrame, type Frame } from './frames.js';
+import { readFrame } from './frames.js';
 import { Lane } from './lane.js';
 import { watchPage, type Page, type PageEnvironment } from './page.js';
 import { readStream, type StreamFailure } from './stream.js';
-import { isSame, type Subscriptions } from './subscriptions.js';
-import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from './types.js';
+import { isSame, type Subscriptions } from '../subscriptions.js';
+import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from '../types.js';
 
 /**
  * A replacement without headers by then may be waiting for the connection that the old stream holds;

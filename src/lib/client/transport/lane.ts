@@ -1,6 +1,6 @@
-import type { HealthPayload } from '../protocol/health.js';
-import { isSame, type Subscriptions } from './subscriptions.js';
-import type { RealtimeResolvedSubscription } from './types.js';
+import type { HealthPayload } from '../../protocol/health.js';
+import { isSame, type Subscriptions } from '../subscriptions.js';
+import type { RealtimeResolvedSubscription } from '../types.js';
 
 /** A request without an answer by then has failed. */
 const CONNECT_MS = 30_000;

@@ -1,7 +1,7 @@
-import { compareCursors } from '../protocol/cursor.js';
-import type { HealthPayload, ResyncPayload } from '../protocol/health.js';
-import type { RealtimeTopicEnvelope } from '../protocol/types.js';
-import type { Frame } from './frames.js';
+import { compareCursors } from '../../protocol/cursor.js';
+import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
+import type { Frame } from '../../protocol/frame.js';
 import { Signal } from './signal.js';
 
 /** What came last on a topic: a message, or a frame that could not be read. */

@@ -1,5 +1,5 @@
 import { getContext, setContext } from 'svelte';
-import { RealtimeError } from '../protocol/errors.js';
+import { RealtimeError } from '../../protocol/errors.js';
 import { RealtimeBus } from './bus.js';
 
 const KEY = Symbol('sveltekit-inngest');
