@@ -29,10 +29,11 @@ export type {
 	MessageOf,
 	Reactive,
 	ReactiveCurrent,
+	RealtimeBusStatus,
 	RealtimeClientFailureContext,
 	RealtimeClientFailureSource,
 	RealtimeHealthState,
-	RealtimeManagerProps,
+	RealtimePauseReason,
 	RealtimeReconnectOptions,
 	RealtimeResolvedSubscription,
 	RealtimeSubscription,
@@ -45,6 +46,7 @@ export type {
 	RealtimeUnreadable
 } from './hooks/options.js';
 export type { RealtimeSelect, RealtimeSelected } from './hooks/select.js';
+export type { RealtimeManagerBusProps, RealtimeManagerProps } from './props.js';
 export type { ChannelLike, ChannelParams } from '../protocol/channel.js';
 export type { RealtimeErrorCode } from '../protocol/errors.js';
 export type {
@@ -57,6 +59,7 @@ export type {
 export type { RealtimeRequestParam, RealtimeRequestParams } from '../protocol/request.js';
 export type {
 	MessageKind,
+	Positioned,
 	RealtimeTopicEnvelope,
 	RealtimeTopicMessage,
 	TopicData,

@@ -1,63 +1,149 @@
 import { DEV } from 'esm-env';
+import { untrack } from 'svelte';
+import { SvelteMap } from 'svelte/reactivity';
+import { RealtimeError } from '../../protocol/errors.js';
+import type { ResyncPayload } from '../../protocol/health.js';
 import { ChannelState } from '../state/channel.js';
-import { RealtimeConnection, type ConnectionOptions } from '../transport/connection.js';
-import { openBuses } from './open.js';
-import type { Subscriptions } from '../subscriptions.js';
+import { onEnd } from '../state/lifetime.svelte.js';
+import { Signal } from '../state/signal.js';
+import {
+	isSame,
+	resolveSubscription,
+	sortSubscriptions,
+	type Subscriptions
+} from '../subscriptions.js';
+import type { Transport, TransportOptions, TransportOwner } from '../transport/transport.js';
 import type {
+	CheckedSubscription,
+	ReactiveCurrent,
+	RealtimeBusStatus,
 	RealtimeClientFailureContext,
-	RealtimeManagerProps,
-	RealtimeResolvedSubscription
+	RealtimeResolvedSubscription,
+	RealtimeSubscription
 } from '../types.js';
+import { openBuses } from './open.js';
 
-/** Props that a bus reads when it needs them. */
-type BusProps = Pick<RealtimeManagerProps, 'onFailure' | 'onResync' | 'bufferIntervalMs'>;
+/** What the app wants of a bus; read whenever it is needed. */
+export interface BusSettings {
+	enabled?: boolean;
+	bufferIntervalMs?: number;
+	onFailure?: (failure: RealtimeClientFailureContext) => void;
+	onResync?: (resync: ResyncPayload) => void;
+}
+
+/** What a bus is made of. */
+export interface BusOptions {
+	/** The subscriptions of the manager; reactive. */
+	subscriptions: () => Subscriptions;
+	/** Makes what brings the frames, when the bus is first updated. */
+	connect: (owner: TransportOwner) => Transport;
+	settings?: () => BusSettings;
+	/** The bus of the manager around. */
+	parent?: RealtimeBus;
+}
+
+/** A channel that was subscribed by `subscribe`. */
+interface Added {
+	readonly subscription: RealtimeResolvedSubscription;
+	/** How many have subscribed and not stopped. */
+	users: number;
+}
 
 /**
- * What a `RealtimeManager` provides to the components inside: the state of its channels and the one
- * connection that fills it. Made by the manager and ended with it; afterwards everything read from it
- * keeps its last value.
+ * What a `RealtimeManager` provides to the components inside: the state of its channels, and the one
+ * transport that fills it. Made by the manager and ended with it; afterwards everything that was read
+ * from it keeps its last value.
  *
  * @example
  * ```ts
  * const bus = getRealtimeBus();
+ * const isLive = $derived(bus.status.current.status === 'connected');
  * const tryAgain = () => bus.reconnect();
  * ```
  */
-export class RealtimeBus {
-	readonly #states = new Map<string, ChannelState>();
-	readonly #props: () => BusProps;
-	readonly #active: () => Subscriptions;
+export class RealtimeBus implements TransportOwner {
+	/**
+	 * How all channels of this manager are doing together: `degraded` when one has failed, `connecting` when
+	 * one is on its way, `connected` when all are live, `paused` with a `reason` when there is no stream on
+	 * purpose. On the server `connecting`, or `paused`.
+	 */
+	readonly status: ReactiveCurrent<RealtimeBusStatus>;
 	/** @internal That of the manager around. */
 	readonly parent: RealtimeBus | undefined;
-	#connection: RealtimeConnection | undefined;
+	readonly #own: () => Subscriptions;
+	readonly #connect: BusOptions['connect'];
+	readonly #settings: () => BusSettings;
+	readonly #states = new Map<string, ChannelState>();
+	readonly #added = new SvelteMap<string, Added>();
+	/** Emits when the status may have changed. */
+	readonly #changes = new Signal(
+		(error) => console.error(error),
+		() => this.bufferIntervalMs
+	);
+	#status: RealtimeBusStatus = { status: 'connecting' };
+	#transport: Transport | undefined;
+	#options: TransportOptions | undefined;
+	#isHidden = false;
+	#isClosed = false;
 
 	/** @internal */
-	constructor(props: () => BusProps, active: () => Subscriptions, parent?: RealtimeBus) {
-		this.#props = props;
-		this.#active = active;
+	constructor({ subscriptions, connect, settings = () => ({}), parent }: BusOptions) {
+		this.#own = subscriptions;
+		this.#connect = connect;
+		this.#settings = settings;
 		this.parent = parent;
+		const readStatus = (): RealtimeBusStatus => this.#readStatus();
+		this.status = {
+			get current() {
+				return readStatus();
+			}
+		};
 		// A list that makes no sense throws now, not when something first reads it.
-		active();
+		subscriptions();
 	}
 
-	/** Subscriptions of this manager, those of managers around it excluded. */
+	/** Subscriptions of this manager and those added to it, without those of managers around it. */
 	get subscriptions(): readonly RealtimeResolvedSubscription[] {
-		return [...this.#active().values()];
+		return [...this.#merge(this.#own()).values()];
 	}
 
-	/** Connects anew and tries every channel again, also those that were refused. */
+	/**
+	 * Adds a channel to the stream of this manager, which costs no further connection. Hooks that are called
+	 * afterwards find it. It stays until the returned function is called, or until the component ends that
+	 * called this while it initialised. Subscribed several times, it stays until all have stopped.
+	 *
+	 * @throws {RealtimeError} `DUPLICATE_CHANNEL` when the channel is subscribed already with other topics or
+	 * params, `INVALID_OPTION` when the subscription is invalid, `CLOSED` when the manager is gone.
+	 * @example
+	 * ```ts
+	 * const bus = getRealtimeBus();
+	 * bus.subscribe({ channel: jobChannel, channelParams: jobId });
+	 * const progress = getRealtimeBusTopicState(jobChannel, 'progress', { channelParams: jobId });
+	 * ```
+	 */
+	subscribe<const TSubscription extends RealtimeSubscription>(
+		subscription: TSubscription & CheckedSubscription<TSubscription>
+	): () => void {
+		const stop = untrack(() => this.#add(resolveSubscription(subscription)));
+		onEnd(stop);
+		return stop;
+	}
+
+	/** Connects again and tries every channel, also those that were refused. */
 	reconnect(): void {
-		this.#connection?.reconnect();
+		this.#transport?.reconnect();
 	}
 
 	/** @internal Finds the bus of an active channel: this one, or one around it. */
 	find(channelId: string): RealtimeBus | undefined {
-		return this.#active().has(channelId) ? this : this.parent?.find(channelId);
+		const isMine = this.#own().has(channelId) || this.#added.has(channelId);
+		return isMine ? this : this.parent?.find(channelId);
 	}
 
 	/** @internal Topics that a channel is subscribed to. */
 	topics(channelId: string): readonly string[] {
-		return this.#active().get(channelId)?.topics ?? [];
+		const subscription = this.#own().get(channelId) ?? this.#added.get(channelId)?.subscription;
+		return subscription?.topics ?? [];
 	}
 
 	/**
@@ -74,7 +160,8 @@ export class RealtimeBus {
 				(error) => this.report({ source: 'handler', message, channelId, error }),
 				() => this.bufferIntervalMs
 			);
-			state.onResync((resync) => this.#props().onResync?.(resync));
+			state.onResync((resync) => this.#settings().onResync?.(resync));
+			state.healthChanges.listen(() => this.#changes.emit());
 		}
 		this.#states.set(channelId, state);
 		return state;
@@ -82,39 +169,117 @@ export class RealtimeBus {
 
 	/** @internal Leaves a channel alone from now on. */
 	finish(channelId: string, detail: string): void {
-		this.#connection?.refuse([channelId], detail);
+		this.#transport?.refuse([channelId], detail);
 	}
 
 	/** @internal Milliseconds between updates; `undefined` is one frame. */
 	get bufferIntervalMs(): number | undefined {
-		return this.#props().bufferIntervalMs;
+		return this.#settings().bufferIntervalMs;
 	}
 
-	/** @internal */
-	update(options: ConnectionOptions): void {
-		this.#connection ??= new RealtimeConnection(this);
-		if (DEV) openBuses.set(this, options.subscriptions);
-		this.#retire(options.subscriptions);
-		this.#connection.update(options);
+	/** @internal Takes over what the manager wants now. */
+	update(options: TransportOptions): void {
+		this.#options = options;
+		this.#apply();
 	}
 
 	/** @internal */
 	close(): void {
+		this.#isClosed = true;
+		this.#options = undefined;
 		if (DEV) openBuses.delete(this);
-		this.#connection?.close();
+		this.#transport?.close();
 		this.#retire(new Map());
+		this.#changes.emit();
 	}
 
-	/** @internal Tells the app of a failure; of a mistake in code, the console as well. */
+	/** @internal */
+	hidden(isHidden: boolean): void {
+		if (isHidden === this.#isHidden) return;
+		this.#isHidden = isHidden;
+		this.#changes.emit();
+	}
+
+	/** @internal Tells the app about a failure; about a mistake in its code, the console as well. */
 	report(failure: RealtimeClientFailureContext): void {
-		const { onFailure } = this.#props();
+		const { onFailure } = this.#settings();
 		const { source, message, error } = failure;
 		if (source === 'handler' || source === 'parse') console.error(message, error);
+		else if (DEV && failure.fatal && !onFailure) console.warn(describeFatal(failure));
 		try {
 			onFailure?.(failure);
 		} catch (thrown) {
 			console.error(thrown);
 		}
+	}
+
+	#add(subscription: RealtimeResolvedSubscription): () => void {
+		const { channelId } = subscription;
+		if (this.#isClosed) {
+			throw new RealtimeError(
+				'CLOSED',
+				`Realtime channel "${channelId}" cannot be subscribed: its <RealtimeManager> is gone.`
+			);
+		}
+		const added = this.#added.get(channelId) ?? { subscription, users: 0 };
+		const known = this.#own().get(channelId) ?? added.subscription;
+		if (!isSame(known, subscription)) {
+			throw new RealtimeError(
+				'DUPLICATE_CHANNEL',
+				`Realtime channel "${channelId}" is subscribed already, with other topics or params. Use the same ones, or a <RealtimeManager> of its own.`
+			);
+		}
+		added.users++;
+		this.#added.set(channelId, added);
+		this.#apply();
+		let isStopped = false;
+		return () => {
+			if (isStopped) return;
+			isStopped = true;
+			if (--added.users > 0) return;
+			this.#added.delete(channelId);
+			this.#apply();
+		};
+	}
+
+	/** Makes the transport follow what is wanted; before the first update, and after the end, nothing is. */
+	#apply(): void {
+		if (!this.#options) return;
+		const subscriptions = untrack(() => this.#merge(this.#options!.subscriptions));
+		this.#transport ??= this.#connect(this);
+		if (DEV) openBuses.set(this, subscriptions);
+		this.#retire(subscriptions);
+		this.#transport.update({ ...this.#options, subscriptions });
+		this.#changes.emit();
+	}
+
+	/** What the manager subscribes to takes precedence over what was added. */
+	#merge(own: Subscriptions): Subscriptions {
+		if (this.#added.size === 0) return own;
+		const added = [...this.#added].map(([id, { subscription }]) => [id, subscription] as const);
+		return sortSubscriptions(new Map([...added, ...own]));
+	}
+
+	#readStatus(): RealtimeBusStatus {
+		this.#changes.track();
+		const next = this.#computeStatus();
+		const { status, reason } = this.#status;
+		// The same object as long as nothing changed, so that what derives from it does not run.
+		if (next.status !== status || next.reason !== reason) this.#status = Object.freeze(next);
+		return this.#status;
+	}
+
+	#computeStatus(): RealtimeBusStatus {
+		if (this.#isClosed) return { status: 'paused', reason: 'closed' };
+		const { subscriptions } = this;
+		if (this.#settings().enabled === false) return { status: 'paused', reason: 'disabled' };
+		if (subscriptions.length === 0) return { status: 'paused', reason: 'empty' };
+		if (this.#isHidden) return { status: 'paused', reason: 'hidden' };
+		const statuses = subscriptions.map(
+			({ channelId }) => this.#states.get(channelId)?.health.status ?? 'connecting'
+		);
+		const worst = (['degraded', 'connecting'] as const).find((one) => statuses.includes(one));
+		return { status: worst ?? 'connected' };
 	}
 
 	/** Lets go of all but these channels; whoever still holds one is told that nothing will come. */
@@ -125,4 +290,11 @@ export class RealtimeBus {
 			state.tell('degraded', 'The channel is not subscribed.');
 		}
 	}
+}
+
+function describeFatal({ channelId, message, status }: RealtimeClientFailureContext): string {
+	const what =
+		channelId === undefined ? 'Realtime channels are' : `Realtime channel "${channelId}" is`;
+	const code = status ? ` (status ${status})` : '';
+	return `${what} not tried again: ${message}${code} Pass onFailure to <RealtimeManager> to handle this.`;
 }

@@ -1,14 +1,22 @@
 import { getContext, setContext } from 'svelte';
 import { RealtimeError } from '../../protocol/errors.js';
-import { RealtimeBus } from './bus.js';
+import type { RealtimeBus } from './bus.js';
 
 const KEY = Symbol('sveltekit-inngest');
 
 /** Provides a bus to the components inside the current one. */
-export function provideBus(
-	...[props, active]: ConstructorParameters<typeof RealtimeBus>
-): RealtimeBus {
-	return setContext(KEY, new RealtimeBus(props, active, getContext<RealtimeBus | undefined>(KEY)));
+export function provideBus(bus: RealtimeBus): RealtimeBus {
+	return setContext(KEY, bus);
+}
+
+/** The bus of the manager around the current component, if there is one. */
+export function findBus(): RealtimeBus | undefined {
+	return getContext<RealtimeBus | undefined>(KEY);
+}
+
+/** The context of a component that is mounted with a bus: `render(Panel, { context })`. */
+export function busContext(bus: RealtimeBus): Map<symbol, RealtimeBus> {
+	return new Map([[KEY, bus]]);
 }
 
 /**
@@ -25,13 +33,13 @@ export function provideBus(
 export function getRealtimeBus(): RealtimeBus {
 	let bus: RealtimeBus | undefined;
 	try {
-		bus = getContext(KEY);
+		bus = findBus();
 	} catch {
-		// Svelte's own error says nothing of a manager.
+		// Svelte's own error says nothing about a manager.
 	}
 	if (bus) return bus;
 	throw new RealtimeError(
 		'NO_MANAGER',
-		'getRealtimeBus() requires <RealtimeManager>: call hooks as a component inside initialises, or give them a `bus`.'
+		'getRealtimeBus() requires <RealtimeManager>: call it, and hooks, in the script of a component inside a manager, while that component initialises. Elsewhere pass the bus to hooks: { bus }.'
 	);
 }

@@ -11,29 +11,31 @@ export interface RealtimeHookOptions<TSource extends ChannelSource = ChannelSour
 	bus?: RealtimeBus;
 }
 
-/** What `or` is given when a message could not be read. */
+/** What `or` receives when a message could not be read. */
 export interface RealtimeUnreadable<TOutput> {
 	/** What parsing or `map` threw. */
 	error: Error;
 	/** JSON text of the frame. */
 	raw: string;
-	/** Value before. */
+	/** The value before it. */
 	previous: TOutput | null;
 }
 
-/** Options of the hooks that give a topic's newest value. */
+/** Options of the hooks that give the newest value of a topic. */
 export interface RealtimeTopicOptions<
 	TSource extends ChannelSource = ChannelSource,
 	TTopic extends TopicOf<TSource> = TopicOf<TSource>,
-	TOutput = MessageOf<TSource, TTopic>
+	TOutput = MessageOf<TSource, TTopic>,
+	TInitial = TOutput | null,
+	TFallback = TOutput | null
 > extends RealtimeHookOptions<TSource> {
 	/** What to make of a message; called once for each that is read. @default the message itself */
 	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
 	/**
-	 * Value to go on with when a message cannot be parsed, or `map` throws. Without it the previous
+	 * The value to go on with when a message cannot be parsed, or `map` throws. Without it the previous
 	 * value stays and the failure goes to `onFailure`.
 	 */
-	or?: (unreadable: RealtimeUnreadable<TOutput>) => TOutput | null;
-	/** Value until the first message, also while rendering on the server. @default null */
-	initial?: TOutput | null;
+	or?: (unreadable: RealtimeUnreadable<NoInfer<TOutput>>) => TFallback;
+	/** The value until the first message, also while rendering on the server. @default null */
+	initial?: TInitial | NoInfer<TOutput>;
 }

@@ -1,10 +1,13 @@
+import { DEV } from 'esm-env';
+import { untrack } from 'svelte';
 import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../../protocol/channel.js';
+import { RUN_TOPIC } from '../../protocol/constants.js';
 import { RealtimeError } from '../../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import type { RealtimeBus } from '../bus/bus.js';
-import type { ChannelState } from '../state/channel.js';
+import type { ChannelState, TopicSlot } from '../state/channel.js';
 import { getRealtimeBus } from '../bus/context.js';
-import { follow, onEnd } from './lifetime.svelte.js';
+import { follow, onEnd } from '../state/lifetime.svelte.js';
 import type { ChannelSource, Reactive } from '../types.js';
 
 /** The value of a reactive argument. */
@@ -24,6 +27,8 @@ export class ChannelRef {
 	#ended = false;
 	#owner: RealtimeBus | undefined;
 	#state: ChannelState | undefined;
+	/** Topics that were warned about. */
+	readonly #warned = new Set<string>();
 
 	/**
 	 * @throws {RealtimeError} `NO_MANAGER` without a bus outside a manager, `CHANNEL_NOT_ACTIVE` when no
@@ -38,6 +43,21 @@ export class ChannelRef {
 			this.#ended = true;
 			for (const end of this.#ends) end();
 		});
+	}
+
+	/**
+	 * A topic of the channel.
+	 *
+	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` as `state` does.
+	 */
+	topic(name: string): TopicSlot {
+		return this.topicOf(this.state, name);
+	}
+
+	/** The same of a state that `follow` handed out. */
+	topicOf(state: ChannelState, name: string): TopicSlot {
+		if (DEV) untrack(() => this.#warnUnlessRequested(name, state.channelId));
+		return state.topic(name);
 	}
 
 	/** Name and topics of the channel that the arguments mean now. */
@@ -73,7 +93,7 @@ export class ChannelRef {
 	}
 
 	/**
-	 * Runs `start` for the channel, and anew when it becomes another, until the returned function is
+	 * Runs `start` for the channel, and again when it becomes another, until the returned function is
 	 * called or the component ends.
 	 */
 	follow(start: (state: ChannelState) => () => void): () => void {
@@ -83,7 +103,7 @@ export class ChannelRef {
 				try {
 					return this.state;
 				} catch {
-					// Whoever reads is told; here nobody could catch it.
+					// Reading throws it; here nobody could catch it.
 					return undefined;
 				}
 			},
@@ -95,6 +115,17 @@ export class ChannelRef {
 		};
 		this.#ends.add(end);
 		return end;
+	}
+
+	/** A topic that nobody asked the server for stays silent for ever. */
+	#warnUnlessRequested(topic: string, channelId: string): void {
+		const requested = this.owner.topics(channelId);
+		// A channel that is not subscribed any more has none.
+		if (requested.length === 0 || requested.includes(topic) || this.#warned.has(topic)) return;
+		this.#warned.add(topic);
+		console.warn(
+			`A hook reads topic "${topic}" of realtime channel "${channelId}", whose subscription requests only ${requested.map((one) => `"${one}"`).join(', ')}. Add it to \`topics\` of the subscription${topic === RUN_TOPIC ? ' with `run: true`' : ''}.`
+		);
 	}
 
 	/** Reports a message that `map` could not take. */

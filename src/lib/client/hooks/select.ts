@@ -1,9 +1,9 @@
 import { derived, readable, type Readable } from 'svelte/store';
 import type { ChannelRef } from './ref.js';
 
-/** Raw data of one kind of event, as `select()` of `sveltekit-sse` gives it. */
+/** Raw data of one kind of event, as `select()` of `sveltekit-sse` returns it. */
 export interface RealtimeSelected extends Readable<string> {
-	/** The data parsed as JSON; `or` gives the value where it is none. */
+	/** The data parsed as JSON; `or` returns the value where it is not JSON. */
 	json: <T>(
 		or?: (payload: { error: Error; raw: string; previous: T | null }) => T | null
 	) => Readable<T | null>;
@@ -11,7 +11,7 @@ export interface RealtimeSelected extends Readable<string> {
 	transform: <T>(transformer: (value: string) => T | null) => Readable<T | null>;
 }
 
-/** Gives the raw data of the events of a name: `message`, `health` or `resync`. */
+/** Returns the raw data of the events of a name: `message`, `health` or `resync`. */
 export type RealtimeSelect = (eventName: string) => RealtimeSelected;
 
 type JsonFallback<T> = (payload: { error: Error; raw: string; previous: T | null }) => T | null;

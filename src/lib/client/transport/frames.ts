@@ -2,12 +2,12 @@
 import type { Frame } from '../../protocol/frame.js';
 import type { StreamEvent } from './events.js';
 
-/** What the data of an event must have, besides its channel: a text by this name. */
+/** A text field that the data of each event must have, besides its channel. */
 const REQUIRED: Record<string, string> = { message: 'topic', health: 'status', resync: 'reason' };
 
 /**
  * @param only The channel of a stream that carries just one; frames may then leave it out.
- * @returns the frame. Events of other names have no data; they are there for `select` alone.
+ * @returns the frame. Events of other names have no data; they exist for `select` alone.
  * @throws {Error} when the data is not what the event's name promises.
  */
 export function readFrame({ event, id, data: raw }: StreamEvent, only = ''): Frame {
@@ -18,4 +18,13 @@ export function readFrame({ event, id, data: raw }: StreamEvent, only = ''): Fra
 		throw new Error(`Not a "${event}" event.`);
 	}
 	return { event, channel, cursor: id || cursor || '', raw, data } as unknown as Frame;
+}
+
+/**
+ * The text of a field at the start of JSON that cannot be parsed, as far as it shows. The endpoint writes
+ * `channel` and `topic` first.
+ */
+export function findField(raw: string, name: 'channel' | 'topic'): string | undefined {
+	const text = new RegExp(`^[^{]*{(?:"\\w+":"[^"\\\\]*",)*"${name}":"([^"\\\\]*)"`).exec(raw)?.[1];
+	return text;
 }

@@ -1,14 +1,16 @@
-/** What a page tells of itself; the browser's `window` and `document` unless injected. */
+import { MAX_TIMER_MS } from '../../protocol/constants.js';
+
+/** Where a page is watched; the browser's `window` and `document` unless injected. */
 export interface PageEnvironment {
 	window: EventTarget;
 	document: EventTarget & { readonly visibilityState: string };
 }
 
-/** What becomes of the page. */
+/** What happens to the page. */
 export interface PageEvents {
 	/** It is away, is back, or was shown: what waits may try now. */
 	onChange(): void;
-	/** The network is back: an open stream may be dead without knowing. */
+	/** The network is back: an open stream may be dead without knowing it. */
 	onOnline(): void;
 }
 
@@ -18,8 +20,21 @@ export interface Page {
 	isAway(): boolean;
 	/** Sets the milliseconds after which a hidden page counts as away; `false` is never. */
 	pauseOnHidden(ms: number | false | undefined): void;
+	/**
+	 * Calls `act` at once, unless the page may be about to be left: then a second later, if it is still
+	 * there.
+	 */
+	unlessLeft(act: () => void): void;
 	close(): void;
 }
+
+/**
+ * How long a navigation may take after `beforeunload`, in milliseconds. Firefox and WebKit end the page's
+ * requests meanwhile, before `pagehide`.
+ */
+const LEAVING_MS = 30_000;
+/** How long something that came of a navigation waits to see whether the page is left, in milliseconds. */
+const STAYS_MS = 1_000;
 
 /**
  * Watches the page until it is closed. A page that is left (`pagehide`) must hold no connection to be
@@ -32,41 +47,64 @@ export function watchPage(
 	const end = new AbortController();
 	const { signal } = end;
 	let pauseMs: number | false | undefined;
-	let timer: ReturnType<typeof setTimeout> | undefined;
+	let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
 	let isHidden = false;
 	let isLeft = false;
-	const isAway = () => isLeft || isHidden;
-	const set = (left: boolean, hidden: boolean) => {
+	let leavingAt = -Infinity;
+	const waiting = new Set<ReturnType<typeof setTimeout>>();
+
+	const isAway = (): boolean => isLeft || isHidden;
+	const set = (left: boolean, hidden: boolean): void => {
 		const before = isAway();
 		isLeft = left;
 		isHidden = hidden;
 		if (isAway() !== before) onChange();
 	};
-	const follow = () => {
-		clearTimeout(timer);
-		const hidden = document.visibilityState === 'hidden';
-		// A timer takes no more, and who asks for more means never.
-		if (!hidden || typeof pauseMs !== 'number' || pauseMs >= 2 ** 31) set(isLeft, false);
-		else timer = setTimeout(() => set(isLeft, true), pauseMs);
-		return hidden;
+	const followVisibility = (): void => {
+		clearTimeout(hiddenTimer);
+		// More than a timer takes means never.
+		const pauses = typeof pauseMs === 'number' && pauseMs <= MAX_TIMER_MS;
+		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
+		else hiddenTimer = setTimeout(() => set(isLeft, true), Number(pauseMs));
 	};
-	const on = (target: EventTarget, type: string, listener: () => void) =>
+	const forget = (): void => {
+		for (const timer of waiting) clearTimeout(timer);
+		waiting.clear();
+	};
+	const on = (target: EventTarget, type: string, listener: () => void): void =>
 		target.addEventListener(type, listener, { signal });
 	on(window, 'online', onOnline);
-	on(window, 'pagehide', () => set(true, isHidden));
-	on(window, 'pageshow', () => set(false, isHidden));
+	on(window, 'beforeunload', () => (leavingAt = performance.now()));
+	on(window, 'pagehide', () => {
+		forget();
+		set(true, isHidden);
+	});
+	on(window, 'pageshow', () => {
+		leavingAt = -Infinity;
+		set(false, isHidden);
+	});
 	on(document, 'visibilitychange', () => {
-		if (!follow()) onChange();
+		followVisibility();
+		if (document.visibilityState !== 'hidden') onChange();
 	});
 	return {
 		isAway,
 		pauseOnHidden(ms) {
 			if (ms === pauseMs) return;
 			pauseMs = ms;
-			follow();
+			followVisibility();
+		},
+		unlessLeft(act) {
+			if (performance.now() - leavingAt > LEAVING_MS) return act();
+			const timer = setTimeout(() => {
+				waiting.delete(timer);
+				act();
+			}, STAYS_MS);
+			waiting.add(timer);
 		},
 		close() {
-			clearTimeout(timer);
+			clearTimeout(hiddenTimer);
+			forget();
 			end.abort();
 		}
 	};

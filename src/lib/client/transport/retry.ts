@@ -1,0 +1,90 @@
+import { backoffMs } from '../../protocol/backoff.js';
+import type { RealtimeReconnectOptions } from '../types.js';
+import type { Stream } from './stream.js';
+
+/** The longest wait that a change of subscriptions leaves after a failure, in milliseconds. */
+const CHANGE_MS = 1_000;
+/** Requests that follow a change, or `reset`, are at least this far apart, in milliseconds. */
+export const COALESCE_MS = 250;
+/** A stream that lived this long was of use, in milliseconds. */
+const USEFUL_MS = 5_000;
+/** How many short streams in a row may be reopened at once, if each brought a message. */
+const SHORT_STREAMS = 5;
+
+/**
+ * Decides when the next request may start. Keeps what has happened: failures since a stream was last
+ * stable, the server's `retry:` and `Retry-After`, and streams that the server ended early. All times are
+ * those of the page's own clock, which nobody can set.
+ */
+export class RetryPolicy {
+	/** The server's `retry:`, in milliseconds. */
+	retryMs: number | undefined;
+	#failures = 0;
+	/** Streams in a row that the server ended soon. */
+	#shortStreams = 0;
+	/** When something last failed or ended. */
+	#failedAt = -Infinity;
+	/** When to try again. */
+	#retryAt = 0;
+	/** What the server asked for by `Retry-After`; nothing may try before. */
+	#notBefore = 0;
+	#resetAt = -Infinity;
+
+	/** Milliseconds until the next request may start; zero or less when it may start now. */
+	get remainingMs(): number {
+		return Math.max(this.#retryAt, this.#notBefore) - performance.now();
+	}
+
+	/** A stream, or a channel of it, failed. @returns milliseconds to wait. */
+	failed(stream: Stream, options: RealtimeReconnectOptions, retryAfterMs = 0): number {
+		this.#notBefore = Math.max(this.#notBefore, performance.now() + retryAfterMs);
+		return this.#wait(Math.max(retryAfterMs, this.#delay(stream, options)));
+	}
+
+	/**
+	 * The server finished a stream: because of its age, or for a deploy. A few short ones in a row are
+	 * reopened at once; a single one, if it brought nothing. @returns milliseconds to wait.
+	 */
+	ended(stream: Stream, options: RealtimeReconnectOptions): number {
+		const livedMs = performance.now() - stream.openedAt;
+		this.#shortStreams = livedMs < USEFUL_MS ? this.#shortStreams + 1 : 0;
+		const allowed = stream.productive && livedMs >= COALESCE_MS ? SHORT_STREAMS : 1;
+		return this.#wait(this.#shortStreams > allowed ? this.#delay(stream, options) : 0);
+	}
+
+	/**
+	 * Something else is wanted now: a reason to wait less, but not to send a request with each change.
+	 *
+	 * @param startedAt When the last request started.
+	 */
+	shorten(startedAt: number): void {
+		this.#retryAt = Math.max(
+			Math.min(this.#retryAt, this.#failedAt + CHANGE_MS),
+			startedAt + COALESCE_MS
+		);
+	}
+
+	/** The network is back, or the page is: no reason to wait, unless the server asked for it. */
+	skip(): void {
+		this.#retryAt = 0;
+	}
+
+	/** Forgets all failures. The next request may start now, but not in a loop. */
+	reset(): void {
+		this.#failures = this.#notBefore = 0;
+		this.#retryAt = this.#resetAt + COALESCE_MS;
+		this.#resetAt = performance.now();
+	}
+
+	#wait(ms: number): number {
+		this.#failedAt = performance.now();
+		this.#retryAt = this.#failedAt + ms;
+		return ms;
+	}
+
+	#delay(stream: Stream, options: RealtimeReconnectOptions): number {
+		const { minDelayMs = 500, maxDelayMs = 30_000, stableMs = 60_000 } = options;
+		if (performance.now() - stream.openedAt >= stableMs) this.#failures = 0;
+		return backoffMs(this.#failures++, this.retryMs ?? minDelayMs, maxDelayMs);
+	}
+}
