@@ -46,10 +46,10 @@ export async function pay(names) {
 				load: (source) => (source === id ? app : null)
 			}
 		],
-		build: { write: false, rollupOptions: { input: id, external: /^svelte(\/|$)/ } }
+		build: { write: false, rollupOptions: { input: id, external: /^(svelte|\$app)(\/|$)/ } }
 	});
 	const [chunk] = /** @type {import('vite').Rolldown.RolldownOutput} */ (result).output;
-	// Svelte's modules are the app's own; so is the way to them.
+	// Svelte's and SvelteKit's modules are the app's own; so is the way to them.
 	const code = chunk.code.replace(/^(import[^;]*;)+/, '');
 	return { bytes: gzipSync(code, { level: 9 }).length, modules: chunk.moduleIds };
 }

@@ -105,7 +105,8 @@ class Witness {
 	constructor(readonly endpoint: string) {
 		this.#bus = new RealtimeBus({
 			subscriptions: () => this.#subscriptions,
-			connect: (owner) => new HttpTransport(owner)
+			connect: (owner) => new HttpTransport(owner),
+			settings: () => ({})
 		});
 		for (const name of CHANNELS) {
 			const id = `room:${name}`;

@@ -69,7 +69,7 @@ export function resolveChannel(channel: ChannelLike, params?: unknown): Resolved
 	if (typeof name !== 'string' || name === '' || !channel.topics) {
 		throw new RealtimeError(
 			'INVALID_OPTION',
-			'This is not a realtime channel. Pass what channel() of "@inngest/realtime" or realtime.channel() of "inngest" returned.'
+			'This is not a channel of "@inngest/realtime" or "inngest/realtime".'
 		);
 	}
 	return { name, topics: Object.keys(channel.topics).sort(), definitions: channel.topics };
@@ -91,51 +91,36 @@ function givenName(channel: ChannelInstance | undefined): unknown {
 function builtName(channel: ChannelBuilder, args: readonly unknown[]): unknown {
 	const build = channel as unknown as (...args: unknown[]) => { name: unknown };
 	let name: unknown;
+	let cause: unknown;
 	try {
 		({ name } = build(...args));
+		const isSuspicious = /undefined|null/.test(String(name));
+		// Neither SDK says what a builder takes. If the name is another one with everything present,
+		// something is missing.
+		if (!isSuspicious || build(...args.map(complete), ...EVERYTHING).name === name) return name;
 	} catch (error) {
-		if (args.length > 0) throw error;
-		throw missingParams('?', error);
+		// A builder's own error stays its own; without parameters it comes of that.
+		if (args.length > 0 && name === undefined) throw error;
+		cause = error;
 	}
-	if (isMadeOfMissing(build, args, name)) throw missingParams(name);
-	return name;
+	throw new RealtimeError(
+		'INVALID_OPTION',
+		`Realtime channel "${name}" needs parameters that are missing: pass channelParams.`,
+		{ cause }
+	);
 }
 
 /** A parameter that is present, whatever a builder does with it: a text, an object, a function. */
-const PRESENT: unknown = new Proxy(() => PRESENT, {
+const PRESENT: unknown = /* @__PURE__ */ new Proxy(() => PRESENT, {
 	get: (_target, key) => (key === Symbol.toPrimitive ? () => '\0' : PRESENT)
 });
+/** More parameters than any builder takes. */
+const EVERYTHING = /* @__PURE__ */ Array<unknown>(9).fill(PRESENT);
 
-/**
- * Whether a name contains a parameter that is missing. Neither SDK says what a builder takes, so this
- * resolves the name again with everything present, and compares.
- */
-function isMadeOfMissing(
-	build: (...args: unknown[]) => { name: unknown },
-	args: readonly unknown[],
-	name: unknown
-): boolean {
-	if (!/undefined|null/.test(String(name))) return false;
-	const others = Array<unknown>(10).fill(PRESENT);
-	try {
-		return build(...args.map(withFields), ...others).name !== name;
-	} catch {
-		return true;
-	}
-}
-
-function withFields(value: unknown): unknown {
-	if (value === undefined || value === null) return PRESENT;
-	if (typeof value !== 'object') return value;
+/** A parameter whose missing fields are present. */
+function complete(value: unknown): unknown {
+	if (typeof value !== 'object' || value === null) return value ?? PRESENT;
 	return new Proxy(value, { get: (target, key) => Reflect.get(target, key) ?? PRESENT });
-}
-
-function missingParams(name: unknown, cause?: unknown): RealtimeError {
-	return new RealtimeError(
-		'INVALID_OPTION',
-		`Realtime channel "${String(name)}" needs parameters that are missing or undefined. Pass them as \`channelParams\`.`,
-		{ cause }
-	);
 }
 
 /** The schema a topic was defined with, if any. */

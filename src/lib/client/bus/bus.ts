@@ -1,23 +1,18 @@
 import { DEV } from 'esm-env';
 import { untrack } from 'svelte';
 import { SvelteMap } from 'svelte/reactivity';
-import { RealtimeError } from '../../protocol/errors.js';
 import type { ResyncPayload } from '../../protocol/health.js';
 import { ChannelState } from '../state/channel.js';
 import { onEnd } from '../state/lifetime.svelte.js';
 import { Signal } from '../state/signal.js';
-import {
-	isSame,
-	resolveSubscription,
-	sortSubscriptions,
-	type Subscriptions
-} from '../subscriptions.js';
+import { duplicate, identify, resolveSubscription, type Subscriptions } from '../subscriptions.js';
 import type { Transport, TransportOptions, TransportOwner } from '../transport/transport.js';
 import type {
 	CheckedSubscription,
 	ReactiveCurrent,
 	RealtimeBusStatus,
 	RealtimeClientFailureContext,
+	RealtimePauseReason,
 	RealtimeResolvedSubscription,
 	RealtimeSubscription
 } from '../types.js';
@@ -37,7 +32,7 @@ export interface BusOptions {
 	subscriptions: () => Subscriptions;
 	/** Makes what brings the frames, when the bus is first updated. */
 	connect: (owner: TransportOwner) => Transport;
-	settings?: () => BusSettings;
+	settings: () => BusSettings;
 	/** The bus of the manager around. */
 	parent?: RealtimeBus;
 }
@@ -76,18 +71,13 @@ export class RealtimeBus implements TransportOwner {
 	readonly #states = new Map<string, ChannelState>();
 	readonly #added = new SvelteMap<string, Added>();
 	/** Emits when the status may have changed. */
-	readonly #changes = new Signal(
-		(error) => console.error(error),
-		() => this.bufferIntervalMs
-	);
-	#status: RealtimeBusStatus = { status: 'connecting' };
+	readonly #changes = new Signal(console.error, () => this.bufferIntervalMs);
 	#transport: Transport | undefined;
 	#options: TransportOptions | undefined;
 	#isHidden = false;
-	#isClosed = false;
 
 	/** @internal */
-	constructor({ subscriptions, connect, settings = () => ({}), parent }: BusOptions) {
+	constructor({ subscriptions, connect, settings, parent }: BusOptions) {
 		this.#own = subscriptions;
 		this.#connect = connect;
 		this.#settings = settings;
@@ -113,7 +103,7 @@ export class RealtimeBus implements TransportOwner {
 	 * called this while it initialised. Subscribed several times, it stays until all have stopped.
 	 *
 	 * @throws {RealtimeError} `DUPLICATE_CHANNEL` when the channel is subscribed already with other topics or
-	 * params, `INVALID_OPTION` when the subscription is invalid, `CLOSED` when the manager is gone.
+	 * params, `INVALID_OPTION` when the subscription is invalid.
 	 * @example
 	 * ```ts
 	 * const bus = getRealtimeBus();
@@ -185,7 +175,6 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal */
 	close(): void {
-		this.#isClosed = true;
 		this.#options = undefined;
 		if (DEV) openBuses.delete(this);
 		this.#transport?.close();
@@ -195,7 +184,6 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal */
 	hidden(isHidden: boolean): void {
-		if (isHidden === this.#isHidden) return;
 		this.#isHidden = isHidden;
 		this.#changes.emit();
 	}
@@ -215,19 +203,10 @@ export class RealtimeBus implements TransportOwner {
 
 	#add(subscription: RealtimeResolvedSubscription): () => void {
 		const { channelId } = subscription;
-		if (this.#isClosed) {
-			throw new RealtimeError(
-				'CLOSED',
-				`Realtime channel "${channelId}" cannot be subscribed: its <RealtimeManager> is gone.`
-			);
-		}
 		const added = this.#added.get(channelId) ?? { subscription, users: 0 };
 		const known = this.#own().get(channelId) ?? added.subscription;
-		if (!isSame(known, subscription)) {
-			throw new RealtimeError(
-				'DUPLICATE_CHANNEL',
-				`Realtime channel "${channelId}" is subscribed already, with other topics or params. Use the same ones, or a <RealtimeManager> of its own.`
-			);
+		if (identify(known) !== identify(subscription)) {
+			throw duplicate(channelId, 'already, with other topics or params');
 		}
 		added.users++;
 		this.#added.set(channelId, added);
@@ -255,31 +234,27 @@ export class RealtimeBus implements TransportOwner {
 
 	/** What the manager subscribes to takes precedence over what was added. */
 	#merge(own: Subscriptions): Subscriptions {
-		if (this.#added.size === 0) return own;
-		const added = [...this.#added].map(([id, { subscription }]) => [id, subscription] as const);
-		return sortSubscriptions(new Map([...added, ...own]));
+		const merged = new Map(own);
+		for (const [channelId, { subscription }] of this.#added) {
+			if (!own.has(channelId)) merged.set(channelId, subscription);
+		}
+		return merged;
 	}
 
 	#readStatus(): RealtimeBusStatus {
 		this.#changes.track();
-		const next = this.#computeStatus();
-		const { status, reason } = this.#status;
-		// The same object as long as nothing changed, so that what derives from it does not run.
-		if (next.status !== status || next.reason !== reason) this.#status = Object.freeze(next);
-		return this.#status;
+		const reason = this.#pauseReason();
+		if (reason) return { status: 'paused', reason };
+		const statuses = this.subscriptions.map(({ channelId }) => this.state(channelId).health.status);
+		if (statuses.includes('degraded')) return { status: 'degraded' };
+		return { status: statuses.includes('connecting') ? 'connecting' : 'connected' };
 	}
 
-	#computeStatus(): RealtimeBusStatus {
-		if (this.#isClosed) return { status: 'paused', reason: 'closed' };
-		const { subscriptions } = this;
-		if (this.#settings().enabled === false) return { status: 'paused', reason: 'disabled' };
-		if (subscriptions.length === 0) return { status: 'paused', reason: 'empty' };
-		if (this.#isHidden) return { status: 'paused', reason: 'hidden' };
-		const statuses = subscriptions.map(
-			({ channelId }) => this.#states.get(channelId)?.health.status ?? 'connecting'
-		);
-		const worst = (['degraded', 'connecting'] as const).find((one) => statuses.includes(one));
-		return { status: worst ?? 'connected' };
+	#pauseReason(): RealtimePauseReason | undefined {
+		if (this.#transport && !this.#options) return 'closed';
+		if (this.#settings().enabled === false) return 'disabled';
+		if (this.subscriptions.length === 0) return 'empty';
+		return this.#isHidden ? 'hidden' : undefined;
 	}
 
 	/** Lets go of all but these channels; whoever still holds one is told that nothing will come. */

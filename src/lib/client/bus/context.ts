@@ -5,8 +5,8 @@ import type { RealtimeBus } from './bus.js';
 const KEY = Symbol('sveltekit-inngest');
 
 /** Provides a bus to the components inside the current one. */
-export function provideBus(bus: RealtimeBus): RealtimeBus {
-	return setContext(KEY, bus);
+export function provideBus(bus: RealtimeBus): void {
+	setContext(KEY, bus);
 }
 
 /** The bus of the manager around the current component, if there is one. */
@@ -40,6 +40,6 @@ export function getRealtimeBus(): RealtimeBus {
 	if (bus) return bus;
 	throw new RealtimeError(
 		'NO_MANAGER',
-		'getRealtimeBus() requires <RealtimeManager>: call it, and hooks, in the script of a component inside a manager, while that component initialises. Elsewhere pass the bus to hooks: { bus }.'
+		'getRealtimeBus() requires <RealtimeManager>: call hooks in the script of a component inside one, or pass them a bus.'
 	);
 }

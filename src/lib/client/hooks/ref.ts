@@ -20,22 +20,20 @@ export function read<T>(value: Reactive<T>): T {
  * `$effect.root`) around ends.
  */
 export class ChannelRef {
-	readonly #bus: RealtimeBus;
+	readonly bus: RealtimeBus;
 	readonly #source: ChannelSource;
 	readonly #params: Reactive<unknown>;
 	readonly #ends = new Set<() => void>();
 	#ended = false;
 	#owner: RealtimeBus | undefined;
 	#state: ChannelState | undefined;
-	/** Topics that were warned about. */
-	readonly #warned = new Set<string>();
 
 	/**
 	 * @throws {RealtimeError} `NO_MANAGER` without a bus outside a manager, `CHANNEL_NOT_ACTIVE` when no
 	 * manager around subscribes to the channel.
 	 */
 	constructor(source: ChannelSource, params: Reactive<unknown>, bus = getRealtimeBus()) {
-		this.#bus = bus;
+		this.bus = bus;
 		this.#source = source;
 		this.#params = params;
 		void this.state;
@@ -56,7 +54,7 @@ export class ChannelRef {
 
 	/** The same of a state that `follow` handed out. */
 	topicOf(state: ChannelState, name: string): TopicSlot {
-		if (DEV) untrack(() => this.#warnUnlessRequested(name, state.channelId));
+		if (DEV) warnUnlessRequested(this, state.channelId, name);
 		return state.topic(name);
 	}
 
@@ -71,7 +69,7 @@ export class ChannelRef {
 	/** @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the arguments now mean a channel that is not. */
 	get state(): ChannelState {
 		const { name } = this.channel;
-		const owner = this.#bus.find(name);
+		const owner = this.bus.find(name);
 		const held = this.#state?.channelId === name ? this.#state : undefined;
 		if (owner) {
 			this.#state = owner.state(name, owner === this.#owner ? held : undefined);
@@ -117,21 +115,27 @@ export class ChannelRef {
 		return end;
 	}
 
-	/** A topic that nobody asked the server for stays silent for ever. */
-	#warnUnlessRequested(topic: string, channelId: string): void {
-		const requested = this.owner.topics(channelId);
-		// A channel that is not subscribed any more has none.
-		if (requested.length === 0 || requested.includes(topic) || this.#warned.has(topic)) return;
-		this.#warned.add(topic);
-		console.warn(
-			`A hook reads topic "${topic}" of realtime channel "${channelId}", whose subscription requests only ${requested.map((one) => `"${one}"`).join(', ')}. Add it to \`topics\` of the subscription${topic === RUN_TOPIC ? ' with `run: true`' : ''}.`
-		);
-	}
-
 	/** Reports a message that `map` could not take. */
 	unreadable({ channel: channelId, topic }: RealtimeTopicEnvelope, error: unknown): void {
 		const message = `A message on "${topic}" of realtime channel "${channelId}" could not be mapped.`;
 		// What the app does about it may be state, which must not change while a template reads.
 		queueMicrotask(() => this.owner.report({ source: 'parse', message, channelId, error }));
 	}
+}
+
+/** Topics that were warned about, by who reads them. */
+const warned = /* @__PURE__ */ new WeakMap<ChannelRef, Set<string>>();
+
+/** In development: a topic that nobody asked the server for stays silent for ever. */
+function warnUnlessRequested(ref: ChannelRef, channelId: string, topic: string): void {
+	const requested = untrack(() => ref.bus.find(channelId)?.topics(channelId) ?? []);
+	const before = warned.get(ref) ?? new Set();
+	// A channel that is not subscribed any more has none.
+	if (requested.length === 0 || requested.includes(topic) || before.has(topic)) return;
+	warned.set(ref, before.add(topic));
+	const all = requested.map((one) => `"${one}"`).join(', ');
+	const advice = topic === RUN_TOPIC ? '`run: true` to the subscription' : 'it to its `topics`';
+	console.warn(
+		`A hook reads topic "${topic}" of realtime channel "${channelId}", but the subscription requests only ${all}. Add ${advice}.`
+	);
 }

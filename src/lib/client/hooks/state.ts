@@ -101,11 +101,9 @@ export function getRealtimeBusState(
 
 /** Whether an argument is options. A builder's only argument may be an object as well: that has other keys. */
 function isOptions(value: unknown): value is { channelParams?: unknown; bus?: RealtimeBus } {
-	if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-	const { bus, ...others } = value as { bus?: unknown };
-	const keys = Object.keys(others);
-	if ('bus' in value && bus !== undefined && !(bus instanceof RealtimeBus)) return false;
-	return 'bus' in value
-		? keys.every((key) => key === 'channelParams')
-		: keys.join() === 'channelParams';
+	if (typeof value !== 'object' || value === null) return false;
+	const keys = Object.keys(value);
+	const { bus } = value as { bus?: unknown };
+	const isBus = bus === undefined || bus instanceof RealtimeBus;
+	return isBus && keys.length > 0 && keys.every((key) => key === 'channelParams' || key === 'bus');
 }

@@ -16,7 +16,7 @@ export interface Arrival {
 
 /** Whether a message is a piece of a data stream, its start or its end: no value of its topic. */
 export function isPiece({ kind }: RealtimeTopicEnvelope): boolean {
-	return kind === 'chunk' || kind === 'datastream-start' || kind === 'datastream-end';
+	return /^(chunk|datastream-)/.test(kind);
 }
 
 /** The newest of one topic. */
@@ -42,11 +42,10 @@ export class ChannelState {
 	readonly frames: Signal<Frame>;
 	readonly healthChanges: Signal<void>;
 	readonly #slots = new Map<string, TopicSlot>();
-	readonly #onError: (error: unknown) => void;
-	readonly #intervalMs: () => number | undefined;
+	readonly #signal: <T>() => Signal<T>;
 	#health!: HealthPayload;
-	/** Number of the newest message; messages without a cursor of the server are told apart by it. */
-	#count = 0;
+	/** How many messages have a cursor of this side. */
+	#localCursors = 0;
 	/** Cursor of the newest message. */
 	#lastCursor = '';
 
@@ -60,8 +59,7 @@ export class ChannelState {
 		intervalMs: () => number | undefined
 	) {
 		this.channelId = channelId;
-		this.#onError = onError;
-		this.#intervalMs = intervalMs;
+		this.#signal = () => new Signal(onError, intervalMs);
 		this.frames = this.#signal();
 		this.healthChanges = this.#signal();
 		this.tell('connecting');
@@ -138,13 +136,7 @@ export class ChannelState {
 	 * same one again; then it is a number of this side, which no server understands.
 	 */
 	#position(cursor: string): string {
-		this.#count++;
-		const isUnique = cursor !== '' && cursor !== this.#lastCursor;
-		if (isUnique) this.#lastCursor = cursor;
-		return isUnique ? cursor : `local-${this.#count}`;
-	}
-
-	#signal<T>(): Signal<T> {
-		return new Signal(this.#onError, this.#intervalMs);
+		if (cursor && cursor !== this.#lastCursor) return (this.#lastCursor = cursor);
+		return `local-${++this.#localCursors}`;
 	}
 }

@@ -1,5 +1,3 @@
-import { MAX_TIMER_MS } from '../../protocol/constants.js';
-
 /** The longest time that an update waits for a frame, in milliseconds; hidden tabs draw none. */
 const FRAME_FALLBACK_MS = 100;
 
@@ -11,7 +9,7 @@ const FRAME_FALLBACK_MS = 100;
 export function wait(ms: number | undefined, done: () => void): (() => void) | undefined {
 	if (ms === 0) return undefined;
 	const frame = ms === undefined ? globalThis.requestAnimationFrame?.(done) : undefined;
-	const timer = setTimeout(done, Math.min(ms ?? FRAME_FALLBACK_MS, MAX_TIMER_MS));
+	const timer = setTimeout(done, ms ?? FRAME_FALLBACK_MS);
 	return () => {
 		if (frame !== undefined) cancelAnimationFrame(frame);
 		clearTimeout(timer);

@@ -38,15 +38,10 @@ export function createEventParser(
 	return (text) => {
 		if (!text) return;
 		// A CR ends a line at once; a LF that follows in the next piece belongs to it.
-		const rest = isAfterCr && text.startsWith('\n') ? text.slice(1) : text;
+		const lines = (isAfterCr ? text.replace(/^\n/, '') : text).split(/\r\n?|\n/);
 		isAfterCr = text.endsWith('\r');
-		const lines = rest.split(/\r\n|\n|\r/);
-		const last = lines.pop() ?? '';
-		for (const line of lines) {
-			const whole = unfinished + line;
-			unfinished = '';
-			readLine(whole);
-		}
-		unfinished += last;
+		lines[0] = unfinished + lines[0];
+		unfinished = lines.pop() ?? '';
+		lines.forEach(readLine);
 	};
 }

@@ -20,11 +20,5 @@ export function readFrame({ event, id, data: raw }: StreamEvent, only = ''): Fra
 	return { event, channel, cursor: id || cursor || '', raw, data } as unknown as Frame;
 }
 
-/**
- * The text of a field at the start of JSON that cannot be parsed, as far as it shows. The endpoint writes
- * `channel` and `topic` first.
- */
-export function findField(raw: string, name: 'channel' | 'topic'): string | undefined {
-	const text = new RegExp(`^[^{]*{(?:"\\w+":"[^"\\\\]*",)*"${name}":"([^"\\\\]*)"`).exec(raw)?.[1];
-	return text;
-}
+/** Finds the topic of a message that cannot be parsed. The endpoint writes these fields first. */
+export const TOPIC = /"channel":"(?<channel>[^"\\]*)","topic":"(?<topic>[^"\\]*)"/;

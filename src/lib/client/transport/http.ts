@@ -1,13 +1,12 @@
-import { DEFAULT_ENDPOINT, MAX_TIMER_MS } from '../../protocol/constants.js';
+import { MAX_TIMER_MS } from '../../protocol/constants.js';
 import type { HealthPayload } from '../../protocol/health.js';
 import { isFatalStatus } from '../../protocol/status.js';
-import { identify, isSame, type Subscriptions } from '../subscriptions.js';
-import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from '../types.js';
+import { identify, type Subscriptions } from '../subscriptions.js';
 import type { StreamEvent } from './events.js';
-import { findField, readFrame } from './frames.js';
-import { watchPage, type Page, type PageEnvironment } from './page.js';
+import { readFrame, TOPIC } from './frames.js';
+import { watchPage, type Page } from './page.js';
 import type { StreamFailure } from './request.js';
-import { COALESCE_MS, RetryPolicy } from './retry.js';
+import { RetryPolicy } from './retry.js';
 import { Stream } from './stream.js';
 import type { ChannelSink, Transport, TransportOptions, TransportOwner } from './transport.js';
 
@@ -29,13 +28,11 @@ export class HttpTransport implements Transport {
 	readonly #page: Page;
 	readonly #retry = new RetryPolicy();
 	#options: TransportOptions | undefined;
-	/** What was wanted, and where; a change is a reason to try again what was refused. */
+	/** What was wanted, where, and whether at all; a change is a reason to try again what was refused. */
 	#asked = '';
 	#current: Stream | undefined;
 	/** The stream that is to replace `#current`, or to become the first. */
 	#next: Stream | undefined;
-	/** When the last request started, by the page's own clock. */
-	#startedAt = -Infinity;
 	/** Channels not to try until something changes, which starts another set. */
 	#refused = new Set<string>();
 	#retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -43,29 +40,28 @@ export class HttpTransport implements Transport {
 	/** How often the server says something, in milliseconds, once it has said so. */
 	#intervalMs = Infinity;
 
-	constructor(owner: TransportOwner, environment?: PageEnvironment) {
+	constructor(owner: TransportOwner) {
 		this.#owner = owner;
-		this.#page = watchPage(
-			{
-				onChange: () => this.#wake(),
-				// Where the network changed, what is open may be dead and not know it.
-				onOnline: () => this.#renew()
-			},
-			environment
-		);
+		this.#page = watchPage({
+			onChange: () => this.#wake(),
+			// Where the network changed, what is open may be dead and not know it.
+			onOnline: () => {
+				this.#outdate();
+				this.#wake();
+			}
+		});
 	}
 
 	update(options: TransportOptions): void {
 		const { endpoint, enabled = true, subscriptions } = options;
-		const asked = JSON.stringify([endpoint, [...subscriptions.values()].map(identify)]);
-		const isChanged = asked !== this.#asked;
-		if (isChanged) {
+		const asked = `${endpoint} ${enabled} ${identify(...subscriptions.values())}`;
+		if (asked !== this.#asked) {
 			this.#asked = asked;
 			this.#refused = new Set();
+			this.#retry.shorten();
 		}
-		const wasEnabled = this.#options?.enabled ?? true;
-		if (isChanged || enabled !== wasEnabled) this.#retry.shorten(this.#startedAt);
 		this.#options = options;
+		this.#retry.delays = options.reconnect || {};
 		this.#page.pauseOnHidden(options.pauseOnHidden);
 		this.#sync();
 	}
@@ -80,6 +76,7 @@ export class HttpTransport implements Transport {
 	refuse(channels: readonly string[], detail: string, more?: Partial<HealthPayload>): void {
 		this.#tell(channels, 'degraded', detail, more);
 		for (const channel of channels) this.#refused.add(channel);
+		this.#retry.shorten();
 		this.#sync();
 	}
 
@@ -96,15 +93,11 @@ export class HttpTransport implements Transport {
 		);
 	}
 
-	get #delays(): RealtimeReconnectOptions {
-		return this.#options?.reconnect || {};
-	}
-
 	/** Compares what is open with what is wanted, and acts. */
 	#sync(): void {
 		clearTimeout(this.#retryTimer);
 		if (!this.#options) return;
-		const { endpoint = DEFAULT_ENDPOINT, enabled = true, fetch } = this.#options;
+		const { endpoint, enabled = true, fetch } = this.#options;
 		const wanted = this.#wanted;
 		const isAway = this.#page.isAway();
 		this.#owner.hidden(isAway);
@@ -119,8 +112,7 @@ export class HttpTransport implements Transport {
 		if (newest?.serves(endpoint, wanted)) return;
 		// One replacement at a time; the next sync comes with its end.
 		if (this.#next && this.#current) return;
-		const coalesceMs = newest ? newest.startedAt + COALESCE_MS - performance.now() : 0;
-		const waitMs = Math.max(this.#retry.remainingMs, coalesceMs);
+		const waitMs = this.#retry.remainingMs;
 		if (waitMs <= 0) this.#open(endpoint, wanted, fetch);
 		else this.#retryTimer = setTimeout(() => this.#sync(), Math.min(waitMs, MAX_TIMER_MS));
 	}
@@ -145,12 +137,13 @@ export class HttpTransport implements Transport {
 			}
 		);
 		this.#next = stream;
-		this.#startedAt = stream.startedAt;
+		this.#retry.started();
 		const old = this.#current;
 		for (const [channel, { cursor, subscription }] of stream.carried) {
-			const before = old?.carried.get(channel);
 			// It goes on meanwhile if it stays the same, and if duplicates can be detected.
-			if (before && cursor && isSame(subscription, before.subscription)) continue;
+			const before = old?.carried.get(channel);
+			const goesOn = before && identify(subscription) === identify(before.subscription);
+			if (cursor && goesOn) continue;
 			old?.carried.delete(channel);
 			this.#owner.state(channel).tell('connecting');
 		}
@@ -168,15 +161,9 @@ export class HttpTransport implements Transport {
 		else this.#detach(this.#next);
 	}
 
-	#renew(): void {
-		this.#outdate();
-		this.#wake();
-	}
-
 	/** Does now what waits; timers of a machine that slept come late. */
 	#wake(): void {
 		this.#current?.checkSilence();
-		if (this.#current?.mayHaveSlept()) this.#current.outdated = true;
 		this.#retry.skip();
 		this.#sync();
 	}
@@ -215,18 +202,19 @@ export class HttpTransport implements Transport {
 		this.#promote();
 	}
 
-	/** A frame that nobody can read concerns the topic that it names, if that can be made out. */
+	/**
+	 * A message that nobody can read concerns the topic that it names. If it names none, it concerns the only
+	 * channel of its stream; of several, nobody knows which.
+	 */
 	#receiveUnreadable(stream: Stream, { event, data }: StreamEvent, error: unknown): void {
-		const channelId = stream.only ?? findField(data, 'channel');
-		const topic = findField(data, 'topic');
-		const isCarried = channelId !== undefined && stream.carried.has(channelId);
-		if (isCarried && event === 'message' && (topic ?? stream.only)) {
-			this.#owner.state(channelId).receiveUnreadable(data, error, topic);
+		const { channel = stream.only, topic } = TOPIC.exec(data)?.groups ?? {};
+		if (event === 'message' && channel !== undefined && stream.carried.has(channel)) {
+			this.#owner.state(channel).receiveUnreadable(data, error, topic);
 		}
 		this.#owner.report({
 			source: 'parse',
 			message: `Unreadable realtime event: ${data.slice(0, 200)}`,
-			channelId: isCarried ? channelId : undefined,
+			channelId: channel,
 			error
 		});
 	}
@@ -244,7 +232,7 @@ export class HttpTransport implements Transport {
 		});
 		if (!stream.carried.size) this.#detach(stream);
 		if (fatal || this.#options?.reconnect === false) stream.refused.add(channel);
-		else if (this.#retry.remainingMs <= 0) this.#retry.failed(stream, this.#delays);
+		else if (this.#retry.remainingMs <= 0) this.#retry.failed(stream);
 		this.#sync();
 	}
 
@@ -271,7 +259,6 @@ export class HttpTransport implements Transport {
 		const replaces = stream === this.#next && this.#current !== undefined;
 		this.#detach(stream);
 		const why = failure?.message ?? 'The server ended the stream.';
-		let delayMs = 0;
 		if (failure) {
 			const { status = 0, retryAfterMs } = failure;
 			// An answer that is not a stream stays what it is, whatever its status.
@@ -285,15 +272,14 @@ export class HttpTransport implements Transport {
 			if (status === 429 && replaces) {
 				this.#dropCurrent();
 				this.#retry.skip();
-			} else delayMs = this.#retry.failed(stream, this.#delays, retryAfterMs);
+			} else this.#retry.failed(stream, retryAfterMs);
 		} else {
-			delayMs = this.#retry.ended(stream, this.#delays);
+			this.#retry.ended(stream);
 		}
 		const lost = channels.filter((channel) => !this.#current?.carried.has(channel));
 		if (this.#next) {
 			// That one is the next attempt.
 			this.#retry.skip();
-			delayMs = 0;
 		} else if (
 			this.#options?.reconnect === false &&
 			!replaces &&
@@ -302,26 +288,20 @@ export class HttpTransport implements Transport {
 			this.refuse(lost, `${why} Reconnecting is off.`);
 			return;
 		}
-		const when = delayMs > 0 ? `in ${(delayMs / 1000).toFixed(1)} s` : 'now';
+		const waitMs = this.#retry.remainingMs;
+		const when = waitMs > 0 ? `in ${(waitMs / 1000).toFixed(1)} s` : 'now';
 		this.#tell(lost, 'connecting', `${why} Trying again ${when}.`);
 		this.#promote();
 		this.#sync();
 	}
 
-	#report(stream: Stream, failure: StreamFailure, fatal: boolean): void {
-		const { message, status = 0, location, error } = failure;
-		const context: RealtimeClientFailureContext = {
-			source: stream.isOpen ? 'stream' : 'request',
-			message,
-			channelId: stream.only,
-			status,
-			location,
-			fatal,
-			error
-		};
+	#report(stream: Stream, { retryAfterMs: _, ...failure }: StreamFailure, fatal: boolean): void {
+		const source = stream.isOpen ? 'stream' : 'request';
+		const report = (): void =>
+			this.#owner.report({ ...failure, source, channelId: stream.only, fatal });
 		// A page that is being left loses its streams; that is no failure.
-		if (status > 0) this.#owner.report(context);
-		else this.#page.unlessLeft(() => this.#owner.report(context));
+		if (failure.status) report();
+		else this.#page.unlessLeft(report);
 	}
 
 	/** Takes a stream out of service. */

@@ -1,11 +1,5 @@
 import { MAX_TIMER_MS } from '../../protocol/constants.js';
 
-/** Where a page is watched; the browser's `window` and `document` unless injected. */
-export interface PageEnvironment {
-	window: EventTarget;
-	document: EventTarget & { readonly visibilityState: string };
-}
-
 /** What happens to the page. */
 export interface PageEvents {
 	/** It is away, is back, or was shown: what waits may try now. */
@@ -22,7 +16,7 @@ export interface Page {
 	pauseOnHidden(ms: number | false | undefined): void;
 	/**
 	 * Calls `act` at once, unless the page may be about to be left: then a second later, if it is still
-	 * there.
+	 * there and nothing else was asked for meanwhile.
 	 */
 	unlessLeft(act: () => void): void;
 	close(): void;
@@ -40,10 +34,7 @@ const STAYS_MS = 1_000;
  * Watches the page until it is closed. A page that is left (`pagehide`) must hold no connection to be
  * kept in the back/forward cache; one that is hidden may let go of it after a while.
  */
-export function watchPage(
-	{ onChange, onOnline }: PageEvents,
-	{ window, document }: PageEnvironment = globalThis
-): Page {
+export function watchPage({ onChange, onOnline }: PageEvents): Page {
 	const end = new AbortController();
 	const { signal } = end;
 	let pauseMs: number | false | undefined;
@@ -51,7 +42,7 @@ export function watchPage(
 	let isHidden = false;
 	let isLeft = false;
 	let leavingAt = -Infinity;
-	const waiting = new Set<ReturnType<typeof setTimeout>>();
+	let stayTimer: ReturnType<typeof setTimeout> | undefined;
 
 	const isAway = (): boolean => isLeft || isHidden;
 	const set = (left: boolean, hidden: boolean): void => {
@@ -67,16 +58,12 @@ export function watchPage(
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
 		else hiddenTimer = setTimeout(() => set(isLeft, true), Number(pauseMs));
 	};
-	const forget = (): void => {
-		for (const timer of waiting) clearTimeout(timer);
-		waiting.clear();
-	};
 	const on = (target: EventTarget, type: string, listener: () => void): void =>
 		target.addEventListener(type, listener, { signal });
 	on(window, 'online', onOnline);
 	on(window, 'beforeunload', () => (leavingAt = performance.now()));
 	on(window, 'pagehide', () => {
-		forget();
+		clearTimeout(stayTimer);
 		set(true, isHidden);
 	});
 	on(window, 'pageshow', () => {
@@ -96,15 +83,12 @@ export function watchPage(
 		},
 		unlessLeft(act) {
 			if (performance.now() - leavingAt > LEAVING_MS) return act();
-			const timer = setTimeout(() => {
-				waiting.delete(timer);
-				act();
-			}, STAYS_MS);
-			waiting.add(timer);
+			clearTimeout(stayTimer);
+			stayTimer = setTimeout(act, STAYS_MS);
 		},
 		close() {
 			clearTimeout(hiddenTimer);
-			forget();
+			clearTimeout(stayTimer);
 			end.abort();
 		}
 	};

@@ -45,53 +45,36 @@ export async function readStream(
 			body,
 			signal
 		});
-		const reader = response.body?.getReader();
-		// A custom `fetch` may not pass the signal on, and WebKit loses one made by `AbortSignal.any`.
-		const cancel = (): void => void reader?.cancel().catch(() => {});
-		signal.addEventListener('abort', cancel);
+		const { ok, headers, body: stream } = response;
 		if (signal.aborted) {
-			cancel();
+			await stream?.cancel();
 			return undefined;
 		}
-		const type = response.headers.get('content-type') ?? '';
-		const isStream = response.ok && reader && type.startsWith('text/event-stream');
-		if (!isStream) return readRefusal(response, await readAll(reader));
+		const isStream = ok && headers.get('content-type')?.startsWith('text/event-stream');
+		// Useful or not, the whole body must be read: it holds one of the host's few connections.
+		if (!isStream || !stream) return readRefusal(response, await response.text());
+		const reader = stream.getReader();
+		// A custom `fetch` may not pass the signal on, and WebKit loses one made by `AbortSignal.any`.
+		signal.addEventListener('abort', () => void reader.cancel().catch(() => {}));
 		onOpen();
-		await readText(reader, onText);
-		return undefined;
+		const decoder = new TextDecoder();
+		for (;;) {
+			const { done, value } = await reader.read();
+			if (done) return undefined;
+			onText(decoder.decode(value, { stream: true }));
+		}
 	} catch (error) {
-		return { message: `The realtime connection failed (${describe(error)}).`, error };
+		return { message: `The realtime connection failed (${(error as Error)?.message}).`, error };
 	}
-}
-
-async function readText(
-	reader: ReadableStreamDefaultReader<Uint8Array>,
-	onText: (text: string) => void
-): Promise<void> {
-	const decoder = new TextDecoder();
-	for (;;) {
-		const { done, value } = await reader.read();
-		if (done) return;
-		onText(decoder.decode(value, { stream: true }));
-	}
-}
-
-/** Useful or not, the whole body must be read: it holds one of the host's few connections. */
-async function readAll(
-	reader: ReadableStreamDefaultReader<Uint8Array> | undefined
-): Promise<string> {
-	let all = '';
-	if (reader) await readText(reader, (text) => (all += text));
-	return all;
 }
 
 function readRefusal(response: Response, body: string): StreamFailure {
 	const { status, redirected, url, headers } = response;
 	const location = redirected ? url : undefined;
-	const from = location ? `redirected to ${location}, which answered` : 'answered';
-	const type = headers.get('content-type') ?? 'nothing';
-	const message =
-		readMessage(body) ?? `The realtime endpoint ${from} ${status} ${type}, not an event stream.`;
+	const what = location
+		? `redirected to ${location}`
+		: `answered ${status} ${headers.get('content-type') ?? ''}`;
+	const message = readMessage(body) ?? `The realtime endpoint ${what}, not an event stream.`;
 	return { message, status, location, retryAfterMs: readRetryAfter(headers) };
 }
 
@@ -100,7 +83,7 @@ function readMessage(body: string): string | undefined {
 	try {
 		const { error, message } = JSON.parse(body);
 		const texts: unknown[] = [error, error?.message, message];
-		return texts.find((text): text is string => typeof text === 'string' && text !== '');
+		return texts.find((text) => text && typeof text === 'string') as string | undefined;
 	} catch {
 		return undefined;
 	}
@@ -111,9 +94,5 @@ function readRetryAfter(headers: Headers): number {
 	const after = headers.get('retry-after') ?? '';
 	const now = Date.parse(headers.get('date') ?? '') || Date.now();
 	const ms = Number(after) * 1_000 || Date.parse(after) - now || 0;
-	return Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
-}
-
-function describe(error: unknown): string {
-	return error instanceof Error ? error.message : String(error);
+	return Math.min(ms, MAX_RETRY_AFTER_MS);
 }

@@ -5,7 +5,7 @@ import type { Stream } from './stream.js';
 /** The longest wait that a change of subscriptions leaves after a failure, in milliseconds. */
 const CHANGE_MS = 1_000;
 /** Requests that follow a change, or `reset`, are at least this far apart, in milliseconds. */
-export const COALESCE_MS = 250;
+const COALESCE_MS = 250;
 /** A stream that lived this long was of use, in milliseconds. */
 const USEFUL_MS = 5_000;
 /** How many short streams in a row may be reopened at once, if each brought a message. */
@@ -17,6 +17,8 @@ const SHORT_STREAMS = 5;
  * those of the page's own clock, which nobody can set.
  */
 export class RetryPolicy {
+	/** The delays that the app wants. */
+	delays: RealtimeReconnectOptions = {};
 	/** The server's `retry:`, in milliseconds. */
 	retryMs: number | undefined;
 	#failures = 0;
@@ -28,6 +30,7 @@ export class RetryPolicy {
 	#retryAt = 0;
 	/** What the server asked for by `Retry-After`; nothing may try before. */
 	#notBefore = 0;
+	#startedAt = -Infinity;
 	#resetAt = -Infinity;
 
 	/** Milliseconds until the next request may start; zero or less when it may start now. */
@@ -35,32 +38,33 @@ export class RetryPolicy {
 		return Math.max(this.#retryAt, this.#notBefore) - performance.now();
 	}
 
-	/** A stream, or a channel of it, failed. @returns milliseconds to wait. */
-	failed(stream: Stream, options: RealtimeReconnectOptions, retryAfterMs = 0): number {
+	/** A stream, or a channel of it, failed. */
+	failed(stream: Stream, retryAfterMs = 0): void {
 		this.#notBefore = Math.max(this.#notBefore, performance.now() + retryAfterMs);
-		return this.#wait(Math.max(retryAfterMs, this.#delay(stream, options)));
+		this.#wait(this.#delay(stream));
 	}
 
 	/**
 	 * The server finished a stream: because of its age, or for a deploy. A few short ones in a row are
-	 * reopened at once; a single one, if it brought nothing. @returns milliseconds to wait.
+	 * reopened at once; a single one, if it brought nothing.
 	 */
-	ended(stream: Stream, options: RealtimeReconnectOptions): number {
+	ended(stream: Stream): void {
 		const livedMs = performance.now() - stream.openedAt;
 		this.#shortStreams = livedMs < USEFUL_MS ? this.#shortStreams + 1 : 0;
 		const allowed = stream.productive && livedMs >= COALESCE_MS ? SHORT_STREAMS : 1;
-		return this.#wait(this.#shortStreams > allowed ? this.#delay(stream, options) : 0);
+		this.#wait(this.#shortStreams > allowed ? this.#delay(stream) : 0);
 	}
 
-	/**
-	 * Something else is wanted now: a reason to wait less, but not to send a request with each change.
-	 *
-	 * @param startedAt When the last request started.
-	 */
-	shorten(startedAt: number): void {
+	/** A request starts. */
+	started(): void {
+		this.#startedAt = performance.now();
+	}
+
+	/** Something else is wanted now: a reason to wait less, but not to send a request with each change. */
+	shorten(): void {
 		this.#retryAt = Math.max(
 			Math.min(this.#retryAt, this.#failedAt + CHANGE_MS),
-			startedAt + COALESCE_MS
+			this.#startedAt + COALESCE_MS
 		);
 	}
 
@@ -76,14 +80,13 @@ export class RetryPolicy {
 		this.#resetAt = performance.now();
 	}
 
-	#wait(ms: number): number {
+	#wait(ms: number): void {
 		this.#failedAt = performance.now();
 		this.#retryAt = this.#failedAt + ms;
-		return ms;
 	}
 
-	#delay(stream: Stream, options: RealtimeReconnectOptions): number {
-		const { minDelayMs = 500, maxDelayMs = 30_000, stableMs = 60_000 } = options;
+	#delay(stream: Stream): number {
+		const { minDelayMs = 500, maxDelayMs = 30_000, stableMs = 60_000 } = this.delays;
 		if (performance.now() - stream.openedAt >= stableMs) this.#failures = 0;
 		return backoffMs(this.#failures++, this.retryMs ?? minDelayMs, maxDelayMs);
 	}

@@ -1,6 +1,6 @@
 import { MAX_TIMER_MS } from '../../protocol/constants.js';
 import type { HealthPayload } from '../../protocol/health.js';
-import { isSame, type Subscriptions } from '../subscriptions.js';
+import { identify, type Subscriptions } from '../subscriptions.js';
 import type { RealtimeResolvedSubscription } from '../types.js';
 import { createEventParser, type StreamEvent } from './events.js';
 import { readStream, type StreamFailure } from './request.js';
@@ -55,9 +55,10 @@ export class Stream {
 	readonly #body: string;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#silenceMs = CONNECT_MS;
-	/** When something last came, by the page's own clock and by the wall clock. */
+	/** When something last came, by the page's own clock. */
 	#activeAt = performance.now();
-	#activeDate = Date.now();
+	/** By how much the wall clock was ahead then. */
+	#aheadMs = clockDifference();
 	/** The only channel that was asked for. */
 	readonly only: string | undefined;
 	/**
@@ -65,9 +66,7 @@ export class Stream {
 	 * has it, or when nobody wants it any more.
 	 */
 	readonly carried = new Map<string, Carried>();
-	/** By the page's own clock, in milliseconds; so is `openedAt`. */
-	readonly startedAt = performance.now();
-	/** When the answer came; `NaN` before. */
+	/** When the answer came, by the page's own clock, in milliseconds; `NaN` before. */
 	openedAt = NaN;
 	/** Whether it is to be replaced, whatever it carries. */
 	outdated = false;
@@ -140,11 +139,8 @@ export class Stream {
 	/** Whether it carries exactly what is wanted. */
 	serves(endpoint: string, wanted: Subscriptions): boolean {
 		if (this.outdated || endpoint !== this.#options.endpoint) return false;
-		if (wanted.size !== this.carried.size) return false;
-		return [...wanted].every(([channel, subscription]) => {
-			const carried = this.carried.get(channel);
-			return carried && isSame(subscription, carried.subscription);
-		});
+		const carried = [...this.carried.values()].map(({ subscription }) => subscription);
+		return identify(...carried) === identify(...wanted.values());
 	}
 
 	/** Sets the interval at which the server says something, in milliseconds. */
@@ -153,25 +149,21 @@ export class Stream {
 		this.checkSilence();
 	}
 
-	/** Fails the stream if it has been silent for too long. */
+	/**
+	 * Fails the stream if it has been silent for too long. While a machine sleeps, the page's own clock may
+	 * stand still. If the wall clock went on meanwhile, the stream may be dead, or somebody set the clock: it
+	 * is to be replaced, but not cut.
+	 */
 	checkSilence(): void {
 		clearTimeout(this.#timer);
 		if (this.isClosed) return;
+		if (clockDifference() - this.#aheadMs > this.#silenceMs) this.outdated = true;
 		const left = this.#activeAt + this.#silenceMs - performance.now();
 		if (left <= 0) this.#end({ message: 'The realtime endpoint fell silent.' });
 		// One timer that looks again costs less than one per chunk.
 		else if (left < Infinity) {
 			this.#timer = setTimeout(() => this.checkSilence(), Math.min(left, MAX_TIMER_MS));
 		}
-	}
-
-	/**
-	 * Whether the machine may have slept for longer than the stream may be silent. The page's own clock can
-	 * stand still meanwhile, so this compares it with the wall clock, which somebody may have set instead.
-	 */
-	mayHaveSlept(): boolean {
-		const awakeMs = performance.now() - this.#activeAt;
-		return Date.now() - this.#activeDate - awakeMs > this.#silenceMs;
 	}
 
 	close(): void {
@@ -181,10 +173,14 @@ export class Stream {
 
 	#touch(): void {
 		this.#activeAt = performance.now();
-		this.#activeDate = Date.now();
+		this.#aheadMs = clockDifference();
 	}
 
 	#end(failure?: StreamFailure): void {
 		if (!this.isClosed) this.#events.onEnd(failure);
 	}
+}
+
+function clockDifference(): number {
+	return Date.now() - performance.now();
 }

@@ -37,10 +37,9 @@ export interface TransportOwner {
 
 /** What a transport is asked for. */
 export interface TransportOptions {
-	/** @default '/api/events' */
-	endpoint?: string;
+	endpoint: string;
 	subscriptions: Subscriptions;
-	/** @default true */
+	/** Whether to be connected at all; `false` closes the stream. @default true */
 	enabled?: boolean;
 	reconnect?: RealtimeReconnectOptions | false;
 	pauseOnHidden?: number | false;
