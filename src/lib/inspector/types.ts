@@ -1,4 +1,4 @@
-import type { RealtimeBus } from '../client/bus.js';
+import type { RealtimeBus } from '../client/bus/bus.js';
 import type { RealtimeResolvedSubscription } from '../client/types.js';
 
 /** Props of `RealtimeInspector`. */

@@ -1,7 +1,7 @@
-import type { RealtimeBus } from '../client/bus.js';
-import { isPiece, type ChannelState } from '../client/channel.js';
-import type { Frame } from '../client/frames.js';
-import { Signal } from '../client/signal.js';
+import type { RealtimeBus } from '../client/bus/bus.js';
+import { isPiece, type ChannelState } from '../client/state/channel.js';
+import type { Frame } from '../protocol/frame.js';
+import { Signal } from '../client/state/signal.js';
 import type { ResyncPayload } from '../protocol/health.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 

@@ -1,6 +1,6 @@
 /**
- * Runs `start` now and again whenever state that it reads changes; what it returns is called before
- * each further run and when the returned function is called. Works in and outside of components; on
+ * Runs `start` now, and again whenever state that `read` reads changes. What it returns is called before
+ * each further run, and when the returned function is called. Works inside and outside of components; on
  * the server it does nothing.
  */
 export function follow<T>(read: () => T, start: (value: T) => (() => void) | void): () => void {
@@ -16,11 +16,11 @@ export function follow<T>(read: () => T, start: (value: T) => (() => void) | voi
 	};
 }
 
-/** Calls `end` with the end of the component or `$effect.root` around; outside of both, never. */
+/** Calls `end` when the component or effect around ends; outside of both, never. */
 export function onEnd(end: () => void): void {
 	try {
 		$effect.pre(() => end);
 	} catch {
-		// No effect around: the caller ends what it starts, or the manager does.
+		// There is no effect around: the caller ends what it starts, or the manager does.
 	}
 }

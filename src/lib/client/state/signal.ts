@@ -2,9 +2,9 @@ import { createSubscriber } from 'svelte/reactivity';
 import { wait } from './schedule.js';
 
 /**
- * A thing that changes outside Svelte. Its listeners hear of every change at once; effects and
+ * Something that changes outside Svelte. Its listeners hear of every change at once. Effects and
  * templates that called `track` while they ran run again: with the first change at once, with what
- * follows once per frame.
+ * follows once per frame of the screen.
  */
 export class Signal<T = void> {
 	readonly #listeners = new Set<(value: T) => void>();
@@ -13,7 +13,7 @@ export class Signal<T = void> {
 	readonly track: () => void;
 
 	/**
-	 * @param onError Told what a listener threw; the others are called all the same.
+	 * @param onError Called with what a listener threw; the others are called all the same.
 	 * @param intervalMs Least milliseconds between two runs of an effect; `undefined` is one frame.
 	 */
 	constructor(onError: (error: unknown) => void, intervalMs: () => number | undefined) {
@@ -21,17 +21,17 @@ export class Signal<T = void> {
 		this.track = createSubscriber((update) => {
 			let endWait: (() => void) | undefined;
 			let isLate = false;
-			const ask = () => {
-				isLate = !!endWait;
+			const changed = (): void => {
+				isLate = endWait !== undefined;
 				if (isLate) return;
 				endWait = wait(intervalMs(), () => {
 					endWait?.();
 					endWait = undefined;
-					if (isLate) ask();
+					if (isLate) changed();
 				});
 				update();
 			};
-			const stop = this.listen(ask);
+			const stop = this.listen(changed);
 			return () => {
 				stop();
 				endWait?.();

@@ -1,6 +1,18 @@
-import { derived, readable } from 'svelte/store';
-import type { ChannelRef } from './hooks/ref.js';
-import type { RealtimeSelect, RealtimeSelected } from './types.js';
+import { derived, readable, type Readable } from 'svelte/store';
+import type { ChannelRef } from './ref.js';
+
+/** Raw data of one kind of event, as `select()` of `sveltekit-sse` returns it. */
+export interface RealtimeSelected extends Readable<string> {
+	/** The data parsed as JSON; `or` returns the value where it is not JSON. */
+	json: <T>(
+		or?: (payload: { error: Error; raw: string; previous: T | null }) => T | null
+	) => Readable<T | null>;
+	/** The data made into something else. */
+	transform: <T>(transformer: (value: string) => T | null) => Readable<T | null>;
+}
+
+/** Returns the raw data of the events of a name: `message`, `health` or `resync`. */
+export type RealtimeSelect = (eventName: string) => RealtimeSelected;
 
 type JsonFallback<T> = (payload: { error: Error; raw: string; previous: T | null }) => T | null;
 

@@ -1,28 +1,13 @@
 /** Reads what the endpoint writes. Checked by hand: a schema library would outweigh the client. */
-import type { HealthPayload, ResyncPayload } from '../protocol/health.js';
-import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { Frame } from '../../protocol/frame.js';
 import type { StreamEvent } from './events.js';
 
-/** An event that concerns one channel. */
-export type Frame = {
-	/** Empty for an event that is not of this wire and came by a stream of several channels. */
-	channel: string;
-	/** Cursor of the channel after this frame, or empty. */
-	cursor: string;
-	/** Text of the data as it came. */
-	raw: string;
-} & (
-	| { event: 'message'; data: RealtimeTopicEnvelope }
-	| { event: 'health'; data: HealthPayload }
-	| { event: 'resync'; data: ResyncPayload }
-);
-
-/** What the data of an event must have, besides its channel: a text by this name. */
+/** A text field that the data of each event must have, besides its channel. */
 const REQUIRED: Record<string, string> = { message: 'topic', health: 'status', resync: 'reason' };
 
 /**
  * @param only The channel of a stream that carries just one; frames may then leave it out.
- * @returns the frame. Events of other names have no data; they are there for `select` alone.
+ * @returns the frame. Events of other names have no data; they exist for `select` alone.
  * @throws {Error} when the data is not what the event's name promises.
  */
 export function readFrame({ event, id, data: raw }: StreamEvent, only = ''): Frame {
@@ -34,3 +19,6 @@ export function readFrame({ event, id, data: raw }: StreamEvent, only = ''): Fra
 	}
 	return { event, channel, cursor: id || cursor || '', raw, data } as unknown as Frame;
 }
+
+/** Finds the topic of a message that cannot be parsed. The endpoint writes these fields first. */
+export const TOPIC = /"channel":"(?<channel>[^"\\]*)","topic":"(?<topic>[^"\\]*)"/;

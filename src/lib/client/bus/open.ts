@@ -1,6 +1,6 @@
 import { SvelteMap } from 'svelte/reactivity';
+import type { Subscriptions } from '../subscriptions.js';
 import type { RealtimeBus } from './bus.js';
-import type { Subscriptions } from './subscriptions.js';
 
 /**
  * In development, the buses in use on the page and what each is subscribed to: what the inspector shows,
