@@ -1,6 +1,6 @@
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
-import { RUN_TOPIC } from '../protocol/constants.js';
+import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type {
 	Positioned,
@@ -11,9 +11,11 @@ import type {
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { resolveChannelFeed } from './access/registry.js';
 import { parseGet, parsePost, type ParsedRequest } from './access/request.js';
+import type { RealtimeBackend } from './backend/backend.js';
+import { guardBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
 import { Failure, TEXT } from './failure/failure.js';
-import { createReport } from './failure/report.js';
+import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
@@ -169,6 +171,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure);
+	const stopReporting = reportBackend(settings.backend, report);
 	const responder = new Responder({ settings, registry, hubs, report, checkOpen });
 	const iterators = new Set<FeedIterator>();
 	const stopWarming = hubs.shared ? warmFeeds(hubs.shared, registry) : () => {};
@@ -267,6 +270,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			state = 'closed';
 			stopListening();
 			stopWarming();
+			stopReporting();
 			responder.endStreams();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
@@ -284,4 +288,14 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	});
 	return realtime;
+}
+
+/** Tells the app when its backend is lost and when it is back. @returns a function that ends it. */
+function reportBackend(backend: RealtimeBackend | undefined, report: Report): () => void {
+	if (!backend) return () => {};
+	const { name, breaker } = guardBackend(backend);
+	return breaker.listen((state, cause) => {
+		const text = state === 'closed' ? TEXT.backendBack(name) : TEXT.backendAway(name);
+		report(new Failure('backend', 503, text, { cause }), {});
+	});
 }
