@@ -48,7 +48,7 @@ export async function addressOf(
 ): Promise<Address> {
 	if (typeof target !== 'function') {
 		const { channel, topic, config } = target;
-		return { channel, topic, schema: config.schema };
+		return { channel, topic, schema: config?.schema };
 	}
 	const { called, asked } = callWatched(target, data, registered);
 	const { channel, topic } = await called;
