@@ -1,4 +1,5 @@
 import { formatCursor, parseCursor } from '../../protocol/cursor.js';
+import type { RealtimeBackend } from './backend.js';
 import type { ReplayEvent, ReplayLimits, ReplaySlice, ReplayStore } from './replay.js';
 
 /** Bounds of the in-memory log. */
@@ -195,4 +196,16 @@ export class MemoryReplayStore implements ReplayStore {
 		this.#order = this.#order.slice(this.#oldest).filter(({ payload }) => payload !== undefined);
 		this.#oldest = 0;
 	}
+}
+
+/**
+ * The default backend: everything is kept in the memory of this process, and nothing is shared.
+ *
+ * @example
+ * ```ts
+ * const backend = process.env.REDIS_URL ? redisBackend(createClient()) : memoryBackend();
+ * ```
+ */
+export function memoryBackend(): RealtimeBackend {
+	return { name: 'memory' };
 }
