@@ -10,7 +10,7 @@ export interface ReplayOptions {
 	maxAgeMs?: number;
 	/** Most bytes kept for all channels of the process; the oldest message goes first. @default 16_777_216 */
 	maxBytes?: number;
-	/** Milliseconds since the epoch. @default Date.now */
+	/** A clock in milliseconds, of which only differences count. @default performance.now, which nobody sets */
 	now?: () => number;
 }
 
@@ -61,7 +61,7 @@ export class MemoryReplayStore implements ReplayStore {
 		this.#maxEvents = options.maxEvents ?? 1000;
 		this.#maxAgeMs = options.maxAgeMs ?? 3_600_000;
 		this.#maxBytes = options.maxBytes ?? 16 * 1024 * 1024;
-		this.#now = options.now ?? Date.now;
+		this.#now = options.now ?? (() => performance.now());
 	}
 
 	/** Bytes and events kept now. */

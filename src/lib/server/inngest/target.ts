@@ -53,9 +53,9 @@ export async function addressOf(
 		const definition = registered
 			.map(({ topics }) => topics[topic])
 			.find(
-				(candidate) => candidate && 'schema' in candidate && candidate.schema === config.schema
+				(candidate) => candidate && 'schema' in candidate && candidate.schema === config?.schema
 			);
-		return { channel, topic, schema: config.schema, definition };
+		return { channel, topic, schema: config?.schema, definition };
 	}
 	const { called, asked } = callWatched(target, data, registered);
 	const { channel, topic } = await called;
