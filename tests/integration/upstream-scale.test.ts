@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import { MAX_SENT_BYTES, MAX_URL_TOKEN_BYTES } from '../../src/lib/server/inngest/pieces.js';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
-let upstream: Upstream | undefined;
+let upstream: RealtimeSource | undefined;
 let server: ScriptedServer | undefined;
 let engine: InngestDev | undefined;
 beforeEach(() => {
@@ -30,7 +30,7 @@ const numbers = (count: number): number[] => Array.from({ length: count }, (_, i
 
 test('3,000 channels come back after a cut over one socket, in frames that the server takes', async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	const listeners = numbers(3_000).map(
 		(index) => new Recorder(`organization:${index}`, ['a', 'b'])
 	);
@@ -54,7 +54,7 @@ test('3,000 channels come back after a cut over one socket, in frames that the s
 
 test('the engine takes 3,000 channels again after a cut, and closes no socket for a large frame', async () => {
 	engine = await startInngestDev();
-	upstream = new Upstream(tokensAt(engine.url), () => {});
+	upstream = sourceAt(engine.url);
 	const listeners = numbers(3_000).map((index) => new Recorder(`<user & co>:${index}`));
 	for (const listener of listeners) upstream.listen(listener);
 	await until(() => listeners.every(({ isLive }) => isLive), 'all channels to be live');
@@ -68,7 +68,7 @@ test('the engine takes 3,000 channels again after a cut, and closes no socket fo
 
 test('channels come and go at random while messages flow: those that stay lose nothing', async () => {
 	engine = await startInngestDev();
-	upstream = new Upstream(tokensAt(engine.url), () => {});
+	upstream = sourceAt(engine.url);
 	const random = createRandom(7);
 	const kept = numbers(5).map((index) => new Recorder(`kept:${index}`));
 	for (const listener of kept) upstream.listen(listener);
@@ -106,7 +106,7 @@ test('channels come and go at random while messages flow: those that stay lose n
 
 test('a server that closes again and again loses, repeats and reorders nothing of any topic', async () => {
 	engine = await startInngestDev();
-	upstream = new Upstream(tokensAt(engine.url), () => {});
+	upstream = sourceAt(engine.url);
 	vi.spyOn(Math, 'random').mockReturnValue(0);
 	const topics = ['x', 'y', 'z'];
 	const listeners = numbers(4).map((index) => new Recorder(`channel:${index}`, topics));
@@ -148,4 +148,74 @@ test('a server that closes again and again loses, repeats and reorders nothing o
 	expect(streamed.at(0)?.kind).toBe('datastream-start');
 	expect(streamed.at(-1)?.kind).toBe('datastream-end');
 	expect(streamed.slice(1, -1).map(({ data }) => data)).toEqual(pieces);
+});
+
+test('channels take turns: one with few topics does not wait for others with very many', async () => {
+	server = await ScriptedServer.start();
+	upstream = sourceAt(server.url);
+	const names = numbers(1_000).map((index) => `topic:${index}`);
+	const large = ['x', 'y', 'z'].map((channel) => new Recorder(channel, names));
+	const first = new Recorder('first');
+	upstream.listen(first);
+	await first.whenLive();
+	const small = new Recorder('small', ['a', 'b']);
+	let late = 0;
+	server.onToken = async () => {
+		// It comes while the second piece of many is on its way.
+		if (server!.tokens.length === 3) {
+			upstream!.listen(small);
+			late = server!.tokens.length;
+		}
+		return 201;
+	};
+	for (const listener of large) upstream.listen(listener);
+	await small.whenLive();
+	expect(server.tokens.length - late).toBeLessThanOrEqual(1);
+	expect(large.some(({ isLive }) => isLive)).toBe(false);
+	await until(() => large.every(({ isLive }) => isLive), 'the others to be live too');
+	expect(server.open).toHaveLength(1);
+	expect(server.last.topics.size).toBe(3_003);
+});
+
+test.each([100, 1_000])(
+	'one more topic costs nothing that grows with the %i that are there',
+	async (count) => {
+		server = await ScriptedServer.start();
+		upstream = sourceAt(server.url);
+		let reads = 0;
+		const others = numbers(count).map((index) => {
+			const topics = [`topic:${index}`];
+			return Object.defineProperty(new Recorder('a'), 'topics', {
+				get: () => (reads++, topics)
+			});
+		});
+		for (const other of others) upstream.listen(other);
+		await until(() => others.every(({ isLive }) => isLive), 'the others to be live');
+		reads = 0;
+		const one = new Recorder('a', ['one']);
+		const stop = upstream.listen(one);
+		await one.whenLive();
+		server.publish('a', 'one', 1);
+		await until(() => one.messages.length === 1, 'a message');
+		stop();
+		await until(() => !server!.last.topics.has('a/one'), 'the end of the subscription');
+		expect(reads).toBe(0);
+	}
+);
+
+test('a feed of more than 1,000 topics fails, and costs nobody anything', async () => {
+	server = await ScriptedServer.start();
+	upstream = sourceAt(server.url);
+	const many = new Recorder(
+		'many',
+		numbers(1_001).map((index) => `topic:${index}`)
+	);
+	const stop = upstream.listen(many);
+	await until(() => many.events.length === 1, 'the failure');
+	expect(many.errors[0]?.message).toBe(
+		'A feed of channel "many" was asked for 1001 topics; at most 1000 can be listened to at once. Ask for fewer, or move what differs into the channel\'s name.'
+	);
+	stop();
+	expect(upstream.state).toBe('idle');
+	expect(server.tokens).toEqual([]);
 });

@@ -12,12 +12,16 @@ import type {
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { Registry } from './access/registry.js';
 import { checkSite, parseGet, parsePost, type ParsedRequest } from './access/request.js';
+import type { Published, RealtimeBackend } from './backend/backend.js';
+import { guardBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
+import { emit, type RealtimeEmitOptions } from './emit.js';
 import { Failure, TEXT } from './failure/failure.js';
-import { createReport } from './failure/report.js';
+import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
 import { Hubs } from './hubs.js';
-import { publish, type PublishData, type PublishTarget } from './inngest/publish.js';
+import { publish } from './inngest/publish.js';
+import type { PublishData, PublishTarget } from './inngest/target.js';
 import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
@@ -68,17 +72,53 @@ export interface Realtime {
 		options?: RealtimeSubscribeOptions<TChannel, TTopic>
 	): RealtimeIterator<RealtimeItem<TChannel, TTopic>>;
 	/**
-	 * Publishes a message from code that is not an Inngest function: a form action, a `load`.
+	 * Publishes a message from code that is not an Inngest function: a form action, a `load`. Readers get
+	 * what JSON makes of the data, and that is what is validated.
 	 *
 	 * @param topic A topic of a channel: `demoChannel().message`, or `chat.message` of inngest 4.
-	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match the topic's schema,
-	 *   `UNSUPPORTED` where the Inngest client cannot publish, `UPSTREAM` when Inngest refuses.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than
+	 *   512 KiB, or does not match the topic's schema as JSON; `UNSUPPORTED` where the Inngest client cannot
+	 *   publish; `UPSTREAM` when Inngest refuses.
 	 * @example
 	 * ```ts
 	 * await realtime.publish(demoChannel().message, { message: 'hello' });
 	 * ```
 	 */
 	publish<TTopic extends PublishTarget>(topic: TTopic, data: PublishData<TTopic>): Promise<void>;
+	/**
+	 * Publishes a message without a trip to Inngest: to every process that shares the `backend`, in the
+	 * same log and with the same cursors as messages from Inngest.
+	 *
+	 * @param topic A topic of a registered channel: `demoChannel().message`, or `chat.message` of inngest 4.
+	 * @returns its cursor, and whether its key was emitted before, so that nothing was published.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB
+	 *   or does not match the topic's schema, `UNKNOWN_CHANNEL` for a channel that is not registered,
+	 *   `BACKEND` when the backend is away (its `key` says how to try again), `CLOSED` when the endpoint was
+	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend).
+	 * @example
+	 * ```ts
+	 * const { cursor } = await realtime.emit(demoChannel().message, { message: 'hello' });
+	 * ```
+	 */
+	emit<TTopic extends PublishTarget>(
+		topic: TTopic,
+		data: PublishData<TTopic>,
+		options?: RealtimeEmitOptions
+	): Promise<Published>;
+	/**
+	 * Erases what is kept of a channel's messages, in every process. Whoever reads it is told by `resync`.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend is away, `UNKNOWN_TOPIC` for a topic that the
+	 *   channel does not define.
+	 * @example
+	 * ```ts
+	 * await realtime.clear(demoChannel);
+	 * ```
+	 */
+	clear<TChannel extends ChannelLike>(
+		channel: TChannel,
+		options?: RealtimeCursorOptions<TChannel>
+	): Promise<void>;
 	/**
 	 * The position from which a page that is about to be rendered misses nothing. Brings the channel live
 	 * first, and keeps it warm for `lingerMs`. In a form action, call it before `inngest.send()`; in
@@ -167,6 +207,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure, callbackTimeoutMs);
+	const stopReporting = reportBackend(settings.backend, report);
 	const registry = new Registry(
 		options.channels as unknown as Record<string, RealtimeChannelConfig>,
 		{ callbackTimeoutMs, report }
@@ -185,11 +226,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 
 	/** @throws {RealtimeError} `CLOSED` once nothing can be read any more. */
 	function checkReadable(channel: string): void {
-		if (state === 'open') return;
-		throw new RealtimeError(
-			'CLOSED',
-			`Channel ${quoted(channel)} cannot be read: this realtime endpoint was closed.`
-		);
+		if (state !== 'open') throw closed(`Channel ${quoted(channel)} cannot be read`);
 	}
 
 	async function answer(
@@ -254,6 +291,21 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
 		publish: (topic, data) => publish(inngest, registry.channels, topic, data),
+		async emit(topic, data, options) {
+			if (state === 'closed') throw closed('Nothing can be emitted');
+			const { shared } = hubs;
+			if (!shared) {
+				throw new RealtimeError(
+					'UNSUPPORTED',
+					'emit() reaches nobody where each stream stands alone (`scope: "request"`); use publish().'
+				);
+			}
+			return emit(shared, registry, topic, data, options);
+		},
+		async clear(channel, options = {}) {
+			const { feed } = registry.feedOf(channel, options);
+			await hubs.shared?.clear(feed);
+		},
 		stats: () => {
 			const { streams, deliveries, chunks, slowReaders } = responder;
 			return { streams, deliveries, chunks, slowReaders, hub: hubs.stats };
@@ -263,6 +315,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			state = 'closed';
 			stopListening();
 			stopWarming();
+			stopReporting();
 			responder.endStreams();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
@@ -280,4 +333,18 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	});
 	return realtime;
+}
+
+function closed(what: string): RealtimeError {
+	return new RealtimeError('CLOSED', `${what}: this realtime endpoint was closed.`);
+}
+
+/** Tells the app when its backend is lost and when it is back. @returns a function that ends it. */
+function reportBackend(backend: RealtimeBackend | undefined, report: Report): () => void {
+	if (!backend) return () => {};
+	const { name, breaker } = guardBackend(backend);
+	return breaker.listen((state, cause) => {
+		const text = state === 'closed' ? TEXT.backendBack(name) : TEXT.backendAway(name);
+		report(new Failure('backend', 503, text, { cause }), {});
+	});
 }

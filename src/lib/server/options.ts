@@ -3,10 +3,12 @@ import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js
 import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
+import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
 import { CALLBACK_TIMEOUT_MS } from './failure/callback.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
+import type { RealtimeUpstreamOptions } from './inngest/options.js';
 import type { InngestClient } from './inngest/token.js';
 
 /** Signs of life on a stream. */
@@ -57,8 +59,16 @@ export interface RealtimeEndpointOptions<
 	allowCrossSite?: boolean;
 	/** Recent messages kept for readers that come back; `false` keeps none. @default kept in memory */
 	replay?: ReplayOptions | ReplayStore | false;
+	/**
+	 * What several processes of the app share: `redisBackend(client)` of `sveltekit-inngest/redis`,
+	 * `postgresBackend(pool)` of `sveltekit-inngest/postgres`. The bounds of `replay` apply to it.
+	 * @default memory of this process
+	 */
+	backend?: RealtimeBackend;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
+	/** How the socket to Inngest is opened, through a proxy for example. */
+	upstream?: RealtimeUpstreamOptions;
 	/**
 	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
 	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
@@ -76,6 +86,8 @@ export interface Settings {
 	replay: ReplayOptions | ReplayStore | false;
 	callbackTimeoutMs: number;
 	allowCrossSite: boolean;
+	backend: RealtimeBackend | undefined;
+	upstream: RealtimeUpstreamOptions;
 	limits: RealtimeLimits & typeof DEFAULT_LIMITS;
 }
 
@@ -110,6 +122,13 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);
 	isFunction('identify', options.identify);
+	const { agent, WebSocket } = options.upstream ?? {};
+	if (agent !== undefined && typeof agent !== 'object') {
+		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or one of a proxy.');
+	}
+	if (WebSocket !== undefined && typeof WebSocket !== 'function') {
+		invalid('`upstream.WebSocket` is not a class: pass it as it is, without `new`.');
+	}
 	if (!(lingerMs >= 0)) invalid(`\`lingerMs\` must be zero or more milliseconds, not ${lingerMs}.`);
 	for (const [key, config] of Object.entries<RealtimeChannelConfig>(options.channels ?? {})) {
 		if (!config?.channel?.topics) {
@@ -132,8 +151,28 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		replay: options.replay ?? {},
 		callbackTimeoutMs: Math.min(callbackTimeoutMs, MAX_TIMER_MS),
 		allowCrossSite: options.allowCrossSite ?? false,
+		backend: readBackend(options),
+		upstream: options.upstream ?? {},
 		limits: { ...DEFAULT_LIMITS, ...withoutUndefined(limits) }
 	};
+}
+
+/** A store of the app's own takes the place of the backend's log, which carries what the bus announces. */
+function readBackend({
+	backend,
+	replay
+}: Pick<RealtimeEndpointOptions, 'backend' | 'replay'>): RealtimeBackend | undefined {
+	if (backend === undefined) return undefined;
+	if (typeof backend?.name !== 'string') {
+		invalid('`backend` is not a backend: pass what redisBackend() or postgresBackend() returns.');
+	}
+	if (backend.bus && !backend.replay) {
+		invalid(`The backend "${backend.name}" has a bus but no replay, whose log a bus announces.`);
+	}
+	if (!backend.bus || !replay || !('append' in replay)) return backend;
+	return invalid(
+		`\`replay\` is a store of its own, but the log of the backend "${backend.name}" carries its messages: give \`replay\` bounds, or leave it out.`
+	);
 }
 
 /** Says what is allowed but cannot be meant. */

@@ -7,6 +7,7 @@ import type { SubscriptionRequest } from '../../protocol/request.js';
 import { callApp, CallbackError } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
+import { emitOnlySource } from '../hub/emitOnly.js';
 import type { FeedSpec } from '../hub/source.js';
 import { inTime } from '../runtime/deadline.js';
 import type { RealtimeChannelConfig } from './options.js';
@@ -31,7 +32,8 @@ const OTHERS_MS = 100;
 
 /** The channels of an endpoint, and how a requested name leads to one of them. */
 export class Registry {
-	readonly #entries: ReadonlyMap<string, RealtimeChannelConfig>;
+	/** The entries by their keys. */
+	readonly entries: ReadonlyMap<string, RealtimeChannelConfig>;
 	readonly #callbackTimeoutMs: number;
 	readonly #report: Report;
 
@@ -39,19 +41,19 @@ export class Registry {
 		channels: Readonly<Record<string, RealtimeChannelConfig>>,
 		options: { callbackTimeoutMs: number; report: Report }
 	) {
-		this.#entries = new Map(Object.entries(channels));
+		this.entries = new Map(Object.entries(channels));
 		this.#callbackTimeoutMs = options.callbackTimeoutMs;
 		this.#report = options.report;
 	}
 
 	/** The channels as they were registered. */
 	get channels(): ChannelLike[] {
-		return [...this.#entries.values()].map(({ channel }) => channel);
+		return [...this.entries.values()].map(({ channel }) => channel);
 	}
 
 	/** The feeds of `warm` entries. */
 	get warmFeeds(): FeedSpec[] {
-		return [...this.#entries.values()]
+		return [...this.entries.values()]
 			.filter(({ warm }) => warm)
 			.map(({ channel, channelParams }) => this.feedOf(channel, { channelParams }).feed);
 	}
@@ -68,7 +70,7 @@ export class Registry {
 		let matched!: () => void;
 		const match = new Promise<void>((resolve) => (matched = resolve));
 		const all = Promise.all(
-			[...this.#entries].map(async ([entry, config]) => {
+			[...this.entries].map(async ([entry, config]) => {
 				try {
 					const channel = await this.#resolveEntry(entry, config, event, subscription);
 					if (channel.name !== subscription.channel) return;
@@ -114,6 +116,7 @@ export class Registry {
 			topics: [...topics].sort(),
 			definitions: channel.definitions,
 			callbackTimeoutMs: this.#callbackTimeoutMs,
+			source: config?.source === false ? emitOnlySource : config?.source,
 			replay: config?.replay
 		};
 	}
@@ -140,7 +143,7 @@ export class Registry {
 			);
 		}
 		const [entry, config] =
-			[...this.#entries].find(([, { channel }]) => channel.topics === resolved.definitions) ??
+			[...this.entries].find(([, { channel }]) => channel.topics === resolved.definitions) ??
 			([''] as const);
 		return { feed: this.feedSpec({ entry, config, channel: resolved }, topics), topics };
 	}
@@ -171,9 +174,7 @@ export class Registry {
 	}
 
 	#ambiguous({ channel }: SubscriptionRequest, found: readonly Found[]): Failure {
-		const keys = [...this.#entries.keys()].filter((key) =>
-			found.some(({ entry }) => entry === key)
-		);
+		const keys = [...this.entries.keys()].filter((key) => found.some(({ entry }) => entry === key));
 		return new Failure('channel-resolution', 500, 'Realtime channel registry is ambiguous', {
 			body: { requestedChannel: channel, matchingRegistryKeys: keys }
 		});

@@ -1,3 +1,6 @@
+import type { IdempotencyStore } from './idempotency.js';
+import type { PresenceStore } from './presence.js';
+import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayedEvent, ReplayEvent, ReplayStore } from './replay.js';
 
 /**
@@ -16,6 +19,12 @@ export interface RealtimeBackend {
 	readonly replay?: ReplayStore;
 	/** Messages published without Inngest. Needs `replay`: what is announced is the log's. */
 	readonly bus?: BackendBus;
+	/** Who is in which channel. */
+	readonly presence?: PresenceStore;
+	/** How often whom may do what. */
+	readonly rateLimit?: RateLimitStore;
+	/** What ran already. */
+	readonly idempotency?: IdempotencyStore;
 	/** Ends the connections that the backend made itself. */
 	close?(): void | PromiseLike<void>;
 }
@@ -50,11 +59,24 @@ export interface BackendBus {
 	 * @returns a function that removes the listener.
 	 */
 	listen(log: string, listener: BusListener): () => void;
+	/**
+	 * Asks all other processes that listen to a log whether one of them is receiving its messages right
+	 * now (`BusListener.isLive`). A feed that starts asks, because then nothing is missing from the log.
+	 * Without it, every start of a feed counts as a gap.
+	 *
+	 * @returns whether one of them answered yes within `timeoutMs`.
+	 */
+	probe?(log: string, timeoutMs: number): PromiseLike<boolean>;
 }
 
 /** Somebody who listens to a log. None of its methods may throw. */
 export interface BusListener {
-	/** Events were appended. They come in the log's order, but some may be missing or come twice. */
+	/** Whether this process is receiving the log's messages from their source right now. */
+	isLive(): boolean;
+	/**
+	 * Events were appended. They come in the log's order, but some may be missing or come twice. An empty
+	 * list means that the log has to be read.
+	 */
 	events(events: readonly ReplayedEvent[]): void;
 	/** Announcements arrive from now on. Called again after each `lost`: some may have been missed. */
 	live(): void;

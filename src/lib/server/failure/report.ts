@@ -1,5 +1,6 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { RealtimeServerFailureStage } from '../../protocol/health.js';
+import { RealtimeError } from '../../protocol/errors.js';
 import { printable, quoted } from '../../protocol/quote.js';
 import { isThenable } from '../runtime/thenable.js';
 import { callApp, CALLBACK_TIMEOUT_MS, type CallbackError } from './callback.js';
@@ -76,7 +77,10 @@ function logFailure(failure: RealtimeServerFailureContext): void {
 	const { stage, channelId, callback, message, error } = failure;
 	const where = channelId === undefined ? '' : ` on ${quoted(channelId)}`;
 	const by = callback === undefined ? '' : ` in ${callback}`;
-	console.error(`[sveltekit-inngest] ${stage} failed${where}${by}: ${printable(message)}`, error);
+	const text = `[sveltekit-inngest] ${stage} failed${where}${by}: ${printable(message)}`;
+	// An error of this package says all there is to say; a stack would show nothing but the package.
+	if (error instanceof RealtimeError) console.error(`${text} ${printable(error.message)}`);
+	else console.error(text, error);
 }
 
 function logThrown(error: unknown): void {

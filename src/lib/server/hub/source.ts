@@ -65,6 +65,8 @@ export interface FeedSpec {
 	definitions: TopicDefinitions;
 	/** Milliseconds that an asynchronous schema may take. */
 	callbackTimeoutMs?: number | undefined;
+	/** Where its messages come from. @default the hub's source */
+	source?: RealtimeSource | undefined;
 	/** Bounds of its log where they differ from the hub's; `false` keeps none. */
 	replay?: ReplayLimits | false | undefined;
 }
