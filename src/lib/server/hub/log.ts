@@ -1,5 +1,5 @@
 import { noAnswer, STORE_TIMEOUT_MS, type GuardedStore } from '../backend/guard.js';
-import type { ReplayEvent, ReplaySlice } from '../backend/replay.js';
+import type { ReplayBounds, ReplayEvent, ReplaySlice } from '../backend/replay.js';
 import { unref } from '../runtime/runtime.js';
 import { isThenable, whenReady } from '../runtime/thenable.js';
 import { LogEntry } from './entry.js';
@@ -87,9 +87,14 @@ export class ChannelLog {
 		this.#events.entries([new LogEntry({ cursor, kind, topic, payload })]);
 	}
 
-	/** Entries after `cursor`, a page of them. @returns a promise only where the store needs one. */
-	since(cursor: string): Promise<LogSlice> | LogSlice {
-		return whenReady(this.#store.since(this.#key, cursor, PAGE_EVENTS), readSlice);
+	/** At most `limit` entries after `cursor`. @returns a promise only where the store needs one. */
+	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
+		return whenReady(this.#store.since(this.#key, cursor, limit), readSlice);
+	}
+
+	/** Where the log begins and ends. @returns a promise only where the store needs one. */
+	bounds(): Promise<ReplayBounds> | ReplayBounds {
+		return this.#store.bounds(this.#key);
 	}
 
 	/** Cursor before the oldest entry. @returns a promise only where the store needs one. */
