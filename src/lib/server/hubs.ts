@@ -8,7 +8,7 @@ import type { Settings } from './options.js';
 import { serverLoad } from './runtime/reload.js';
 
 /** Options that all endpoints of one Inngest client have in common. */
-type HubSettings = Pick<Settings, 'lingerMs' | 'replay'>;
+type HubSettings = Pick<Settings, 'lingerMs' | 'maxWarmFeeds' | 'replay'>;
 
 /** The hub of an Inngest client, and how many endpoints use it. */
 interface Shared {
@@ -62,7 +62,7 @@ export class Hubs {
 		if (this.#single.delete(hub)) hub.close();
 	}
 
-	/** Keeps no feed warm any more. */
+	/** Stops keeping feeds warm. */
 	drain(): void {
 		this.#shared?.hub.drain();
 	}
@@ -93,11 +93,12 @@ function share(inngest: InngestClient, settings: HubSettings): Shared {
 	return shared;
 }
 
-function createHub(inngest: InngestClient, { lingerMs, replay }: HubSettings): Hub {
+function createHub(inngest: InngestClient, settings: HubSettings): Hub {
 	const hub: Hub = new Hub({
 		source: new Upstream(new TokenClient(inngest), () => hub.countDrop()),
-		store: createStore(replay),
-		lingerMs
+		store: createStore(settings.replay),
+		lingerMs: settings.lingerMs,
+		maxWarmFeeds: settings.maxWarmFeeds
 	});
 	return hub;
 }
@@ -109,6 +110,7 @@ function createStore(replay: HubSettings['replay']): GuardedStore {
 
 function differingOption(a: HubSettings, b: HubSettings): keyof HubSettings | undefined {
 	if (a.lingerMs !== b.lingerMs) return 'lingerMs';
+	if (a.maxWarmFeeds !== b.maxWarmFeeds) return 'maxWarmFeeds';
 	return isSameReplay(a.replay, b.replay) ? undefined : 'replay';
 }
 

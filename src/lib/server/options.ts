@@ -38,6 +38,11 @@ export interface RealtimeEndpointOptions<
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
 	/**
+	 * Most channels that are kept warm without a reader, in this process. Past that, the one whose last
+	 * reader left first is let go. @default 1_000
+	 */
+	maxWarmFeeds?: number;
+	/**
 	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
 	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
 	 */
@@ -51,6 +56,7 @@ export interface Settings {
 	recheckMs: number | false;
 	reauthorizeOnEachMessage: boolean;
 	lingerMs: number;
+	maxWarmFeeds: number | undefined;
 	replay: ReplayOptions | ReplayStore | false;
 	limits: Required<
 		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
@@ -69,6 +75,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		healthCheck.enabled === false ? false : (healthCheck.intervalMs ?? DEFAULT_INTERVAL_MS);
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
 	positive('recheckIntervalMs', recheckIntervalMs);
+	positive('maxWarmFeeds', options.maxWarmFeeds);
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
@@ -101,6 +108,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		reauthorizeOnEachMessage: options.reauthorizeOnEachMessage ?? false,
 		// The longest that a timer can wait.
 		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
+		maxWarmFeeds: options.maxWarmFeeds,
 		replay: options.replay ?? {},
 		limits: {
 			...limits,
