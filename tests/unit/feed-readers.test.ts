@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Batch } from '../../src/lib/server/hub/batch.js';
 import { Feed } from '../../src/lib/server/hub/feed.js';
+import { ChannelLog } from '../../src/lib/server/hub/log.js';
 import type { FeedReader } from '../../src/lib/server/hub/readers.js';
 import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
@@ -10,8 +11,7 @@ function createFeed(topics: readonly string[] = ['t']): Feed {
 	return new Feed(
 		{ channel: 'a', topics, definitions: {} },
 		{
-			store: new MemoryReplayStore(),
-			logKey: 'a',
+			createLog: (events) => new ChannelLog(new MemoryReplayStore(), 'a', events),
 			host: { flushSoon: () => {}, countMessage: () => {}, countDrop: () => {} }
 		}
 	);

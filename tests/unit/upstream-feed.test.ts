@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Report } from '../../src/lib/server/failure/report.js';
 import type { Batch } from '../../src/lib/server/hub/batch.js';
 import { Feed } from '../../src/lib/server/hub/feed.js';
+import { ChannelLog } from '../../src/lib/server/hub/log.js';
 import type { FeedReader } from '../../src/lib/server/hub/readers.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
 import type { SourceMessage } from '../../src/lib/server/hub/source.js';
@@ -10,8 +11,7 @@ function createFeed(): Feed {
 	const feed: Feed = new Feed(
 		{ channel: 'a', topics: ['t'], definitions: {} },
 		{
-			store: new MemoryReplayStore(),
-			logKey: 'a',
+			createLog: (events) => new ChannelLog(new MemoryReplayStore(), 'a', events),
 			host: { flushSoon: () => feed.flush(), countMessage: () => {}, countDrop: () => {} }
 		}
 	);

@@ -7,6 +7,7 @@ export type RealtimeErrorCode =
 	| 'UNKNOWN_TOPIC'
 	| 'INVALID_MESSAGE'
 	| 'UPSTREAM'
+	| 'BACKEND'
 	| 'TOKEN'
 	| 'CLOSED'
 	| 'UNSUPPORTED';

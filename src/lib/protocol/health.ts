@@ -9,7 +9,8 @@ export type RealtimeServerFailureStage =
 	| 'topic-validation'
 	| 'authorization'
 	| 'reauthorization'
-	| 'stream';
+	| 'stream'
+	| 'backend';
 
 /** Data of a `health` event. */
 export interface HealthPayload {

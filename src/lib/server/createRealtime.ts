@@ -1,6 +1,6 @@
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
-import { RUN_TOPIC } from '../protocol/constants.js';
+import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type {
 	Positioned,
@@ -11,12 +11,15 @@ import type {
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { resolveChannelFeed } from './access/registry.js';
 import { parseGet, parsePost, type ParsedRequest } from './access/request.js';
+import type { RealtimeBackend } from './backend/backend.js';
+import { guardBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
 import { Failure, TEXT } from './failure/failure.js';
-import { createReport } from './failure/report.js';
+import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
 import { Hubs } from './hubs.js';
-import { publish, type PublishData, type PublishTarget } from './inngest/publish.js';
+import { publish } from './inngest/publish.js';
+import type { PublishData, PublishTarget } from './inngest/target.js';
 import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
@@ -67,11 +70,13 @@ export interface Realtime {
 		options?: RealtimeSubscribeOptions<TChannel, TTopic>
 	): RealtimeIterator<RealtimeItem<TChannel, TTopic>>;
 	/**
-	 * Publishes a message from code that is not an Inngest function: a form action, a `load`.
+	 * Publishes a message from code that is not an Inngest function: a form action, a `load`. Readers get
+	 * what JSON makes of the data, and that is what is validated.
 	 *
 	 * @param topic A topic of a channel: `demoChannel().message`, or `chat.message` of inngest 4.
-	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match the topic's schema,
-	 *   `UNSUPPORTED` where the Inngest client cannot publish, `UPSTREAM` when Inngest refuses.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than
+	 *   512 KiB, or does not match the topic's schema as JSON; `UNSUPPORTED` where the Inngest client cannot
+	 *   publish; `UPSTREAM` when Inngest refuses.
 	 * @example
 	 * ```ts
 	 * await realtime.publish(demoChannel().message, { message: 'hello' });
@@ -166,6 +171,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure);
+	const stopReporting = reportBackend(settings.backend, report);
 	const responder = new Responder({ settings, registry, hubs, report, checkOpen });
 	const iterators = new Set<FeedIterator>();
 	const stopWarming = hubs.shared ? warmFeeds(hubs.shared, registry) : () => {};
@@ -264,6 +270,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			state = 'closed';
 			stopListening();
 			stopWarming();
+			stopReporting();
 			responder.endStreams();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
@@ -281,4 +288,14 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	});
 	return realtime;
+}
+
+/** Tells the app when its backend is lost and when it is back. @returns a function that ends it. */
+function reportBackend(backend: RealtimeBackend | undefined, report: Report): () => void {
+	if (!backend) return () => {};
+	const { name, breaker } = guardBackend(backend);
+	return breaker.listen((state, cause) => {
+		const text = state === 'closed' ? TEXT.backendBack(name) : TEXT.backendAway(name);
+		report(new Failure('backend', 503, text, { cause }), {});
+	});
 }

@@ -1,14 +1,14 @@
 import { RealtimeError } from '../protocol/errors.js';
-import { guardStore, type GuardedStore } from './backend/guard.js';
+import { guardBackend, guardStore } from './backend/guard.js';
 import { MemoryReplayStore } from './backend/memory.js';
 import { Hub, sumStats, type HubStats } from './hub/hub.js';
-import { TokenClient, type InngestClient } from './inngest/token.js';
-import { Upstream } from './inngest/upstream.js';
+import { inngestSource } from './inngest/inngestSource.js';
+import type { InngestClient } from './inngest/token.js';
 import type { Settings } from './options.js';
 import { serverLoad } from './runtime/reload.js';
 
 /** Options that all endpoints of one Inngest client have in common. */
-type HubSettings = Pick<Settings, 'lingerMs' | 'maxWarmFeeds' | 'replay'>;
+type HubSettings = Pick<Settings, 'lingerMs' | 'maxWarmFeeds' | 'replay' | 'backend' | 'upstream'>;
 
 /** The hub of an Inngest client, and how many endpoints use it. */
 interface Shared {
@@ -94,23 +94,29 @@ function share(inngest: InngestClient, settings: HubSettings): Shared {
 }
 
 function createHub(inngest: InngestClient, settings: HubSettings): Hub {
+	const { lingerMs, maxWarmFeeds, replay, backend, upstream } = settings;
+	const hasOwnStore = replay && 'append' in replay;
 	const hub: Hub = new Hub({
-		source: new Upstream(new TokenClient(inngest), () => hub.countDrop()),
-		store: createStore(settings.replay),
-		lingerMs: settings.lingerMs,
-		maxWarmFeeds: settings.maxWarmFeeds
+		source: inngestSource(inngest, { upstream, onDrop: () => hub.countDrop() }),
+		store: hasOwnStore
+			? guardStore(replay)
+			: new MemoryReplayStore(replay === false ? { maxEvents: 0 } : replay),
+		limits: hasOwnStore ? undefined : replay,
+		// A store of the app's own takes the place of the backend's.
+		backend: backend && !hasOwnStore ? guardBackend(backend) : undefined,
+		lingerMs,
+		maxWarmFeeds
 	});
 	return hub;
-}
-
-function createStore(replay: HubSettings['replay']): GuardedStore {
-	if (replay && 'append' in replay) return guardStore(replay);
-	return new MemoryReplayStore(replay === false ? { maxEvents: 0 } : replay);
 }
 
 function differingOption(a: HubSettings, b: HubSettings): keyof HubSettings | undefined {
 	if (a.lingerMs !== b.lingerMs) return 'lingerMs';
 	if (a.maxWarmFeeds !== b.maxWarmFeeds) return 'maxWarmFeeds';
+	if (a.backend !== b.backend) return 'backend';
+	if (a.upstream.agent !== b.upstream.agent || a.upstream.WebSocket !== b.upstream.WebSocket) {
+		return 'upstream';
+	}
 	return isSameReplay(a.replay, b.replay) ? undefined : 'replay';
 }
 
@@ -124,7 +130,7 @@ function isSameReplay(a: HubSettings['replay'], b: HubSettings['replay']): boole
 
 function differ(name: keyof HubSettings, a: HubSettings, b: HubSettings): RealtimeError {
 	const describe = (value: unknown): string =>
-		typeof value === 'object' ? 'another value' : String(value);
+		typeof value === 'object' ? 'one of its own' : String(value);
 	return new RealtimeError(
 		'INVALID_OPTION',
 		`Two endpoints share an Inngest client but differ in \`${name}\` (${describe(a[name])} and ${describe(b[name])}). They share one hub: give both the same value, or an Inngest client each. If you have just edited the option, restart the development server.`

@@ -2,9 +2,11 @@ import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
 import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
+import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
+import type { RealtimeUpstreamOptions } from './inngest/options.js';
 import type { InngestClient } from './inngest/token.js';
 
 /** Signs of life on a stream. */
@@ -35,8 +37,16 @@ export interface RealtimeEndpointOptions<
 	onFailure?: RealtimeServerFailureHandler;
 	/** Recent messages kept for readers that come back; `false` keeps none. @default kept in memory */
 	replay?: ReplayOptions | ReplayStore | false;
+	/**
+	 * What several processes of the app share: `redisBackend(client)` of `sveltekit-inngest/redis`,
+	 * `postgresBackend(pool)` of `sveltekit-inngest/postgres`. The bounds of `replay` apply to it.
+	 * @default memory of this process
+	 */
+	backend?: RealtimeBackend;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
+	/** How the socket to Inngest is opened, through a proxy for example. */
+	upstream?: RealtimeUpstreamOptions;
 	/**
 	 * Most channels that are kept warm without a reader, in this process. Past that, the one whose last
 	 * reader left first is let go. @default 1_000
@@ -58,6 +68,8 @@ export interface Settings {
 	lingerMs: number;
 	maxWarmFeeds: number | undefined;
 	replay: ReplayOptions | ReplayStore | false;
+	backend: RealtimeBackend | undefined;
+	upstream: RealtimeUpstreamOptions;
 	limits: Required<
 		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
 	> &
@@ -110,6 +122,8 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
 		maxWarmFeeds: options.maxWarmFeeds,
 		replay: options.replay ?? {},
+		backend: readBackend(options),
+		upstream: options.upstream ?? {},
 		limits: {
 			...limits,
 			maxBufferedBytes: limits.maxBufferedBytes ?? 1024 * 1024,
@@ -117,6 +131,24 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			maxNameLength: limits.maxNameLength ?? 512
 		}
 	};
+}
+
+/** A store of the app's own takes the place of the backend's log, which carries what the bus announces. */
+function readBackend({
+	backend,
+	replay
+}: Pick<RealtimeEndpointOptions, 'backend' | 'replay'>): RealtimeBackend | undefined {
+	if (backend === undefined) return undefined;
+	if (typeof backend?.name !== 'string') {
+		invalid('`backend` is not a backend: pass what redisBackend() or postgresBackend() returns.');
+	}
+	if (backend.bus && !backend.replay) {
+		invalid(`The backend "${backend.name}" has a bus but no replay, whose log a bus announces.`);
+	}
+	if (!backend.bus || !replay || !('append' in replay)) return backend;
+	return invalid(
+		`\`replay\` is a store of its own, but the log of the backend "${backend.name}" carries its messages: give \`replay\` bounds, or leave it out.`
+	);
 }
 
 /** A channel can be kept warm only if its name does not depend on a request. */

@@ -5,7 +5,7 @@ import { Authorization } from './access/authorization.js';
 import type { RealtimeChannelConfig } from './access/options.js';
 import { feedSpec, resolveSubscription } from './access/registry.js';
 import type { ParsedRequest } from './access/request.js';
-import { Failure, TEXT } from './failure/failure.js';
+import { Failure } from './failure/failure.js';
 import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
 import type { TailStart } from './hub/tail.js';

@@ -50,11 +50,24 @@ export interface BackendBus {
 	 * @returns a function that removes the listener.
 	 */
 	listen(log: string, listener: BusListener): () => void;
+	/**
+	 * Asks all other processes that listen to a log whether one of them is receiving its messages right
+	 * now (`BusListener.isLive`). A feed that starts asks, because then nothing is missing from the log.
+	 * Without it, every start of a feed counts as a gap.
+	 *
+	 * @returns whether one of them answered yes within `timeoutMs`.
+	 */
+	probe?(log: string, timeoutMs: number): PromiseLike<boolean>;
 }
 
 /** Somebody who listens to a log. None of its methods may throw. */
 export interface BusListener {
-	/** Events were appended. They come in the log's order, but some may be missing or come twice. */
+	/** Whether this process is receiving the log's messages from their source right now. */
+	isLive(): boolean;
+	/**
+	 * Events were appended. They come in the log's order, but some may be missing or come twice. An empty
+	 * list means that the log has to be read.
+	 */
 	events(events: readonly ReplayedEvent[]): void;
 	/** Announcements arrive from now on. Called again after each `lost`: some may have been missed. */
 	live(): void;

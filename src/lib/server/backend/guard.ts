@@ -1,7 +1,9 @@
 import { parseCursor } from '../../protocol/cursor.js';
 import { unref } from '../runtime/runtime.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
-import type { ReplayBounds, ReplaySlice, ReplayStore } from './replay.js';
+import type { BackendBus, RealtimeBackend } from './backend.js';
+import { Breaker } from './breaker.js';
+import type { ReplayBounds, ReplayEvent, ReplaySlice, ReplayStore } from './replay.js';
 
 /** A store that takes longer to answer, in milliseconds, fails. */
 export const STORE_TIMEOUT_MS = 10_000;
@@ -46,6 +48,91 @@ export function guardStore(store: ReplayStore): GuardedStore {
 		get size() {
 			return store.size ?? { events: 0, bytes: 0 };
 		}
+	};
+}
+
+/** The replay store of a backend: every answer comes in time, or the call rejects. */
+export interface SharedStore {
+	/** Appends events and reads what follows `cursor`, which contains them if they are new. */
+	append(
+		log: string,
+		events: readonly ReplayEvent[],
+		cursor: string,
+		limit: number
+	): Promise<ReplaySlice>;
+	since(log: string, cursor: string, limit: number): Promise<ReplaySlice>;
+	bounds(log: string): Promise<ReplayBounds>;
+	clear(log: string): Promise<void>;
+	limit: NonNullable<ReplayStore['limit']>;
+	release: NonNullable<ReplayStore['release']>;
+}
+
+/** A backend behind its circuit breaker. */
+export interface GuardedBackend {
+	readonly name: string;
+	readonly breaker: Breaker;
+	readonly replay: SharedStore | undefined;
+	readonly bus: BackendBus | undefined;
+}
+
+/** How long, in milliseconds, one call to a backend may take. */
+const BACKEND_TIMEOUT_MS = 2_000;
+
+const guarded = new WeakMap<RealtimeBackend, GuardedBackend>();
+
+/** Puts a backend behind its breaker; it is the same one for all endpoints that name the backend. */
+export function guardBackend(backend: RealtimeBackend): GuardedBackend {
+	let guard = guarded.get(backend);
+	if (!guard) {
+		const { name, timeoutMs = BACKEND_TIMEOUT_MS, replay, bus } = backend;
+		const breaker = new Breaker(name, timeoutMs);
+		guard = {
+			name,
+			breaker,
+			replay: replay && shareStore(replay, breaker),
+			bus: bus && guardBus(bus, breaker)
+		};
+		guarded.set(backend, guard);
+	}
+	return guard;
+}
+
+function shareStore(store: ReplayStore, breaker: Breaker): SharedStore {
+	return {
+		append: (log, events, cursor, limit) =>
+			breaker.run(async () => {
+				if (store.appendAndRead) {
+					return checkSlice(await store.appendAndRead(log, events, cursor, limit));
+				}
+				await store.append(log, events);
+				return checkSlice(await store.since(log, cursor, limit));
+			}),
+		since: (log, cursor, limit) =>
+			breaker.run(async () => checkSlice(await store.since(log, cursor, limit))),
+		bounds: (log) =>
+			breaker.run(async () => {
+				const bounds = await store.bounds(log);
+				checkCursor(bounds.first);
+				checkCursor(bounds.last);
+				return bounds;
+			}),
+		clear: (log) => breaker.run(async () => store.clear?.(log)),
+		limit: (log, limits) => store.limit?.(log, limits),
+		release: (log) => store.release?.(log)
+	};
+}
+
+function guardBus(bus: BackendBus, breaker: Breaker): BackendBus {
+	return {
+		publish(log, event, options) {
+			// What becomes of the app's own transaction says nothing about the backend.
+			if (options?.tx !== undefined) return bus.publish(log, event, options);
+			return breaker.run(() => bus.publish(log, event, options));
+		},
+		listen: (log, listener) => bus.listen(log, listener),
+		...(bus.probe && {
+			probe: (log, timeoutMs) => breaker.run(() => bus.probe!(log, timeoutMs))
+		})
 	};
 }
 

@@ -36,6 +36,9 @@ export const TEXT = {
 	upstream: 'Realtime is not available right now; it will be tried again.',
 	upstreamLost: 'The connection to Inngest was lost; it is being restored.',
 	store: 'The replay store failed; the stream starts anew.',
+	backendAway: (name: string) =>
+		`The backend "${name}" is away: messages arrive, but what is published meanwhile cannot be replayed.`,
+	backendBack: (name: string) => `The backend "${name}" is back.`,
 	resolution: 'The requested realtime channel could not be resolved.',
 	stopping: 'This server is stopping.',
 	closed: 'This realtime endpoint was closed.',

@@ -25,6 +25,11 @@ export class LogEntry {
 		return (this.#frame ??= encodeEvent(EVENT[this.kind], this.#payload, this.cursor));
 	}
 
+	/** JSON of what is sent. */
+	get payload(): string {
+		return this.#payload;
+	}
+
 	/** The message as its readers see it, after JSON; not to be read from a `resync`. */
 	get envelope(): RealtimeTopicEnvelope {
 		return (this.#envelope ??= JSON.parse(this.#payload) as RealtimeTopicEnvelope);

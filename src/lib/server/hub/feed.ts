@@ -1,15 +1,17 @@
 import { EVENT } from '../../protocol/constants.js';
 import { encodeEvent } from '../../protocol/frame.js';
 import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
-import type { GuardedStore } from '../backend/guard.js';
+import type { Published } from '../backend/backend.js';
+import type { ReplayEvent } from '../backend/replay.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
 import { detached } from '../runtime/context.js';
-import { whenReady } from '../runtime/thenable.js';
+import { whenReady, type Answer } from '../runtime/thenable.js';
 import { envelopeOf, EventKeys } from './envelope.js';
-import { ChannelLog } from './log.js';
+import type { Log, LogEvents } from './log.js';
 import { Readers, type FeedReader } from './readers.js';
 import type { FeedSpec, SourceListener, SourceMessage } from './source.js';
+import type { SharedLogEvents } from './sharedLog.js';
 import { Validation } from './validation.js';
 
 /** What a feed needs of its hub. */
@@ -20,15 +22,19 @@ export interface FeedHost {
 	countDrop(): void;
 }
 
+/** What a log of either kind tells its feed. */
+export type FeedLogEvents = LogEvents & SharedLogEvents;
+
 /** Bounds of a feed, for tests to reach. */
 export interface FeedBounds {
 	/** Messages that may wait for an asynchronous schema. */
 	maxValidating?: number;
-	/** Events that may wait for an asynchronous store. */
-	maxStoring?: number;
 	/** Keys of messages remembered, to count those that are alike. */
 	maxKeys?: number;
 }
+
+/** Keys of emitted events that are remembered. */
+const MAX_EMITTED = 10_000;
 
 /**
  * One channel: validates and encodes each message once, puts it into the log, and hands it to every
@@ -37,13 +43,15 @@ export interface FeedBounds {
 export class Feed implements SourceListener {
 	readonly channel: string;
 	readonly topics: readonly string[];
-	readonly log: ChannelLog;
+	readonly log: Log;
 	/** `connecting` until first confirmed; `lost` while the source is away. */
 	status: 'connecting' | 'live' | 'lost' = 'connecting';
 	readonly #host: FeedHost;
 	readonly #readers: Readers;
 	readonly #validation: Validation;
 	readonly #keys: EventKeys;
+	/** Cursors of what was emitted here, by key. */
+	readonly #emitted = new Map<string, Answer<string>>();
 	#wasLive = false;
 	/** Counts the turns of the source: what a store answers late must not undo the turn after. */
 	#turn = 0;
@@ -52,13 +60,22 @@ export class Feed implements SourceListener {
 	#lastFailure = '';
 	#lostTexts = new Map<Report, string>();
 	#position: string | null = null;
-	#tick: { ts: number; cursor: string; plain: Uint8Array; withId: Uint8Array } | undefined;
+	#tick:
+		| {
+				ts: number;
+				cursor: string;
+				detail: string | undefined;
+				plain: Uint8Array;
+				withId: Uint8Array;
+		  }
+		| undefined;
 
+	/** @param createLog Makes the log that calls the feed back. */
 	constructor(
 		spec: Pick<FeedSpec, 'channel' | 'topics' | 'definitions'>,
-		options: { store: GuardedStore; logKey: string; host: FeedHost; bounds?: FeedBounds }
+		options: { createLog: (events: FeedLogEvents) => Log; host: FeedHost; bounds?: FeedBounds }
 	) {
-		const { host, bounds = {} } = options;
+		const { host, createLog, bounds = {} } = options;
 		this.channel = spec.channel;
 		this.topics = spec.topics;
 		this.#host = host;
@@ -74,19 +91,20 @@ export class Feed implements SourceListener {
 			},
 			bounds.maxValidating
 		);
-		this.log = new ChannelLog(
-			options.store,
-			options.logKey,
-			{
-				entries: (entries) => {
-					this.#readers.add(entries);
-					host.flushSoon(this);
-				},
-				missed: () => this.gap(),
-				error: (error) => this.#storeFailed(error)
+		this.log = createLog({
+			entries: (entries) => {
+				this.#readers.add(entries);
+				host.flushSoon(this);
 			},
-			bounds.maxStoring
-		);
+			missed: () => this.gap(),
+			error: (error) => this.#storeFailed(error),
+			gap: () => this.gap(),
+			gapEvent: (key) => this.#gapEvent(key),
+			limited: () => {
+				if (this.status === 'live') this.#readers.tellChanged();
+			},
+			isLive: () => this.status === 'live'
+		});
 	}
 
 	get readers(): number {
@@ -141,25 +159,30 @@ export class Feed implements SourceListener {
 			return encodeEvent(EVENT.health, JSON.stringify(health));
 		}
 		const cursor = options.cursor ?? this.#position!;
-		if (this.#tick?.ts !== nowMs || this.#tick.cursor !== cursor) {
+		const detail = this.log.limitation;
+		const tick = this.#tick;
+		if (tick?.ts !== nowMs || tick.cursor !== cursor || tick.detail !== detail) {
 			const health: HealthPayload = { ok: true, status: 'connected', ts: nowMs, channel, cursor };
+			if (detail !== undefined) health.detail = detail;
 			const json = JSON.stringify(health);
 			this.#tick = {
 				ts: nowMs,
 				cursor,
+				detail,
 				plain: encodeEvent(EVENT.health, json),
 				withId: encodeEvent(EVENT.health, json, cursor)
 			};
 		}
-		return options.withId ? this.#tick.withId : this.#tick.plain;
+		return options.withId ? this.#tick!.withId : this.#tick!.plain;
 	}
 
 	live(): void {
 		const turn = ++this.#turn;
-		const announce = (isNew: boolean): void => {
+		const announce = (isComplete: boolean): void => {
 			if (turn !== this.#turn) return;
-			// A log that goes on, in this process or from another one, has not seen what came meanwhile.
-			if (!isNew || this.#wasLive) this.gap();
+			// A log that goes on has not seen what came meanwhile. Before the first time nobody followed it.
+			if (this.#wasLive) this.gap();
+			else if (!isComplete) this.#appendGap(true);
 			this.#wasLive = true;
 			this.#afterLog(() => {
 				if (turn !== this.#turn) return;
@@ -173,7 +196,7 @@ export class Feed implements SourceListener {
 		try {
 			void whenReady(
 				this.log.open(),
-				({ isNew }) => announce(isNew),
+				({ isComplete }) => announce(isComplete),
 				(error) => this.#storeFailed(error)
 			);
 		} catch (error) {
@@ -202,6 +225,30 @@ export class Feed implements SourceListener {
 	message(message: SourceMessage): void {
 		this.#host.countMessage();
 		this.#validation.push(message);
+	}
+
+	/**
+	 * Publishes an event without the source. An event whose key was emitted before is not published again.
+	 *
+	 * @returns its cursor; of one that the store takes later, a cursor from which it is not missing.
+	 */
+	async emit(event: ReplayEvent): Promise<Published> {
+		const known = this.#emitted.get(event.key);
+		if (known !== undefined) return { cursor: await known, isDuplicate: true };
+		this.log.append(event);
+		const { cursor: at } = this.log;
+		const settled = this.log.settled();
+		const cursor = settled ? settled.then(() => this.log.cursor ?? '') : (at ?? '');
+		this.#emitted.set(event.key, cursor);
+		if (this.#emitted.size > MAX_EMITTED) {
+			this.#emitted.delete(this.#emitted.keys().next().value!);
+		}
+		return { cursor: await cursor, isDuplicate: false };
+	}
+
+	/** The log was erased: whoever follows is told that messages may be missing. */
+	cleared(): void {
+		this.gap();
 	}
 
 	/** Ends the epoch. */
@@ -237,12 +284,15 @@ export class Feed implements SourceListener {
 		);
 	}
 
-	#appendGap(): void {
+	#appendGap(isQuiet = false): void {
 		this.#owesGap = false;
+		this.log.append(this.#gapEvent(`gap\n${Date.now()}\n${Math.random()}`), isQuiet);
+	}
+
+	#gapEvent(key: string): ReplayEvent {
 		const { channel } = this;
 		const payload: ResyncPayload = { channel, reason: 'upstream-gap', ts: Date.now() };
-		const key = `gap\n${payload.ts}\n${Math.random()}`;
-		this.log.append({ key, kind: 'resync', topic: null, payload: JSON.stringify(payload) });
+		return { key, kind: 'resync', topic: null, payload: JSON.stringify(payload) };
 	}
 
 	#append(message: SourceMessage, data: unknown): void {

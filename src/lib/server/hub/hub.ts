@@ -1,18 +1,27 @@
 import type { TopicDefinitions } from '../../protocol/channel.js';
-import type { GuardedStore } from '../backend/guard.js';
+import type { BusPublishOptions, Published } from '../backend/backend.js';
+import type { BreakerState } from '../backend/breaker.js';
+import type { GuardedBackend, GuardedStore } from '../backend/guard.js';
 import { MemoryReplayStore } from '../backend/memory.js';
+import type { ReplayEvent, ReplayLimits } from '../backend/replay.js';
 import { detached } from '../runtime/context.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
-import { Feed, type FeedBounds, type FeedHost } from './feed.js';
+import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
+import { ChannelLog, type Log } from './log.js';
 import type { FeedReader } from './readers.js';
+import { SharedLog } from './sharedLog.js';
 import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
 
 /** What a hub is made with. */
 export interface HubOptions {
-	/** Where messages come from. The hub ends it. */
+	/** Where messages come from, unless a feed names another source. The hub ends it. */
 	source: RealtimeSource;
+	/** Where logs are kept, or, with a backend that keeps them, where they go on while that is away. */
 	store: GuardedStore;
+	/** Bounds that the endpoint sets for every log of the backend. */
+	limits?: ReplayLimits | false | undefined;
+	backend?: GuardedBackend | undefined;
 	/** Milliseconds that a feed is kept after its last reader. */
 	lingerMs: number;
 	/** Most feeds kept without a reader; the one whose last reader left first is dropped. @default 1_000 */
@@ -41,9 +50,14 @@ export interface HubStats {
 	messages: number;
 	/** Messages refused: invalid, unreadable, or of no known stream. */
 	drops: number;
-	/** What the replay store keeps, where it can tell. */
+	/** What the replay store of this process keeps, where it can tell. */
 	replay: { events: number; bytes: number };
+	/** The backend that processes share, and what lives in it; absent without one. */
+	backend?: { name: string; state: BreakerState; parts: readonly string[] };
 }
+
+/** Bounds of a log in a backend that is to keep none: processes exchange messages through it. */
+const EXCHANGE_LIMITS: ReplayLimits = { maxEvents: 100, maxAgeMs: 60_000 };
 
 /**
  * The feeds of one source by channel. A feed lives from its first reader until `lingerMs` after its
@@ -53,6 +67,10 @@ export class Hub implements FeedHost {
 	readonly wheel = new Wheel();
 	readonly #source: RealtimeSource;
 	readonly #store: GuardedStore;
+	readonly #limits: ReplayLimits | false | undefined;
+	readonly #backend: GuardedBackend | undefined;
+	/** Sources that feeds name, with the number of feeds that listen. */
+	readonly #otherSources = new Map<RealtimeSource, number>();
 	readonly #lingerMs: number;
 	readonly #maxWarmFeeds: number;
 	readonly #bounds: FeedBounds;
@@ -68,22 +86,32 @@ export class Hub implements FeedHost {
 	#messages = 0;
 	#drops = 0;
 
-	constructor({ source, store, lingerMs, maxWarmFeeds, bounds = {} }: HubOptions) {
+	constructor(options: HubOptions) {
+		const { source, store, limits, backend, lingerMs, maxWarmFeeds, bounds = {} } = options;
 		this.#source = source;
 		this.#store = store;
+		this.#limits = limits;
+		this.#backend = backend;
 		this.#lingerMs = lingerMs;
 		this.#maxWarmFeeds = maxWarmFeeds ?? MAX_WARM_FEEDS;
 		this.#bounds = bounds;
 	}
 
 	get stats(): HubStats {
-		const { name, state, sockets } = this.#source;
+		const backend = this.#backend;
 		return {
 			feeds: this.#feeds.size,
-			sources: { [name]: { state, sockets } },
+			sources: sumSources([this.#source, ...this.#otherSources.keys()]),
 			messages: this.#messages,
 			drops: this.#drops,
-			replay: { events: 0, bytes: 0, ...this.#store.size }
+			replay: { events: 0, bytes: 0, ...this.#store.size },
+			...(backend && {
+				backend: {
+					name: backend.name,
+					state: backend.breaker.state,
+					parts: (['replay', 'bus'] as const).filter((part) => backend[part])
+				}
+			})
 		};
 	}
 
@@ -114,6 +142,47 @@ export class Hub implements FeedHost {
 		running.linger = detached(() => unref(setTimeout(stop, this.#lingerMs)));
 		this.#warm.add(running);
 		if (this.#warm.size > this.#maxWarmFeeds) this.#stop(this.#warm.values().next().value!);
+	}
+
+	/**
+	 * Publishes an event to a channel without its source.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend that carries it is away.
+	 */
+	async emit(spec: FeedSpec, event: ReplayEvent, options: BusPublishOptions): Promise<Published> {
+		const bus = this.#backend?.bus;
+		if (bus) {
+			const logKey = logName(spec);
+			this.#limitShared(logKey, spec);
+			return await bus.publish(logKey, event, options);
+		}
+		const feed = this.enter(spec);
+		try {
+			return await feed.emit(event);
+		} finally {
+			this.#leaveOnceLive(feed);
+		}
+	}
+
+	/** Erases a channel's log, in all processes. */
+	async clear(spec: FeedSpec): Promise<void> {
+		const logKey = logName(spec);
+		if (this.#backend?.replay) await this.#backend.replay.clear(logKey);
+		else await this.#store.clear?.(logKey);
+		this.#feeds.get(this.#key(spec))?.feed.cleared();
+	}
+
+	/** Leaves a feed as a reader would, who waits until it is live: what was emitted is kept for others. */
+	#leaveOnceLive(feed: Feed): void {
+		const reader: FeedReader = {
+			topics: new Set(),
+			report: (failure) => failure.message,
+			deliver() {},
+			changed: () => this.leave(feed, reader),
+			failed: () => this.leave(feed, reader)
+		};
+		if (feed.status === 'connecting') feed.attach(reader);
+		else this.leave(feed);
 	}
 
 	flushSoon(feed: Feed): void {
@@ -149,11 +218,12 @@ export class Hub implements FeedHost {
 
 	#start(key: string, spec: FeedSpec): Running {
 		const logKey = this.#takeLogKey(spec);
-		const { replay } = spec;
-		const store = replay === false ? new MemoryReplayStore({ maxEvents: 0 }) : this.#store;
-		if (replay) store.limit?.(logKey, replay);
-		const feed = new Feed(spec, { store, logKey, host: this, bounds: this.#bounds });
-		const stopListening = this.#source.listen(feed);
+		const feed = new Feed(spec, {
+			createLog: (events) => this.#createLog(logKey, spec, events),
+			host: this,
+			bounds: this.#bounds
+		});
+		const stopListening = this.#listen(spec.source ?? this.#source, feed);
 		const stop = (): void => {
 			stopListening();
 			feed.close();
@@ -162,12 +232,45 @@ export class Hub implements FeedHost {
 		return { feed, key, stop, users: 0, linger: undefined };
 	}
 
+	#createLog(logKey: string, spec: FeedSpec, events: FeedLogEvents): Log {
+		const backend = this.#backend;
+		if (backend?.replay) {
+			this.#limitShared(logKey, spec);
+			return new SharedLog(backend, this.#store as MemoryReplayStore, logKey, events);
+		}
+		const { replay } = spec;
+		const store = replay === false ? new MemoryReplayStore({ maxEvents: 0 }) : this.#store;
+		if (replay) store.limit?.(logKey, replay);
+		return new ChannelLog(store, logKey, events);
+	}
+
+	#limitShared(logKey: string, { replay }: FeedSpec): void {
+		const own = replay ?? this.#limits;
+		const limits = own === false ? EXCHANGE_LIMITS : { ...(this.#limits || undefined), ...own };
+		this.#backend?.replay?.limit(logKey, {
+			...(limits.maxEvents !== undefined && { maxEvents: limits.maxEvents }),
+			...(limits.maxAgeMs !== undefined && { maxAgeMs: limits.maxAgeMs })
+		});
+	}
+
+	#listen(source: RealtimeSource, feed: Feed): () => void {
+		const stopListening = source.listen(feed);
+		if (source === this.#source) return stopListening;
+		this.#otherSources.set(source, (this.#otherSources.get(source) ?? 0) + 1);
+		return () => {
+			stopListening();
+			const left = this.#otherSources.get(source)! - 1;
+			if (left > 0) this.#otherSources.set(source, left);
+			else this.#otherSources.delete(source);
+		};
+	}
+
 	/**
 	 * Name of a feed's log, the same in every process that serves the same registry. Two definitions
 	 * under one key have a log each, as their messages may differ.
 	 */
-	#takeLogKey({ channel, entry, topics }: FeedSpec): string {
-		const name = JSON.stringify([channel, entry, ...topics]);
+	#takeLogKey(spec: FeedSpec): string {
+		const name = logName(spec);
 		let logKey = name;
 		for (let n = 2; this.#logKeys.has(logKey); n++) logKey = `${name}#${n}`;
 		this.#logKeys.add(logKey);
@@ -190,6 +293,10 @@ export class Hub implements FeedHost {
 	}
 }
 
+function logName({ channel, entry, topics }: FeedSpec): string {
+	return JSON.stringify([channel, entry, ...topics]);
+}
+
 /** The stats of several hubs as of one. */
 export function sumStats(hubs: readonly Hub[]): HubStats {
 	const all = hubs.map(({ stats }) => stats);
@@ -197,16 +304,24 @@ export function sumStats(hubs: readonly Hub[]): HubStats {
 		all.reduce((total, stats) => total + read(stats), 0);
 	return {
 		feeds: sum(({ feeds }) => feeds),
-		sources: sumSources(all),
+		sources: sumSources([
+			{ name: 'inngest', state: 'idle', sockets: 0 },
+			...all.flatMap(({ sources }) =>
+				Object.entries(sources).map(([name, source]) => ({ name, ...source }))
+			)
+		]),
 		messages: sum(({ messages }) => messages),
 		drops: sum(({ drops }) => drops),
 		replay: { events: sum(({ replay }) => replay.events), bytes: sum(({ replay }) => replay.bytes) }
 	};
 }
 
-function sumSources(all: readonly HubStats[]): HubStats['sources'] {
-	const sums: HubStats['sources'] = { inngest: { state: 'idle', sockets: 0 } };
-	for (const [name, { state, sockets }] of all.flatMap(({ sources }) => Object.entries(sources))) {
+/** Sources by name; of the same name as one. */
+function sumSources(
+	sources: readonly Pick<RealtimeSource, 'name' | 'state' | 'sockets'>[]
+): HubStats['sources'] {
+	const sums: HubStats['sources'] = {};
+	for (const { name, state, sockets } of sources) {
 		const before = sums[name];
 		sums[name] = {
 			state: before?.state === 'open' ? 'open' : state,

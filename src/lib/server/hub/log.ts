@@ -8,7 +8,7 @@ import { LogEntry } from './entry.js';
 const MAX_WAITING = 10_000;
 
 /** Most events that are read from the store at once. */
-const PAGE_EVENTS = 1_000;
+export const PAGE_EVENTS = 1_000;
 
 /** Entries after a cursor. */
 export interface LogSlice {
@@ -26,14 +26,42 @@ export interface LogEvents {
 	error(error: unknown): void;
 }
 
+/** A channel's log: numbers and keeps events, and hands them on in one order. */
+export interface Log {
+	/** Cursor of the last entry handed on; `null` until a store that answers later has told it. */
+	readonly cursor: string | null;
+	/** What is limited now, in words for people; `undefined` where nothing is. */
+	readonly limitation: string | undefined;
+	/**
+	 * Learns where the log stands, once the feed receives messages.
+	 *
+	 * @returns whether it has everything up to now: because it is new, or because another process was
+	 *   there; as a promise only where the store needs one.
+	 */
+	open(): Promise<{ isComplete: boolean }> | { isComplete: boolean };
+	/** @param isQuiet Whether nobody is to receive the event who follows the log now. */
+	append(event: ReplayEvent, isQuiet?: boolean): void;
+	/**
+	 * @param limit Most entries; a log may return fewer.
+	 * @returns entries after `cursor`, as a promise only where the store needs one.
+	 */
+	since(cursor: string, limit?: number): Promise<LogSlice> | LogSlice;
+	/** @returns where it begins and ends, as a promise only where the store needs one. */
+	bounds(): Promise<ReplayBounds> | ReplayBounds;
+	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
+	settled(): Promise<void> | undefined;
+	/** Nobody needs the log any more. */
+	release(): void;
+}
+
 /**
  * A channel's log: puts events into the store and hands them on in the store's order. A store that
  * answers at once is never awaited. With one that several processes share, the log of the store is what
  * is handed on, so that all processes send one order, whichever of them received a message first.
  */
-export class ChannelLog {
-	/** Cursor of the last entry handed on; `null` until a store that answers later has told it. */
+export class ChannelLog implements Log {
 	cursor: string | null = null;
+	readonly limitation = undefined;
 	readonly #store: GuardedStore;
 	readonly #key: string;
 	readonly #events: LogEvents;
@@ -50,11 +78,12 @@ export class ChannelLog {
 		this.#maxWaiting = maxWaiting;
 	}
 
-	/** Learns where the log stands. @returns a promise only where the store needs one. */
-	open(): Promise<{ isNew: boolean }> | { isNew: boolean } {
-		return whenReady(this.#store.bounds(this.#key), ({ first, last, isNew }) => {
-			this.cursor = last;
-			return { isNew: isNew ?? (first === last && last.endsWith('-0')) };
+	open(): Promise<{ isComplete: boolean }> | { isComplete: boolean } {
+		return whenReady(this.#store.bounds(this.#key), (bounds) => {
+			// What is in it already was emitted here.
+			const isComplete = this.cursor !== null || isNewLog(bounds);
+			this.cursor = bounds.last;
+			return { isComplete };
 		});
 	}
 
@@ -87,22 +116,14 @@ export class ChannelLog {
 		this.#events.entries([new LogEntry({ cursor, kind, topic, payload })]);
 	}
 
-	/** At most `limit` entries after `cursor`. @returns a promise only where the store needs one. */
 	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
 		return whenReady(this.#store.since(this.#key, cursor, limit), readSlice);
 	}
 
-	/** Where the log begins and ends. @returns a promise only where the store needs one. */
 	bounds(): Promise<ReplayBounds> | ReplayBounds {
 		return this.#store.bounds(this.#key);
 	}
 
-	/** Cursor before the oldest entry. @returns a promise only where the store needs one. */
-	first(): Promise<string> | string {
-		return whenReady(this.#store.bounds(this.#key), ({ first }) => first);
-	}
-
-	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
 	settled(): Promise<void> | undefined {
 		return this.#busy;
 	}
@@ -153,7 +174,7 @@ export class ChannelLog {
 			({ more } = slice);
 			if (slice.missed && entries.length === 0) {
 				// The store lost the log that this one went on from: what it has now is all new.
-				this.cursor = await this.first();
+				this.cursor = (await this.bounds()).first;
 				({ entries, more } = await this.since(this.cursor));
 			}
 			const last = entries.at(-1);
@@ -166,6 +187,12 @@ export class ChannelLog {
 	}
 }
 
-function readSlice({ events, ...rest }: ReplaySlice): LogSlice {
+/** Whether nothing was ever appended to a log. */
+export function isNewLog({ first, last, isNew }: ReplayBounds): boolean {
+	return isNew ?? (first === last && last.endsWith('-0'));
+}
+
+/** @returns the slice with its events as entries. */
+export function readSlice({ events, ...rest }: ReplaySlice): LogSlice {
 	return { ...rest, entries: events.map((event) => new LogEntry(event)) };
 }

@@ -1,0 +1,190 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
+import {
+	createRealtime,
+	type Realtime,
+	type RealtimeServerFailureContext
+} from '../../src/lib/server/index.js';
+import { FakeServer } from '../support/backend.js';
+import { demoChannel } from '../support/channels.js';
+import { serve, type TestServer } from '../support/server.js';
+import { openStream, type SseReader } from '../support/sse.js';
+import { eventually } from '../support/wait.js';
+import { inngestAt } from '../support/world.js';
+
+interface Instance {
+	realtime: Realtime;
+	server: TestServer;
+	failures: RealtimeServerFailureContext[];
+	open(lastEventId?: string): Promise<SseReader>;
+	close(): Promise<void>;
+}
+
+let engine: InngestDev;
+let server: FakeServer;
+const instances: Instance[] = [];
+
+async function startInstance(): Promise<Instance> {
+	const failures: RealtimeServerFailureContext[] = [];
+	const realtime = createRealtime({
+		inngest: inngestAt(engine.url),
+		channels: { demo: { channel: demoChannel, authorize: () => true } },
+		backend: server.connect(),
+		onFailure: (failure) => void failures.push(failure)
+	});
+	const http = await serve(realtime);
+	const readers: SseReader[] = [];
+	const instance: Instance = {
+		realtime,
+		server: http,
+		failures,
+		async open(lastEventId) {
+			const reader = await openStream(http.url, { channel: 'demo', lastEventId });
+			readers.push(reader);
+			await reader.connected();
+			return reader;
+		},
+		async close() {
+			for (const reader of readers) reader.close();
+			realtime.close();
+			await http.close();
+		}
+	};
+	instances.push(instance);
+	return instance;
+}
+
+beforeEach(async () => {
+	engine = await startInngestDev();
+	server = new FakeServer();
+});
+afterEach(async () => {
+	await Promise.all(instances.splice(0).map((instance) => instance.close()));
+	await engine.close();
+});
+
+const say = (message: string): void =>
+	engine.publish({ channel: 'demo', topic: 'message', data: { message } });
+
+const reasons = (reader: SseReader): string[] =>
+	reader.frames.flatMap(({ event, data }) => (event === 'resync' ? [data.reason] : []));
+
+const ids = (reader: SseReader): (string | undefined)[] =>
+	reader.frames.flatMap(({ event, id }) => (event === 'message' ? [id] : []));
+
+test('processes with one backend send one order with the same cursors', async () => {
+	const [one, other] = [await startInstance(), await startInstance()];
+	const [first, second] = [await one.open(), await other.open()];
+	for (let n = 1; n <= 50; n++) say(String(n));
+	await first.when(() => first.texts.length === 50);
+	await second.when(() => second.texts.length === 50);
+	expect(first.texts).toEqual(Array.from({ length: 50 }, (_, index) => String(index + 1)));
+	expect(ids(second)).toEqual(ids(first));
+	expect([...reasons(first), ...reasons(second)]).toEqual([]);
+	expect(one.realtime.stats().hub.backend).toEqual({
+		name: 'fake',
+		state: 'closed',
+		parts: ['replay', 'bus']
+	});
+});
+
+test('a process that starts beside a live one leaves no gap, and is resumed at without a resync', async () => {
+	const one = await startInstance();
+	const first = await one.open();
+	say('1');
+	await first.when(() => first.texts.length === 1);
+	first.close();
+	const other = await startInstance();
+	const second = await other.open(ids(first)[0]);
+	say('2');
+	await second.when(() => second.texts.length === 1);
+	expect(reasons(second)).toEqual([]);
+});
+
+test('a process that starts alone in a log that goes on says so to who resumes, and to nobody else', async () => {
+	const one = await startInstance();
+	const first = await one.open();
+	say('1');
+	await first.when(() => first.texts.length === 1);
+	first.close();
+	await one.close();
+	const other = await startInstance();
+	const fresh = await other.open();
+	const resumed = await other.open(ids(first)[0]);
+	say('2');
+	await fresh.when(() => fresh.texts.length === 1);
+	await resumed.when(() => resumed.texts.length === 1);
+	expect(reasons(fresh)).toEqual([]);
+	expect(reasons(resumed)).toEqual(['upstream-gap']);
+});
+
+test.each(['down', 'silent'] as const)(
+	'live messages go on while the backend is %s, and who resumes across it gets one resync',
+	async (state) => {
+		const [one, other] = [await startInstance(), await startInstance()];
+		const [first, second] = [await one.open(), await other.open()];
+		const left = await one.open();
+		say('before');
+		for (const reader of [first, second, left]) {
+			await reader.when(() => reader.texts.length === 1);
+		}
+		left.close();
+		server.stop(state);
+		for (const text of ['a', 'b', 'c', 'd', 'e']) {
+			say(text);
+			await first.when(() => first.texts.at(-1) === text);
+			await second.when(() => second.texts.at(-1) === text);
+		}
+		// A fresh reader and one that resumes are served meanwhile, each told what it may miss.
+		const fresh = await one.open();
+		const resumed = await one.open(ids(left).at(-1));
+		say('during');
+		await fresh.when(() => fresh.texts.at(-1) === 'during');
+		await resumed.when(() => resumed.texts.at(-1) === 'during');
+		expect(reasons(fresh)).toEqual([]);
+		expect(reasons(resumed)).toHaveLength(1);
+		expect(first.health().at(-1)!.detail).toContain('"fake"');
+		await eventually(() => one.realtime.stats().hub.backend!.state !== 'closed');
+
+		server.start();
+		await eventually(() => one.realtime.stats().hub.backend!.state === 'closed', undefined, 15_000);
+		await first.when(() => first.health().at(-1)!.detail === undefined);
+		await second.when(() => second.health().at(-1)!.detail === undefined);
+		say('after');
+		await first.when(() => first.texts.at(-1) === 'after');
+		await second.when(() => second.texts.at(-1) === 'after');
+		expect(first.texts).toEqual(['before', 'a', 'b', 'c', 'd', 'e', 'during', 'after']);
+		expect(second.texts).toEqual(first.texts);
+		expect(ids(second).at(-1)).toBe(ids(first).at(-1));
+		const late = await other.open(ids(left).at(-1));
+		await late.when(() => late.texts.at(-1) === 'after');
+		expect(reasons(late)).toEqual(['upstream-gap']);
+		// One report per change of state, whatever the number of calls.
+		const reports = one.failures.filter(({ stage }) => stage === 'backend');
+		expect(reports.map(({ message }) => message)).toEqual([
+			expect.stringContaining('"fake" is away'),
+			expect.stringContaining('"fake" is back')
+		]);
+	},
+	40_000
+);
+
+test('a log whose tail is lost goes on in a new epoch, and everybody is told', async () => {
+	const [one, other] = [await startInstance(), await startInstance()];
+	const [first, second] = [await one.open(), await other.open()];
+	for (const text of ['1', '2', '3']) say(text);
+	await first.when(() => first.texts.length === 3);
+	await second.when(() => second.texts.length === 3);
+	for (const [log] of new Map([
+		[JSON.stringify(['demo', 'demo', 'admin-message', 'message']), 0]
+	])) {
+		server.store.clear(log);
+	}
+	say('4');
+	await first.when(() => first.texts.length === 4);
+	await second.when(() => second.texts.length === 4);
+	for (const reader of [first, second]) {
+		expect(reader.texts).toEqual(['1', '2', '3', '4']);
+		expect(reasons(reader)).toHaveLength(1);
+	}
+});
