@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { demoChannel, userChannel } from '../support/channels.js';
-import { clientAt, Endpoint, ScriptedServer, story, until } from '../support/upstream.js';
+import { clientAt, Endpoint, OwnTimers, ScriptedServer, story, until } from '../support/upstream.js';
 import { SharedLog } from '../support/store.js';
 import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
@@ -177,29 +177,24 @@ test('an iteration starts from a cursor too', async () => {
 	await again.return();
 });
 
-test.each([0, 3])(
-	'with a shared store of %i messages a page that comes after the channel was let go is told so',
-	async (before) => {
-		const log = new SharedLog();
-		world = await startWorld({ channels, replay: log.connect(), lingerMs: 0 });
-		if (before > 0) {
-			const writer = await world.open({ channel: 'demo' });
-			await writer.connected();
-			for (let n = 0; n < before; n++) publish('demo', `before ${n}`);
-			await writer.when(() => writer.texts.length === before);
-			writer.close();
-			await eventually(() => world!.realtime.stats().hub.feeds === 0);
-		}
-		const since = await world.realtime.cursor(demoChannel);
-		await eventually(() => world!.engine.subscriptions === 0);
-		publish('demo', 'to nobody');
-		const page = await world.open({ channel: 'demo', since });
-		await page.connected();
-		publish('demo', 'after');
-		await page.when(() => page.texts.length === 1);
-		expect(story(page)).toEqual(['connecting', 'resync upstream-gap', 'connected', 'after']);
-	}
-);
+test('with a shared store a page that comes after the channel was let go is told so', async () => {
+	const log = new SharedLog();
+	world = await startWorld({ channels, replay: log.connect(), lingerMs: 0 });
+	const writer = await world.open({ channel: 'demo' });
+	await writer.connected();
+	publish('demo', 'before');
+	await writer.when(() => writer.texts.length === 1);
+	writer.close();
+	await eventually(() => world!.realtime.stats().hub.feeds === 0);
+	const since = await world.realtime.cursor(demoChannel);
+	await eventually(() => world!.engine.subscriptions === 0);
+	publish('demo', 'to nobody');
+	const page = await world.open({ channel: 'demo', since });
+	await page.connected();
+	publish('demo', 'after');
+	await page.when(() => page.texts.length === 1);
+	expect(story(page)).toEqual(['connecting', 'resync upstream-gap', 'connected', 'after']);
+});
 
 test('a page that starts from a cursor of a shared store misses nothing', async () => {
 	const log = new SharedLog();
@@ -230,13 +225,18 @@ test('an unknown topic is refused in words, and so is a closed endpoint', async 
 test('an endpoint that is closed while a cursor is waited for lets the page go on at once', async () => {
 	await startScripted();
 	inngest!.onUpgrade = () => false;
-	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-	const waiting = endpoint!.realtime.cursor(demoChannel);
-	await until(() => inngest!.connections === 1, 'a socket to be asked for');
-	endpoint!.realtime.close();
-	expect(await waiting).toMatch(/^unknown-/);
-	await until(() => inngest!.connections === 0, 'the socket to be closed');
-	expect(vi.getTimerCount()).toBe(0);
+	const timers = new OwnTimers();
+	try {
+		const waiting = endpoint!.realtime.cursor(demoChannel);
+		await until(() => inngest!.connections === 1, 'a socket to be asked for');
+		expect(timers.size).toBeGreaterThan(0);
+		endpoint!.realtime.close();
+		expect(await waiting).toMatch(/^unknown-/);
+		await until(() => inngest!.connections === 0, 'the socket to be closed');
+		expect(timers.size).toBe(0);
+	} finally {
+		timers.restore();
+	}
 });
 
 test('with `scope: request` the page is told that messages may be missing', async () => {

@@ -99,12 +99,14 @@ function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
 	return { subscriptions: [normalized], isSingle: true };
 }
 
-function normalize({ channel, topics, params, lastEventId }: Checked): SubscriptionRequest {
+function normalize({ channel, topics, params, lastEventId, since, history }: Checked): SubscriptionRequest {
 	return {
 		channel,
 		...(topics && { topics: [...new Set(topics)].sort() }),
 		params: params ?? {},
-		...(lastEventId !== undefined && { lastEventId })
+		...(lastEventId !== undefined && { lastEventId }),
+		...(since !== undefined && { since }),
+		...(history !== undefined && { history })
 	};
 }
 
