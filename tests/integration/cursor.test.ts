@@ -1,6 +1,13 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { demoChannel, userChannel } from '../support/channels.js';
-import { clientAt, Endpoint, OwnTimers, ScriptedServer, story, until } from '../support/upstream.js';
+import {
+	clientAt,
+	Endpoint,
+	OwnTimers,
+	ScriptedServer,
+	story,
+	until
+} from '../support/upstream.js';
 import { SharedLog } from '../support/store.js';
 import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';

@@ -63,17 +63,20 @@ test.each(stores)('with %s the last messages come first, marked, in order', asyn
 	expect(again.messages.some(({ history }) => history)).toBe(false);
 });
 
-test.each(stores)('with %s there may be fewer messages than asked for, or none', async (_, store) => {
-	world = await startWorld({ channels, replay: store() });
-	const first = await connect({ history: 10 });
-	expect(story(first)).toEqual(['connecting', 'connected']);
-	say('1');
-	say('2');
-	await first.when(() => first.texts.length === 2);
-	expect(first.messages.some(({ history }) => history)).toBe(false);
-	const second = await connect({ history: 10 });
-	expect(story(second)).toEqual(['connecting', '1', '2', 'connected']);
-});
+test.each(stores)(
+	'with %s there may be fewer messages than asked for, or none',
+	async (_, store) => {
+		world = await startWorld({ channels, replay: store() });
+		const first = await connect({ history: 10 });
+		expect(story(first)).toEqual(['connecting', 'connected']);
+		say('1');
+		say('2');
+		await first.when(() => first.texts.length === 2);
+		expect(first.messages.some(({ history }) => history)).toBe(false);
+		const second = await connect({ history: 10 });
+		expect(story(second)).toEqual(['connecting', '1', '2', 'connected']);
+	}
+);
 
 test('only topics that are allowed now count, however many others lie between', async () => {
 	world = await startWorld({
