@@ -342,9 +342,12 @@ test('what overtakes a read that takes long is bounded, and arrives whole', asyn
 		if (n % 50 === 0) await immediate();
 	}
 	await witness.when(() => witness.texts.length === 3_000);
+	const { pages } = store;
 	held.resolve();
 	await stream.when(() => stream.texts.length === 3_000);
 	expect(stream.texts).toEqual(numbers(1, 3_000));
+	// What was not kept was read from the log.
+	expect(store.pages).toBeGreaterThan(pages);
 });
 
 test('a store that fails in the middle of a history ends the stream, which may come back', async () => {
