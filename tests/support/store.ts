@@ -20,8 +20,8 @@ export class RemoteStore implements ReplayStore {
 		return this.#answer(() => this.#memory.append(channel, events));
 	}
 
-	since(channel: string, cursor: string): Promise<ReplaySlice> {
-		return this.#answer(() => this.#memory.since(channel, cursor));
+	since(channel: string, cursor: string, limit?: number): Promise<ReplaySlice> {
+		return this.#answer(() => this.#memory.since(channel, cursor, limit));
 	}
 
 	bounds(channel: string): Promise<{ first: string; last: string }> {
@@ -67,7 +67,7 @@ export class SharedLog {
 		});
 	}
 
-	since(channel: string, cursor: string): ReplaySlice {
+	since(channel: string, cursor: string, limit = Infinity): ReplaySlice {
 		const position = parseCursor(cursor);
 		if (position?.epoch !== 'shared') return { events: [], missed: 'restart' };
 		const events = this.#channel(channel).events.map(({ kind, topic, payload }, index) => ({
@@ -76,7 +76,8 @@ export class SharedLog {
 			topic,
 			payload
 		}));
-		return { events: events.slice(position.sequence) };
+		const end = position.sequence + limit;
+		return { events: events.slice(position.sequence, end), more: end < events.length };
 	}
 
 	bounds(channel: string): { first: string; last: string } {
@@ -119,8 +120,9 @@ export class SharedStore implements ReplayStore {
 		});
 	}
 
-	since(channel: string, cursor: string): Promise<ReplaySlice> {
-		return this.#request(() => this.#log.since(channel, cursor), this.appendsWaitFor !== undefined);
+	since(channel: string, cursor: string, limit?: number): Promise<ReplaySlice> {
+		const overtakes = this.appendsWaitFor !== undefined;
+		return this.#request(() => this.#log.since(channel, cursor, limit), overtakes);
 	}
 
 	bounds(channel: string): Promise<{ first: string; last: string }> {
