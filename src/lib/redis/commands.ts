@@ -74,10 +74,12 @@ export class Commands {
 	}
 
 	#open(): { opened: Promise<Line>; destroy(): void } {
+		let cause: unknown;
 		const line = this.#source.open(
 			{
-				broken: () => {
-					if (this.#line === opening) this.#drop();
+				broken: (error) => {
+					cause ??= error;
+					this.#drop(opening);
 				},
 				message: () => {}
 			},
@@ -88,8 +90,9 @@ export class Commands {
 				this.#pause = undefined;
 				return line;
 			},
-			(cause: unknown) => {
-				const error = describe(cause);
+			(closed: unknown) => {
+				// `ioredis` rejects with no more than that the connection was closed.
+				const error = describe(cause ?? closed);
 				this.#drop(opening);
 				const pauseMs = backoffMs(this.#failures, MIN_PAUSE_MS, MAX_PAUSE_MS);
 				this.#pause = { untilMs: performance.now() + pauseMs, error };
