@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,8 @@ if (!hasRedis) console.warn(`Tests of Redis are skipped: there is no "${BINARY}"
 export interface RedisServerOptions {
 	/** One node that has all slots. */
 	cluster?: boolean;
+	/** It is a Sentinel that watches the server on this port, under the name `main`. */
+	watches?: number;
 	/** More of its command line. */
 	args?: readonly string[];
 }
@@ -40,30 +42,35 @@ export class RedisServer {
 
 	async start(): Promise<void> {
 		if (this.#process) return;
-		const { cluster, args = [] } = this.#options;
-		const bus = cluster ? await freePort() : 0;
-		this.#process = spawn(
-			BINARY,
-			[
-				...['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.#folder, '--save', ''],
-				...(cluster
-					? [
-							'--cluster-enabled',
-							'yes',
-							'--cluster-announce-ip',
-							'127.0.0.1',
-							'--cluster-port',
-							`${bus}`
-						]
-					: []),
-				...args
-			],
-			{ stdio: 'ignore' }
-		);
+		const { cluster } = this.#options;
+		this.#process = spawn(BINARY, await this.#commandLine(), { stdio: 'ignore' });
 		await this.#answering('PING', (reply) => reply.startsWith('+PONG'));
 		if (!cluster) return;
 		await this.command('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
 		await this.#answering('CLUSTER INFO', (reply) => reply.includes('cluster_state:ok'));
+	}
+
+	async #commandLine(): Promise<string[]> {
+		const { cluster, watches, args = [] } = this.#options;
+		const where = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.#folder];
+		if (watches) {
+			const file = join(this.#folder, 'sentinel.conf');
+			writeFileSync(
+				file,
+				[
+					`sentinel monitor main 127.0.0.1 ${watches} 1`,
+					'sentinel down-after-milliseconds main 500',
+					'sentinel failover-timeout main 3000',
+					''
+				].join('\n')
+			);
+			return [file, ...where, '--sentinel', ...args];
+		}
+		const own = cluster
+			? ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port']
+			: [];
+		if (cluster) own.push(`${await freePort()}`);
+		return [...where, '--save', '', ...own, ...args];
 	}
 
 	/** Ends it at once, as a crash does. */
@@ -118,11 +125,11 @@ export class RedisServer {
 		return new Promise((resolve, reject) => {
 			let reply = '';
 			const socket = connect(this.port, '127.0.0.1').setEncoding('utf8');
-			// What is asked here is answered in one go, and QUIT ends the connection.
 			socket.on('data', (text: string) => (reply += text));
 			socket.on('error', reject);
-			socket.on('close', () => resolve(reply.replace(/\+OK\r\n$/, '') || reply));
-			socket.write(`${request}QUIT\r\n`);
+			socket.on('close', () => resolve(reply));
+			// The server answers, and then sees that nothing more comes.
+			socket.end(request);
 		});
 	}
 }

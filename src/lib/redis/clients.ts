@@ -4,9 +4,12 @@
  */
 import { RealtimeError } from '../protocol/errors.js';
 
-/** A client of `redis` (5 or 6) or `ioredis` (5 or 6): standalone, Sentinel or Cluster. */
+/**
+ * A client of `redis` (5 or 6) or `ioredis` (5 or 6): standalone, Sentinel or Cluster. The type names
+ * only what the types of all of them have.
+ */
 export interface RedisClient {
-	duplicate(...args: never[]): unknown;
+	connect(...args: never[]): unknown;
 }
 
 /** What a connection tells its owner. */
@@ -52,7 +55,9 @@ export function sourceOf(client: RedisClient): RedisSource {
 	}
 	throw new RealtimeError(
 		'INVALID_OPTION',
-		'`redisBackend` needs a client of `redis` or `ioredis`: pass what `createClient()`, `createCluster()`, `createSentinel()`, `new Redis()` or `new Cluster()` returns.'
+		typeof methods?.sSubscribe === 'function'
+			? '`redisBackend` cannot duplicate this client. The Sentinel client of `redis` can be duplicated from version 6 on: update `redis`, or use `ioredis`.'
+			: '`redisBackend` needs a client of `redis` or `ioredis`: pass what `createClient()`, `createCluster()`, `createSentinel()`, `new Redis()` or `new Cluster()` returns.'
 	);
 }
 

@@ -155,7 +155,9 @@ describe.skipIf(!hasRedis)('Redis', () => {
 				await backend.replay.append('log', [event('1')]);
 				backend.close();
 				await expect.poll(async () => (await server.list('CLIENT', 'LIST')).length).toBe(before);
-				expect(await client.ping()).toBe('PONG');
+				expect(await (client instanceof Redis ? client.ping() : client.sendCommand(['PING']))).toBe(
+					'PONG'
+				);
 				await expect(backend.replay.bounds('log')).rejects.toThrow('closed');
 				await (client instanceof Redis ? client.disconnect() : client.destroy());
 			}

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { createClient, createClientPool, createSentinel } from 'redis';
+import { createSentinel as createSentinel5 } from 'redis5';
 import { expect, test, vi } from 'vitest';
 import { redisBackend, type RedisBackendOptions } from '../../../src/lib/redis/index.js';
 import { clients } from './clients.js';
@@ -57,6 +58,8 @@ test.each(Object.entries(clients))('making one with %s connects to nothing', (_,
 
 test('a Sentinel client is one', () => {
 	const sentinels = [{ host: '127.0.0.1', port: 1 }];
-	redisBackend(createSentinel({ name: 'main', sentinelRootNodes: sentinels })).close();
+	const options = { name: 'main', sentinelRootNodes: sentinels };
+	redisBackend(createSentinel(options)).close();
+	expect(() => redisBackend(createSentinel5(options))).toThrow('update `redis`');
 	redisBackend(new Redis({ sentinels, name: 'main', lazyConnect: true })).close();
 });
