@@ -90,7 +90,7 @@ interface NodeRedis extends RedisClient, Emitter {
 	unref?(): void;
 	readonly options?: ClientOptions;
 	/** Cluster only. */
-	readonly masters?: readonly { client?: NodeRedis }[];
+	readonly masters?: readonly { client?: NodeRedis; pubSub?: { client: NodeRedis } }[];
 	readonly pubSubNode?: { client: NodeRedis };
 	readonly _options?: ClientOptions;
 }
@@ -143,7 +143,10 @@ function nodeRedis(client: NodeRedis): RedisSource {
 			const broken = (error?: unknown): void => events.broken(error);
 			const unref = (): void => {
 				if (kind === 'standalone') own.unref!();
-				for (const { client } of own.masters ?? []) client?.unref!();
+				for (const { client, pubSub } of own.masters ?? []) {
+					client?.unref!();
+					pubSub?.client.unref!();
+				}
 				own.pubSubNode?.client.unref!();
 			};
 			own.on('error', kind === 'standalone' ? broken : () => {});
