@@ -211,9 +211,11 @@ export class RedisBus implements BackendBus {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
 		this.#heard = undefined;
-		this.#line?.destroy();
-		this.#line = undefined;
 		this.#subscribed = new Set();
+		// Ending it says that it broke, which is no news then.
+		const line = this.#line;
+		this.#line = undefined;
+		line?.destroy();
 	}
 
 	#beatLater(): void {

@@ -94,6 +94,8 @@ export class Commands {
 				// `ioredis` rejects with no more than that the connection was closed.
 				const error = describe(cause ?? closed);
 				this.#drop(opening);
+				// It took so long to fail that another attempt is under way.
+				if (this.#line) throw error;
 				const pauseMs = backoffMs(this.#failures, MIN_PAUSE_MS, MAX_PAUSE_MS);
 				this.#pause = { untilMs: performance.now() + pauseMs, error };
 				throw error;

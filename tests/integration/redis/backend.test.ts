@@ -404,6 +404,28 @@ describe.skipIf(!hasRedis)('Redis', () => {
 			}
 		});
 
+		test.each(names)(
+			'a line of %s that cannot be opened in time is told once, and why',
+			async (name) => {
+				const backend = connect({ timeoutMs: 200 }, name);
+				const lost: string[] = [];
+				let isLive = false;
+				server.freeze();
+				try {
+					backend.bus.listen('log', {
+						events() {},
+						live: () => void (isLive = true),
+						lost: ({ message }) => lost.push(message)
+					});
+					await eventually(() => lost.length > 0, 'the loss');
+				} finally {
+					server.thaw();
+				}
+				await eventually(() => isLive, 'the line');
+				expect(lost).toEqual(['Redis has not answered for 0.2 s.']);
+			}
+		);
+
 		test('subscriptions that the server ends are noticed', async () => {
 			const backend = connect();
 			const { turns, told } = await listen(backend, 'log');
