@@ -70,14 +70,15 @@ export class SharedLog {
 	since(channel: string, cursor: string, limit = Infinity): ReplaySlice {
 		const position = parseCursor(cursor);
 		if (position?.epoch !== 'shared') return { events: [], missed: 'restart' };
-		const events = this.#channel(channel).events.map(({ kind, topic, payload }, index) => ({
-			cursor: formatCursor('shared', index + 1),
+		const all = this.#channel(channel).events;
+		const end = position.sequence + limit;
+		const events = all.slice(position.sequence, end).map(({ kind, topic, payload }, index) => ({
+			cursor: formatCursor('shared', position.sequence + index + 1),
 			kind,
 			topic,
 			payload
 		}));
-		const end = position.sequence + limit;
-		return { events: events.slice(position.sequence, end), more: end < events.length };
+		return { events, ...(end < all.length && { more: true }) };
 	}
 
 	bounds(channel: string): { first: string; last: string } {
@@ -121,8 +122,10 @@ export class SharedStore implements ReplayStore {
 	}
 
 	since(channel: string, cursor: string, limit?: number): Promise<ReplaySlice> {
-		const overtakes = this.appendsWaitFor !== undefined;
-		return this.#request(() => this.#log.since(channel, cursor, limit), overtakes);
+		return this.#request(
+			() => this.#log.since(channel, cursor, limit),
+			this.appendsWaitFor !== undefined
+		);
 	}
 
 	bounds(channel: string): Promise<{ first: string; last: string }> {

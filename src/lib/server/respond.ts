@@ -284,13 +284,6 @@ export class Responder {
 	}
 }
 
-/** A function of its own, for it lives as long as the stream and must not hold on to the request. */
-function socketDestroyer({ platform }: RequestEvent): (() => void) | undefined {
-	const socket = (platform as { req?: { socket?: { destroy?: () => void } } } | undefined)?.req
-		?.socket;
-	return socket?.destroy && (() => socket.destroy?.());
-}
-
 /** The answer to a request that is refused as a whole. */
 export function refusal(
 	event: RequestEvent,
@@ -324,7 +317,12 @@ interface NodeRequest {
 	};
 }
 
-/** @returns what destroys the socket under the response to `event`, where the platform shows it. */
+/**
+ * A function of its own, because what it returns lives as long as the stream and must not hold on to the
+ * request.
+ *
+ * @returns what destroys the socket under the response to `event`, where the platform shows it.
+ */
 function socketDestroyer({ platform, isSubRequest }: RequestEvent): (() => void) | undefined {
 	const { req } = (platform ?? {}) as { req?: NodeRequest };
 	// A request that the app makes of itself is given the `platform` of the page's request.
