@@ -276,5 +276,5 @@ function describeFatal({ channelId, message, status }: RealtimeClientFailureCont
 	const what =
 		channelId === undefined ? 'Realtime channels are' : `Realtime channel "${channelId}" is`;
 	const code = status ? ` (status ${status})` : '';
-	return `${what} not tried again: ${message}${code} Pass onFailure to <RealtimeManager> to handle this.`;
+	return `${what} not tried again${code}: "${message}". Pass onFailure to <RealtimeManager> to handle this.`;
 }
