@@ -24,7 +24,7 @@ interface Carried {
 /** What to ask for. */
 export interface StreamOptions {
 	endpoint: string;
-	fetch: typeof globalThis.fetch | undefined;
+	fetch?: typeof globalThis.fetch;
 	subscriptions: Subscriptions;
 	/** Channels that are not tried again until something changes, which starts another set. */
 	refused: Set<string>;
