@@ -31,19 +31,6 @@ function createReader(overrides: Partial<FeedReader> = {}): FeedReader & { told:
 	};
 }
 
-const message = (data: unknown): SourceMessage => ({
-	kind: 'data',
-	channel: 'a',
-	topic: 't',
-	data,
-	runId: undefined,
-	fnId: undefined,
-	envId: undefined,
-	createdAt: undefined,
-	streamId: undefined,
-	key: () => JSON.stringify(data)
-});
-
 test('failures are told to the endpoints that have readers, and a reason only once', () => {
 	const feed = createFeed();
 	const causes: string[] = [];
