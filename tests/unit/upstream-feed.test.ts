@@ -5,7 +5,6 @@ import { Feed } from '../../src/lib/server/hub/feed.js';
 import { ChannelLog } from '../../src/lib/server/hub/log.js';
 import type { FeedReader } from '../../src/lib/server/hub/readers.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
-import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 
 function createFeed(): Feed {
 	const feed: Feed = new Feed(

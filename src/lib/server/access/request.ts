@@ -99,7 +99,14 @@ function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
 	return { subscriptions: [normalized], isSingle: true };
 }
 
-function normalize({ channel, topics, params, lastEventId, since, history }: Checked): SubscriptionRequest {
+function normalize({
+	channel,
+	topics,
+	params,
+	lastEventId,
+	since,
+	history
+}: Checked): SubscriptionRequest {
 	return {
 		channel,
 		...(topics && { topics: [...new Set(topics)].sort() }),
