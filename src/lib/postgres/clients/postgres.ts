@@ -1,0 +1,106 @@
+import { inTime, SCRIPT_TIMEOUT_MS } from '../time.js';
+import {
+	asRows,
+	listenTo,
+	NOTIFY,
+	type Database,
+	type Row,
+	type Session,
+	type SessionEvents
+} from './database.js';
+
+/** What `postgres()` of `postgres` returns. */
+export interface PostgresSql {
+	unsafe(query: string): PromiseLike<unknown>;
+	begin: unknown;
+	options: object;
+}
+
+/** What is used of such a client. */
+interface Sql {
+	unsafe(query: string, values?: readonly string[]): Result;
+	end(options: { timeout: number }): Promise<void>;
+}
+
+interface Result extends PromiseLike<unknown[]> {
+	values(): PromiseLike<unknown[][]>;
+}
+
+type CreateSql = (options: object) => Sql;
+
+/** Connections for statements, beside those of the app. */
+const MAX_CONNECTIONS = 4;
+
+/**
+ * A database behind a client of `postgres`. That library cannot give up a single connection that does
+ * not answer, and re-listens without saying what a dead line missed. So this opens connections of its
+ * own with the client's options, and replaces them all when one does not answer.
+ */
+export class PostgresJsDatabase implements Database {
+	readonly #options: object;
+	#sql: Promise<Sql> | undefined;
+
+	constructor(sql: PostgresSql) {
+		this.#options = sql.options;
+	}
+
+	query(text: string, values: readonly string[], timeoutMs: number): Promise<Row[]> {
+		return this.#run((sql) => sql.unsafe(text, values).values(), timeoutMs);
+	}
+
+	async script(text: string): Promise<void> {
+		await this.#run((sql) => sql.unsafe(text), SCRIPT_TIMEOUT_MS);
+	}
+
+	async connect(events: SessionEvents): Promise<Session> {
+		const sql = await this.#create({
+			max: 1,
+			idle_timeout: null,
+			max_lifetime: null,
+			onclose: () => events.lost(new Error('The connection ended.')),
+			onnotify: (channel: string, payload: string) => events.notify(channel, payload)
+		});
+		return {
+			isLocal: false,
+			listen: async (channel) => void (await sql.unsafe(listenTo(channel))),
+			notify: async (channel, payload) => void (await sql.unsafe(NOTIFY, [channel, payload])),
+			end: () => void sql.end({ timeout: 0 }).catch(() => {})
+		};
+	}
+
+	close(): void {
+		const closing = this.#sql;
+		this.#sql = undefined;
+		closing?.then((sql) => sql.end({ timeout: 0 })).catch(() => {});
+	}
+
+	async #run<T extends unknown[]>(
+		query: (sql: Sql) => PromiseLike<T>,
+		timeoutMs: number
+	): Promise<Row[]> {
+		const used = (this.#sql ??= this.#create({ max: MAX_CONNECTIONS, idle_timeout: 30 }));
+		try {
+			return asRows(await inTime(query(await used), timeoutMs));
+		} catch (error) {
+			// An answer with an error is an answer too.
+			const isAnswer = (error as { severity?: unknown }).severity === 'ERROR';
+			if (!isAnswer && this.#sql === used) this.close();
+			throw error;
+		}
+	}
+
+	async #create(options: object): Promise<Sql> {
+		const { default: createSql } = (await import('postgres')) as unknown as { default: CreateSql };
+		return createSql({
+			...this.#options,
+			backoff: false,
+			connect_timeout: 5,
+			debug: false,
+			fetch_types: false,
+			onnotice: () => {},
+			// What it takes for options that are parsed already.
+			shared: { retries: 0, typeArrayMap: {} },
+			...options
+		});
+	}
+}
