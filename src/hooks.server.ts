@@ -5,15 +5,15 @@ const COOKIE = 'demo';
 
 export const handle: Handle = ({ event, resolve }) => {
 	const { cookies, locals, route, url } = event;
-	locals.user = null;
-	// Inngest calls its own route and is nobody.
+	// Inngest calls its own route and is not a person.
 	if (route.id === '/api/inngest') return resolve(event);
-	locals.person = personOf(cookies.get(COOKIE));
-	const { name, role } = locals.person;
-	if (role !== 'guest') locals.user = { name, role };
-	if (cookies.get(COOKIE) !== cookieOf(locals.person)) {
+	const person = (locals.person = personOf(cookies.get(COOKIE)));
+	Object.defineProperty(locals, 'user', {
+		get: () => (person.role === 'guest' ? null : { name: person.name, role: person.role })
+	});
+	if (cookies.get(COOKIE) !== cookieOf(person)) {
 		const secure = url.protocol === 'https:';
-		cookies.set(COOKIE, cookieOf(locals.person), { path: '/', maxAge: 86_400, secure });
+		cookies.set(COOKIE, cookieOf(person), { path: '/', maxAge: 86_400, secure });
 	}
 	return resolve(event);
 };

@@ -4,7 +4,7 @@ import { z } from 'zod';
 const messageTopic = topic('message').schema(z.object({ message: z.string() }));
 const adminMessageTopic = topic('admin-message').schema(z.object({ message: z.string() }));
 
-/** What everybody signed in may read, and one topic for admins only. */
+/** A topic for everybody who is signed in, and one for admins only. */
 export const demoChannel = channel('demo').addTopic(messageTopic).addTopic(adminMessageTopic);
 
 /** One channel per person. */
@@ -20,17 +20,17 @@ export const jobSchema = z.object({
 			attempts: z.number()
 		})
 	),
-	/** What came of it, once it ended. */
+	/** The result, when the job has ended. */
 	note: z.string()
 });
 export type Job = z.infer<typeof jobSchema>;
 
-/** How somebody's newest job stands. Each message is the whole state, so the newest one is enough. */
+/** The state of somebody's newest job. Each message holds all of it, so the newest one is enough. */
 export const jobChannel = channel((name: string) => `job:${name}`).addTopic(
 	topic('state').schema(jobSchema)
 );
 
-/** Somebody's answers, streamed. What a data stream carries is text. */
+/** Somebody's answers, as data streams. Their pieces are text. */
 export const answerChannel = channel((name: string) => `answer:${name}`).addTopic(
 	topic('tokens').type<ReadableStream | string>()
 );
@@ -39,13 +39,13 @@ const postTopic = topic('post').schema(z.object({ from: z.string(), text: z.stri
 const noteTopic = topic('admin-note').schema(z.object({ from: z.string(), text: z.string() }));
 const peopleTopic = topic('people').schema(z.object({ changed: z.string() }));
 
-/** A team's feed: posts for everybody, notes for admins, and a hint that people have changed. */
+/** A team's feed: posts for everybody, notes for admins, and a hint that the list of people changed. */
 export const teamChannel = channel('team')
 	.addTopic(postTopic)
 	.addTopic(noteTopic)
 	.addTopic(peopleTopic);
 
-/** Numbers that go up by one, so that whatever is missing shows. */
+/** Numbers that go up by one, so that a missing one can be seen. */
 export const counterChannel = channel((name: string) => `counter:${name}`).addTopic(
 	topic('number').schema(z.object({ run: z.string(), n: z.number() }))
 );

@@ -1,4 +1,4 @@
-/** A piece of code and what it is, for its colour. */
+/** A piece of code and its kind, which decides its colour. */
 export interface Token {
 	text: string;
 	kind: 'plain' | 'comment' | 'string' | 'keyword' | 'tag';
@@ -17,7 +17,7 @@ const TOKEN = new RegExp(
 	'g'
 );
 
-/** Cuts TypeScript or Svelte code into tokens. Good enough to read by; not a parser. */
+/** Cuts TypeScript or Svelte code into tokens. Good enough for colours, but not a parser. */
 export function highlight(code: string): Token[] {
 	const tokens: Token[] = [];
 	let at = 0;

@@ -1,10 +1,10 @@
-/** Pages of the demo, in the order of the navigation. */
+/** The pages of the demo, in the order of the navigation. */
 export const pages = [
 	{ path: '/', name: 'Live values' },
-	{ path: '/nested', name: 'Nested managers' },
 	{ path: '/job', name: 'A job' },
 	{ path: '/answer', name: 'An AI answer' },
 	{ path: '/team', name: 'Team feed' },
+	{ path: '/nested', name: 'Nested managers' },
 	{ path: '/break', name: 'Break it' },
 	{ path: '/stats', name: 'Server stats' }
 ] as const;

@@ -15,11 +15,11 @@ export const actions: Actions = {
 			admins: { message, adminsOnly: true },
 			everyone: { message }
 		}[String(form.get('to'))];
-		if (!data) return fail(400, { problem: 'Say to whom.' });
+		if (!data) return fail(400, { problem: 'Choose who should receive the message.' });
 		try {
 			await inngest.send({ name: 'app/demo.message', data });
 		} catch (error) {
-			return fail(503, { problem: `Inngest did not take the event: ${String(error)}` });
+			return fail(503, { problem: `Inngest did not accept the event: ${String(error)}` });
 		}
 	},
 

@@ -39,7 +39,7 @@ describe('TypeScript and Svelte compile', () => {
 	});
 });
 
-test('code that is wrong is found, with its line', () => {
+test('wrong code is found, with its line', () => {
 	expect(wrong.flatMap((block) => problems.get(block)!)).toEqual([
 		expect.stringMatching(/^wrong\.md:4: Type 'string' is not assignable to type 'number'/),
 		expect.stringMatching(/^wrong\.md:9: Property 'length' does not exist on type 'number'/),

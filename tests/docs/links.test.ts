@@ -6,7 +6,7 @@ import { anchors, readPage, readPages, ROOT, type Page } from './support/markdow
 const pages = readPages();
 const EXTERNAL = /^(https?:|mailto:|data:|\/\/)/;
 
-/** What a link means, and why it leads nowhere; `undefined` where it leads somewhere. */
+/** Says why a link is broken; `undefined` if it works. */
 function problem(page: Page, target: string): string | undefined {
 	if (EXTERNAL.test(target)) return undefined;
 	const [path = '', fragment] = decodeURIComponent(target).split('#');

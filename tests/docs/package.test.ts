@@ -11,18 +11,18 @@ interface Manifest {
 }
 const manifest = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as Manifest;
 
-/** Source of a built file. */
+/** The source of a built file. */
 const sourceOf = (built: string): string =>
 	built.replace('./dist/', 'src/lib/').replace(/(\.d\.ts|\.js)$/, '.ts');
 
-/** Source of each entry, by its name. */
+/** The source of each entry, by its name. */
 const entries = new Map(
 	Object.entries(manifest.exports).flatMap(([name, target]) =>
 		typeof target === 'string' ? [] : [[name, sourceOf(target.default)] as const]
 	)
 );
 
-/** Files of this package that importing a file brings along. */
+/** All files of this package that a file imports, directly or indirectly. */
 function reach(file: string, reached = new Set<string>()): Set<string> {
 	if (reached.has(file)) return reached;
 	reached.add(file);
@@ -42,7 +42,7 @@ describe('entries', () => {
 		for (const path of built) expect(existsSync(ROOT + sourceOf(path)), path).toBe(true);
 	});
 
-	test('none but its own brings the inspector along', () => {
+	test('only its own entry imports the inspector', () => {
 		expect(reach(entries.get('./inspector')!)).toContain('src/lib/inspector/Panel.svelte');
 		for (const [name, source] of entries) {
 			if (name === './inspector') continue;
@@ -51,7 +51,7 @@ describe('entries', () => {
 		}
 	});
 
-	test('those of the browser bring nothing of the server along', () => {
+	test('entries for the browser import nothing from the server', () => {
 		for (const name of ['.', './client', './inspector']) {
 			const files = [...reach(entries.get(name)!)];
 			expect(files.filter((file) => /\/(server|dev)\//.test(file))).toEqual([]);
@@ -60,7 +60,7 @@ describe('entries', () => {
 	});
 });
 
-test('what ships beside the code exists, and speaks of no place of its own', () => {
+test('files that are published with the code exist, and the manifest names no repository', () => {
 	for (const file of ['CHANGELOG.md', 'SECURITY.md', 'llms.txt']) {
 		expect(manifest.files).toContain(file);
 		expect(existsSync(ROOT + file), file).toBe(true);
@@ -70,7 +70,7 @@ test('what ships beside the code exists, and speaks of no place of its own', () 
 	expect(manifest).not.toHaveProperty('homepage');
 });
 
-test('llms.txt names every entry and nothing that is none', () => {
+test('llms.txt names every entry, and nothing that is not an entry', () => {
 	const text = readFileSync(`${ROOT}llms.txt`, 'utf8');
 	const named = new Set(
 		[...text.matchAll(/`(sveltekit-inngest(?:\/[\w/]+)?)`/g)].map(([, n]) => n!)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { count, grows } from './support/counts.js';
+import { count, grows, stat } from './support/counts.js';
 import { useApp } from './support/useApp.js';
 
 const app = useApp();
@@ -24,7 +24,7 @@ test('what is published while the stream is cut is replayed, without a gap or a 
 	await expect
 		.poll(async () => (await count(page, 'Sent')) - (await count(page, 'Received')))
 		.toBe(0);
-	for (const label of ['Gaps announced', 'Lost in silence', 'Repeated'] as const) {
+	for (const label of ['Announced gaps', 'Lost silently', 'Repeated'] as const) {
 		expect(await count(page, label)).toBe(0);
 	}
 });
@@ -40,7 +40,23 @@ test('what is published while Inngest is out of reach is lost, and announced', a
 	app.engine.failTokens(null);
 	await page.getByText('connected', { exact: true }).waitFor();
 	await grows(page, 'Received', 5);
-	expect(await count(page, 'Gaps announced')).toBe(1);
-	expect(await count(page, 'Lost in them')).toBeGreaterThan(4);
-	expect(await count(page, 'Lost in silence')).toBe(0);
+	expect(await count(page, 'Announced gaps')).toBe(1);
+	expect(await count(page, 'Lost in gaps')).toBeGreaterThan(4);
+	expect(await count(page, 'Lost silently')).toBe(0);
+});
+
+test('a line that is cut ends its stream even where the abort of a signal is lost', async () => {
+	const stats = await app.visit('/stats');
+	const { page } = await app.visit('/');
+	// As in WebKit, which may collect a signal of `AbortSignal.any()` before it is aborted.
+	await page.addInitScript(() => {
+		const real = window.fetch;
+		window.fetch = (input, init) => real(input, { ...init, signal: null });
+	});
+	await page.goto(new URL('/break', page.url()).href);
+	await page.getByText('connected', { exact: true }).waitFor();
+	await expect.poll(() => stat(stats.page, 'streams'), { timeout: 5_000 }).toBe('2');
+	await page.getByRole('button', { name: 'Take the line down' }).click();
+	await page.getByText('connecting', { exact: true }).waitFor();
+	await expect.poll(() => stat(stats.page, 'streams'), { timeout: 5_000 }).toBe('1');
 });

@@ -36,7 +36,7 @@ test('a job that fails for good says at which step', async () => {
 		.waitFor();
 });
 
-test('a page that is loaded anew goes on where the job is', async () => {
+test('a page that is loaded again goes on where the job is', async () => {
 	const { page } = await app.visit('/job');
 	await page.getByLabel('All goes well').check();
 	await page.getByRole('button', { name: 'Start' }).click();
@@ -44,4 +44,32 @@ test('a page that is loaded anew goes on where the job is', async () => {
 	await page.reload();
 	await page.getByText(/[1-4] of 5 steps done\./).waitFor({ timeout: 2_000 });
 	await page.getByText('An album of 48 pages is ready.').waitFor();
+});
+
+test('a second start takes the place of a job that still runs', async () => {
+	const { page } = await app.visit('/job');
+	await page.getByLabel('All goes well').check();
+	const start = page.getByRole('button', { name: 'Start' });
+	await start.click();
+	await page.getByText('1 of 5 steps done.').waitFor();
+	await start.click();
+	await page.getByText('0 of 5 steps done.').waitFor();
+	await page.getByText('An album of 48 pages is ready.').waitFor();
+	const states = page.locator('li .state');
+	expect(await states.allInnerTexts()).toEqual(Array(5).fill('done'));
+	await page.reload();
+	await page.getByText('An album of 48 pages is ready.').waitFor();
+	expect(await states.allInnerTexts()).toEqual(Array(5).fill('done'));
+});
+
+test('two quick clicks on Start leave one finished job', async () => {
+	const { page } = await app.visit('/job');
+	await page.getByLabel('All goes well').check();
+	await page.getByRole('button', { name: 'Start' }).evaluate(async (button: HTMLElement) => {
+		button.click();
+		await new Promise((resolve) => setTimeout(resolve, 120));
+		button.click();
+	});
+	await page.getByText('An album of 48 pages is ready.').waitFor();
+	expect(await page.locator('li .state').allInnerTexts()).toEqual(Array(5).fill('done'));
 });

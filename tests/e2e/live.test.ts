@@ -43,7 +43,7 @@ test('a message to one person reaches that person alone', async () => {
 	expect(await other.page.getByText('A note to self').count()).toBe(0);
 });
 
-test('who is signed out is told why nothing comes, and gets in by signing in', async () => {
+test('somebody who is signed out sees why nothing arrives, and can sign in', async () => {
 	const { page, signIn } = await app.visit('/');
 	await signIn('Signed out');
 	const demo = page.getByLabel('Channel demo');
@@ -67,7 +67,6 @@ test('a closed gate ends the stream before the message, and it can be opened aga
 	await page.getByText('The gate is open.').waitFor();
 	await demo.getByRole('button', { name: 'Try again' }).click();
 	await demo.getByText('connected').waitFor();
-	await publish(visitor, 'To everyone');
 	await demo.getByText('Held back').waitFor();
 });
 
@@ -78,7 +77,47 @@ test('a component inside nested managers reads from both', async () => {
 	await publish(visitor, 'To me alone');
 	const inner = page.getByRole('region', { name: 'Inner manager' });
 	await expect.poll(() => inner.getByText('Hello', { exact: true }).count()).toBe(2);
-	await page.getByLabel('With an inner manager').uncheck();
+	await page.getByLabel('Show the inner manager').uncheck();
 	await inner.waitFor({ state: 'detached' });
 	await page.getByRole('region', { name: 'Outer manager' }).getByText('connected').waitFor();
+});
+
+test.each(['/', '/stats'])('what admins may read leaves %s with a sign-out', async (path) => {
+	const visitor = await app.visit(path);
+	const { page, signIn, forgive } = visitor;
+	await signIn('Admin');
+	await page.locator('.health .connected').first().waitFor();
+	await page.getByLabel('Message').fill('For our eyes only');
+	await publish(visitor, path === '/' ? 'To admins' : 'To everyone');
+	await page.getByText('For our eyes only').first().waitFor();
+	await signIn('Signed out');
+	await page.locator('.health .degraded').first().waitFor();
+	expect(await page.getByText('For our eyes only').count()).toBe(0);
+	forgive(/403/);
+});
+
+test('a sign-out in another window ends the stream of this one', async () => {
+	const { page, signIn, forgive } = await app.visit('/');
+	const other = await page.context().newPage();
+	await other.goto(page.url());
+	await signIn('Admin');
+	const demo = page.getByLabel('Channel demo');
+	await demo.getByText('connected').waitFor();
+	await other.getByRole('button', { name: 'Signed out' }).click();
+	await demo.getByText('Missing authenticated user').waitFor({ timeout: 5_000 });
+	forgive(/403/);
+});
+
+test('nobody reads the channel of a person without a name', async () => {
+	const { page, signIn, forgive } = await app.visit('/');
+	await signIn('Signed out');
+	const status = await page.evaluate(async () => {
+		const body = JSON.stringify({ channel: 'user:undefined' });
+		const headers = { 'content-type': 'application/json' };
+		const response = await fetch('/api/events', { method: 'POST', headers, body });
+		void response.body?.cancel();
+		return response.status;
+	});
+	expect(status).toBe(403);
+	forgive(/403/);
 });

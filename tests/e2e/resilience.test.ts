@@ -45,10 +45,10 @@ async function expectIntact(page: Page, gaps = 0): Promise<void> {
 	await grows(page, 'Received', 20);
 	publisher.stop();
 	const accounted = async () =>
-		(await count(page, 'Received')) + (await count(page, 'Lost in them'));
+		(await count(page, 'Received')) + (await count(page, 'Lost in gaps'));
 	await expect.poll(accounted, { timeout: 10_000 }).toBe(publisher.sent);
-	expect(await count(page, 'Gaps announced')).toBe(gaps);
-	expect(await count(page, 'Lost in silence')).toBe(0);
+	expect(await count(page, 'Announced gaps')).toBe(gaps);
+	expect(await count(page, 'Lost silently')).toBe(0);
 	expect(await count(page, 'Repeated')).toBe(0);
 }
 
@@ -129,7 +129,7 @@ test('a tab that is hidden lets go of its stream, and goes on where it was once 
 		await expect.poll(() => number('Replayed'), { timeout: 10_000 }).toBeGreaterThan(40);
 		publisher.stop();
 		await expect.poll(() => number('Received'), { timeout: 10_000 }).toBe(publisher.sent);
-		for (const label of ['Gaps announced', 'Lost in silence', 'Repeated'] as const) {
+		for (const label of ['Announced gaps', 'Lost silently', 'Repeated'] as const) {
 			expect(await number(label)).toBe(0);
 		}
 	} finally {

@@ -1,29 +1,25 @@
-import type { Page } from 'playwright';
 import { expect, test } from 'vitest';
+import { stat } from './support/counts.js';
 import { useApp } from './support/useApp.js';
 
 const app = useApp();
 
-function stat(page: Page, name: string): Promise<string> {
-	const row = page.locator('.stats > div').filter({ has: page.getByText(name, { exact: true }) });
-	return row.locator('dd').innerText();
-}
-
 test('streams grow with the windows, and the socket to Inngest stays one', async () => {
 	const { page } = await app.visit('/stats');
+	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('1');
 	await app.visit('/');
 	await app.visit('/nested');
-	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('3');
-	expect(await stat(page, 'upstream.sockets')).toBe('1');
-	expect(await stat(page, 'upstream.state')).toBe('open');
+	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('4');
+	expect(await stat(page, 'hub.sources.inngest.sockets')).toBe('1');
+	expect(await stat(page, 'hub.sources.inngest.state')).toBe('open');
 });
 
 test('server code reads the same messages as the browsers', async () => {
 	const { page } = await app.visit('/stats');
-	await expect.poll(() => stat(page, 'feeds'), { timeout: 5_000 }).not.toBe('0');
+	await expect.poll(() => stat(page, 'hub.feeds'), { timeout: 5_000 }).not.toBe('0');
 	await page.getByLabel('Message').fill('For the server too');
 	await page.getByRole('button', { name: 'To everyone' }).click();
-	await page.getByText('For the server too').waitFor();
+	await expect.poll(() => page.getByText('For the server too').count()).toBe(2);
 });
 
 test('a plain HTTP client reads them too, line by line', async () => {
@@ -32,7 +28,7 @@ test('a plain HTTP client reads them too, line by line', async () => {
 	const lines = body!.pipeThrough(new TextDecoderStream()).getReader();
 	expect((await lines.read()).value).toBe('\n');
 	const line = lines.read();
-	await expect.poll(() => stat(page, 'feeds'), { timeout: 5_000 }).not.toBe('0');
+	await expect.poll(() => stat(page, 'hub.feeds'), { timeout: 5_000 }).not.toBe('0');
 	await page.getByLabel('Message').fill('For the terminal');
 	await page.getByRole('button', { name: 'To everyone' }).click();
 	expect(JSON.parse((await line).value!)).toMatchObject({

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 });
 afterEach(async () => {
 	vi.useRealTimers();
@@ -34,7 +34,7 @@ async function expectAttemptAfter(delayMs: number, listener: Recorder): Promise<
 }
 
 test('attempts are spaced exponentially, with full jitter and a longest delay', async () => {
-	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 	server.onToken = () => 500;
 	fixJitter(1);
 	const listener = new Recorder('a');
@@ -64,12 +64,12 @@ test('a listener that comes during a back-off is served when that ends, though a
 });
 
 test('once a stable socket takes topics again, earlier failures no longer count', async () => {
-	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 	fixJitter(1);
 	const first = new Recorder('first');
 	upstream.listen(first);
 	await first.whenLive();
-	vi.setSystemTime(Date.now() + 11_000);
+	await vi.advanceTimersByTimeAsync(11_000);
 	server.onToken = () => 500;
 	const second = new Recorder('second');
 	upstream.listen(second);
@@ -96,5 +96,44 @@ test('a clock that is set back makes nobody wait longer', async () => {
 	await until(() => listener.events.length === 1, 'a failure');
 	server.onToken = () => 201;
 	vi.setSystemTime(Date.now() - 3_600_000);
+	await listener.whenLive();
+});
+
+test('a clock that is set forward makes nobody hammer a server that refuses', async () => {
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
+	fixJitter(1);
+	server.onToken = () => 500;
+	const listener = new Recorder('a');
+	upstream.listen(listener);
+	await until(() => listener.events.length === 1, 'a failure');
+	vi.setSystemTime(Date.now() + 3_600_000);
+	upstream.listen(new Recorder('b'));
+	await expectAttemptAfter(250, listener);
+});
+
+test('a server that takes each socket and drops it is backed off from', async () => {
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+	fixJitter(1);
+	const listener = new Recorder('a');
+	upstream.listen(listener);
+	await listener.whenLive();
+	for (const delayMs of [250, 500, 1_000, 2_000]) {
+		const count = server.sockets.length;
+		server.last.drop();
+		await until(() => !listener.isLive && upstream.state === 'waiting', 'the loss');
+		await new Promise(setImmediate);
+		await vi.advanceTimersByTimeAsync(delayMs - 5);
+		await new Promise(setImmediate);
+		expect(server.sockets).toHaveLength(count);
+		await vi.advanceTimersByTimeAsync(10);
+		await listener.whenLive();
+		expect(server.sockets).toHaveLength(count + 1);
+	}
+	// One that lasts ends the count.
+	await vi.advanceTimersByTimeAsync(11_000);
+	server.last.drop();
+	await until(() => !listener.isLive && upstream.state === 'waiting', 'the loss');
+	await new Promise(setImmediate);
+	await vi.advanceTimersByTimeAsync(255);
 	await listener.whenLive();
 });

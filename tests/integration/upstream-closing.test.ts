@@ -1,22 +1,23 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
 import {
 	Recorder,
 	ScriptedServer,
 	timestamp,
-	tokensAt,
+	sourceAt,
 	until,
 	type ScriptedSocket
 } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let listener: Recorder;
 beforeEach(async () => {
 	// The shortest of all back-offs: a server that closes soon after a socket opened is backed off from.
 	vi.spyOn(Math, 'random').mockReturnValue(0);
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	listener = new Recorder('a');
 	upstream.listen(listener);
 	await listener.whenLive();
@@ -189,6 +190,7 @@ test('a data stream that straddles the change is read whole, from the socket it 
 		socket.send(end);
 	}
 	await until(() => upstream.sockets === 1, 'the end of the old socket');
+	await until(() => !server.open.includes(old), 'its end at the server');
 	await drained(next);
 	expect(listener.messages.map(({ kind, data }) => `${kind} ${String(data)}`)).toEqual([
 		'datastream-start s',
@@ -357,7 +359,7 @@ test('a topic added shortly before `closing` may have been ignored: a gap says s
 });
 
 test('a server that closes each socket as it opens is backed off from, and the first still delivers', async () => {
-	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 	vi.mocked(Math.random).mockReturnValue(1);
 	const first = server.last;
 	server.onOpen = (socket) => socket.closing();
@@ -373,7 +375,7 @@ test('a server that closes each socket as it opens is backed off from, and the f
 });
 
 test('a server that closes each socket after it took over is backed off from', async () => {
-	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 	vi.mocked(Math.random).mockReturnValue(1);
 	for (const delayMs of [250, 500, 1_000, 2_000]) {
 		const old = server.last;
@@ -407,4 +409,45 @@ test('where the next socket cannot take all topics the old one stays, and holds 
 	// One that could not take all was let go, with what was held back for it.
 	expect(server.sockets).toHaveLength(3);
 	for (const each of many) expect(each.events).not.toContain('lost');
+});
+
+test('topics that only the next socket carries are lost when that one closes too', async () => {
+	const old = server.last;
+	const other = new Recorder('b');
+	const [, next] = await beginChange();
+	// The next socket is confirmed and takes a topic more, but the old one is not yet read out.
+	upstream.listen(other);
+	server.answerPings();
+	await until(() => next.heldPings.length === 1, 'the `sub` on the next socket');
+	for (const payload of next.heldPings.splice(0)) next.socket.pong(payload);
+	await other.whenLive();
+	server.onUpgrade = () => false;
+	next.closing();
+	await until(() => !other.isLive, 'the loss');
+	expect(other.events).toEqual(['live', 'lost']);
+	old.message('a', 't', 1);
+	await until(() => listener.data().length === 1, 'a message of the old socket');
+	expect(listener.events).toEqual(['live']);
+});
+
+test('changes of topics leave no listener on any signal', async () => {
+	const signals = new Set<AbortSignal>();
+	const add = AbortSignal.prototype.addEventListener;
+	vi.spyOn(AbortSignal.prototype, 'addEventListener').mockImplementation(function (
+		this: AbortSignal,
+		...args: Parameters<typeof add>
+	) {
+		signals.add(this);
+		return add.apply(this, args);
+	});
+	for (let round = 0; round < 20; round++) {
+		const other = new Recorder(`other:${round}`);
+		const stop = upstream.listen(other);
+		await other.whenLive();
+		stop();
+	}
+	const counts = [...signals].map((signal) => getEventListeners(signal, 'abort').length);
+	expect(counts.length).toBeGreaterThan(0);
+	// A token request has two on a signal of its own.
+	expect(Math.max(...counts)).toBeLessThanOrEqual(2);
 });

@@ -1,21 +1,21 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startInngestDev } from '../../src/lib/dev/index.js';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
 import {
 	clientAt,
 	Endpoint,
 	Recorder,
 	ScriptedServer,
 	story,
-	tokensAt,
+	sourceAt,
 	until
 } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 });
 afterEach(async () => {
 	vi.useRealTimers();
@@ -87,7 +87,7 @@ test('a `sub` whose token is refused fails those who wait for it and nobody else
 
 test('a `sub` that is not confirmed within 10 s ends the socket', async () => {
 	const first = await listenLive('a');
-	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 	server.answersPings = false;
 	const second = new Recorder('b');
 	upstream.listen(second);

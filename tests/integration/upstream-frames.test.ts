@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, timestamp, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, timestamp, sourceAt, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let listener: Recorder;
 let drops: number;
 const unhandled: unknown[] = [];
@@ -12,7 +12,7 @@ beforeEach(async () => {
 	drops = 0;
 	process.on('unhandledRejection', onUnhandled);
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => void drops++);
+	upstream = sourceAt(server.url, { onDrop: () => void drops++ });
 	listener = new Recorder('a');
 	upstream.listen(listener);
 	await listener.whenLive();

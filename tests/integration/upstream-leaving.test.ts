@@ -1,22 +1,22 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { TokenClient } from '../../src/lib/server/inngest/token.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { inngestSource } from '../../src/lib/server/inngest/inngestSource.js';
 import {
 	clientAt,
 	Endpoint,
 	OwnTimers,
 	Recorder,
 	ScriptedServer,
-	tokensAt,
+	sourceAt,
 	until
 } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let timers: OwnTimers;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	timers = new OwnTimers();
 });
 afterEach(async () => {
@@ -134,7 +134,7 @@ test('a listener that leaves before the socket is made prevents it', async () =>
 			return new URL(path, server.url);
 		}
 	});
-	const held = new Upstream(new TokenClient(client), () => {});
+	const held = inngestSource(client);
 	const stop = held.listen(new Recorder('a'));
 	await until(() => isAsked, 'the question for the URL');
 	stop();

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi, type MockInstance } from 'vitest';
 import { SETTLE_MS } from '../../src/lib/server/inngest/socket.js';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
 // A runtime that has no `ws` but a WebSocket of its own, which shows no pings.
 vi.mock('ws', async (original) => {
@@ -10,7 +10,7 @@ vi.mock('ws', async (original) => {
 });
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let drops: number;
 let timeouts: MockInstance<typeof setTimeout>;
 
@@ -23,7 +23,7 @@ beforeEach(async () => {
 	vi.spyOn(Math, 'random').mockReturnValue(0);
 	timeouts = vi.spyOn(globalThis, 'setTimeout');
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => void drops++);
+	upstream = sourceAt(server.url, { onDrop: () => void drops++ });
 });
 afterEach(async () => {
 	upstream.close();

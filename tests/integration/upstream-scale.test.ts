@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import { MAX_SENT_BYTES, MAX_URL_TOKEN_BYTES } from '../../src/lib/server/inngest/pieces.js';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
-let upstream: Upstream | undefined;
+let upstream: RealtimeSource | undefined;
 let server: ScriptedServer | undefined;
 let engine: InngestDev | undefined;
 beforeEach(() => {
@@ -30,7 +30,7 @@ const numbers = (count: number): number[] => Array.from({ length: count }, (_, i
 
 test('3,000 channels come back after a cut over one socket, in frames that the server takes', async () => {
 	server = await ScriptedServer.start();
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	const listeners = numbers(3_000).map(
 		(index) => new Recorder(`organization:${index}`, ['a', 'b'])
 	);
@@ -54,7 +54,7 @@ test('3,000 channels come back after a cut over one socket, in frames that the s
 
 test('the engine takes 3,000 channels again after a cut, and closes no socket for a large frame', async () => {
 	engine = await startInngestDev();
-	upstream = new Upstream(tokensAt(engine.url), () => {});
+	upstream = sourceAt(engine.url);
 	const listeners = numbers(3_000).map((index) => new Recorder(`<user & co>:${index}`));
 	for (const listener of listeners) upstream.listen(listener);
 	await until(() => listeners.every(({ isLive }) => isLive), 'all channels to be live');
@@ -68,7 +68,7 @@ test('the engine takes 3,000 channels again after a cut, and closes no socket fo
 
 test('channels come and go at random while messages flow: those that stay lose nothing', async () => {
 	engine = await startInngestDev();
-	upstream = new Upstream(tokensAt(engine.url), () => {});
+	upstream = sourceAt(engine.url);
 	const random = createRandom(7);
 	const kept = numbers(5).map((index) => new Recorder(`kept:${index}`));
 	for (const listener of kept) upstream.listen(listener);
@@ -106,7 +106,7 @@ test('channels come and go at random while messages flow: those that stay lose n
 
 test('a server that closes again and again loses, repeats and reorders nothing of any topic', async () => {
 	engine = await startInngestDev();
-	upstream = new Upstream(tokensAt(engine.url), () => {});
+	upstream = sourceAt(engine.url);
 	vi.spyOn(Math, 'random').mockReturnValue(0);
 	const topics = ['x', 'y', 'z'];
 	const listeners = numbers(4).map((index) => new Recorder(`channel:${index}`, topics));

@@ -1,17 +1,17 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Upstream } from '../../src/lib/server/inngest/upstream.js';
-import { Recorder, ScriptedServer, tokensAt, until } from '../support/upstream.js';
+import type { RealtimeSource } from '../../src/lib/server/hub/source.js';
+import { Recorder, ScriptedServer, sourceAt, until } from '../support/upstream.js';
 
 let server: ScriptedServer;
-let upstream: Upstream;
+let upstream: RealtimeSource;
 let listener: Recorder;
 beforeEach(async () => {
 	server = await ScriptedServer.start();
 	vi.useFakeTimers({
-		toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date']
+		toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date']
 	});
-	upstream = new Upstream(tokensAt(server.url), () => {});
+	upstream = sourceAt(server.url);
 	listener = new Recorder('a');
 	upstream.listen(listener);
 	await listener.whenLive();
@@ -62,5 +62,19 @@ test('a closing socket that falls silent before the change is dead too', async (
 	old.closing();
 	for (let count = 0; count < 10; count++) await vi.advanceTimersByTimeAsync(5_000);
 	await until(() => listener.events.includes('lost'), 'the loss');
+	expect(listener.events).toEqual(['live', 'lost']);
+});
+
+test('a clock that is set forward drops no healthy socket', async () => {
+	vi.setSystemTime(Date.now() + 3_600_000);
+	await vi.advanceTimersByTimeAsync(20_000);
+	server.publish('a', 't', 1);
+	await until(() => listener.messages.length === 1, 'a message');
+	expect(listener.events).toEqual(['live']);
+});
+
+test('a clock that is set back hides no dead socket', async () => {
+	vi.setSystemTime(Date.now() - 3_600_000);
+	await vi.advanceTimersByTimeAsync(50_000);
 	expect(listener.events).toEqual(['live', 'lost']);
 });

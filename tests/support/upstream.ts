@@ -5,10 +5,17 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { SubscriptionRequest } from '../../src/lib/protocol/request.js';
 import { createRealtime, type Realtime } from '../../src/lib/server/index.js';
 import type { RealtimeServerFailureContext } from '../../src/lib/server/failure/report.js';
-import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 import type { RealtimeEndpointOptions } from '../../src/lib/server/options.js';
-import { TokenClient, type InngestClient } from '../../src/lib/server/inngest/token.js';
-import type { SourceListener } from '../../src/lib/server/hub/source.js';
+import type {
+	RealtimeSource,
+	SourceListener,
+	SourceMessage
+} from '../../src/lib/server/hub/source.js';
+import {
+	inngestSource,
+	type InngestSourceOptions
+} from '../../src/lib/server/inngest/inngestSource.js';
+import type { InngestClient } from '../../src/lib/server/inngest/token.js';
 import { demoChannel, userChannel } from './channels.js';
 import { serve, type TestServer } from './server.js';
 import { openStream, type SseReader } from './sse.js';
@@ -263,8 +270,8 @@ export function clientAt(url: string, fields: Record<string, unknown> = {}): Inn
 	} as InngestClient;
 }
 
-export function tokensAt(url: string): TokenClient {
-	return new TokenClient(clientAt(url));
+export function sourceAt(url: string, options?: InngestSourceOptions): RealtimeSource {
+	return inngestSource(clientAt(url), options);
 }
 
 /** A listener that writes down what it is told. */

@@ -6,8 +6,8 @@ const MAX_MS = 5 * 60_000;
 const MAX_COUNTERS = 200;
 
 /**
- * Publishes 1, 2, 3 … on somebody's channel, each number until Inngest has taken it. Stops by itself
- * after five minutes.
+ * Publishes 1, 2, 3 … on somebody's channel, and tries each number until Inngest accepts it. Stops by
+ * itself after five minutes.
  */
 class Counter {
 	readonly #owner: string;
@@ -50,7 +50,7 @@ class Counter {
 			} catch {
 				this.#refused++;
 			}
-			// A server that stops does not wait for it.
+			// The timer does not keep a server alive that is stopping.
 			await new Promise((resolve) => setTimeout(resolve, EVERY_MS).unref());
 		}
 		this.#busy = false;

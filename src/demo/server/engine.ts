@@ -5,28 +5,37 @@ import type { InngestDev } from 'sveltekit-inngest/dev';
 const KEY = Symbol.for('sveltekit-inngest.engine');
 const globals = globalThis as { [KEY]?: Promise<{ engine: { own?: InngestDev } }> };
 
-/** What can be done to it. */
+/** The ways to break it, and to mend it again. */
 export const faults = ['drop', 'stop', 'start', 'restart'] as const;
 export type Fault = (typeof faults)[number];
 
-/** The embedded engine, where it runs in this process: under `vite dev`. */
+/** The embedded engine, if it runs in this process: under `vite dev`. */
 export async function findEngine(): Promise<InngestDev | undefined> {
 	return dev ? (await globals[KEY])?.engine.own : undefined;
 }
 
 let stopped = false;
 
-/** Whether it refuses tokens, and so all new connections. */
+/** Whether the engine refuses tokens, and with them all new connections. */
 export function isStopped(): boolean {
 	return stopped;
 }
 
+let last: Promise<unknown> = Promise.resolve();
+
 /**
- * Does something to the embedded engine.
+ * Breaks or mends the embedded engine. Calls wait for each other, because two restarts at once would
+ * both need the same port.
  *
- * @param appUrl The app's serve endpoint, for an engine that knows nothing yet.
+ * @param appUrl The app's serve endpoint, to register with an engine that has just started.
  */
-export async function cause(fault: Fault, appUrl: string): Promise<void> {
+export function cause(fault: Fault, appUrl: string): Promise<void> {
+	const done = last.then(() => apply(fault, appUrl));
+	last = done.catch(() => {});
+	return done;
+}
+
+async function apply(fault: Fault, appUrl: string): Promise<void> {
 	const engine = await findEngine();
 	if (!engine) return;
 	if (fault !== 'drop') stopped = fault === 'stop';

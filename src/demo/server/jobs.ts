@@ -1,27 +1,44 @@
 import type { Job } from '$demo/channels.js';
 
-const STEPS = ['Read the photos', 'Find the faces', 'Sort by person', 'Lay out pages', 'Bind it'];
+export const STEPS = [
+	'Read the photos',
+	'Find the faces',
+	'Sort by person',
+	'Lay out pages',
+	'Bind it'
+];
 const MAX_JOBS = 200;
 
-/** Everybody's newest job, in place of an app's database. */
+/** Everybody's newest job. Stands in for an app's database. */
 const jobs = new Map<string, Job>();
 
 export function findJob(owner: string): Job | null {
 	return jobs.get(owner) ?? null;
 }
 
-/** Changes somebody's job, which begins with its first change. */
-export function updateJob(owner: string, id: string, change: (job: Job) => void): Job {
-	const known = jobs.get(owner);
-	const job = known?.id === id ? structuredClone(known) : newJob(id);
-	change(job);
-	jobs.delete(owner);
-	jobs.set(owner, job);
-	if (jobs.size > MAX_JOBS) jobs.delete(jobs.keys().next().value!);
+/** Begins a job. It takes the place of the owner's earlier job, even if that one still runs. */
+export function startJob(owner: string): Job {
+	const steps = STEPS.map((name) => ({ name, state: 'waiting' as const, attempts: 0 }));
+	const job: Job = { id: crypto.randomUUID(), state: 'running', steps, note: '' };
+	keep(owner, job);
 	return job;
 }
 
-function newJob(id: string): Job {
-	const steps = STEPS.map((name) => ({ name, state: 'waiting' as const, attempts: 0 }));
-	return { id, state: 'running', steps, note: '' };
+/** Saves how a job stands. Answers `false`, and saves nothing, if a newer job has taken its place. */
+export function saveJob(owner: string, job: Job): boolean {
+	const newest = jobs.get(owner);
+	if (newest && newest.id !== job.id) return false;
+	keep(owner, job);
+	return true;
+}
+
+/** Forgets a job that could not be started. */
+export function forgetJob(owner: string): void {
+	jobs.delete(owner);
+}
+
+function keep(owner: string, job: Job): void {
+	jobs.delete(owner);
+	jobs.set(owner, job);
+	if (jobs.size > MAX_JOBS) jobs.delete(jobs.keys().next().value!);
 }

@@ -6,13 +6,13 @@ import { findEngine, isStopped } from './engine.js';
 import { realtime } from './realtime.js';
 
 /**
- * What the pages read by SvelteKit's own `query.live`, as in
- * `export const liveStats = query.live(stats)` of `stats.remote.ts`.
+ * What the pages read through SvelteKit's own `query.live`. For example, `stats.remote.ts` says
+ * `export const liveStats = query.live(stats)`.
  */
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** How the endpoint of this process is doing, once a second. */
+/** The numbers of this process, once a second. */
 export async function* stats() {
 	for (;;) {
 		yield realtime.stats();
@@ -21,15 +21,15 @@ export async function* stats() {
 }
 
 /**
- * Messages of the demo channel, from the feed that serves the browsers. `subscribe()` authorizes
- * nobody: that is done here.
+ * Messages of the demo channel, from the feed that serves the browsers. `subscribe()` does not
+ * authorize, so this function does.
  */
 export function messages({ locals, request }: RequestEvent) {
 	if (!locals.user) error(403, 'Sign in to read the demo channel');
 	return realtime.subscribe(demoChannel, { topics: ['message'], signal: request.signal });
 }
 
-/** How counting and breaking go, told past the stream that is being broken. */
+/** The state of the counter and of Inngest. It does not use the stream that the page breaks. */
 export async function* trouble() {
 	const { name } = getRequestEvent().locals.person;
 	for (;;) {

@@ -5,11 +5,11 @@ export type Role = (typeof roles)[number];
 export interface Person {
 	readonly name: string;
 	role: Role;
-	/** Whether the team's feed may be read: the right that the team page revokes. */
+	/** Whether this person may read the team's feed. The team page revokes and restores this right. */
 	mayRead: boolean;
-	/** Whether messages of the demo channel pass: the gate on the first page. */
+	/** Whether messages of the demo channel reach this person: the gate on the first page. */
 	gateOpen: boolean;
-	/** When the last request came. */
+	/** When the last request arrived. */
 	seenAt: number;
 }
 
@@ -21,13 +21,13 @@ const PRESENT_MS = 15 * 60_000;
 const MAX_PRESENT = 12;
 
 /**
- * Who is who, in place of an app's session store. Kept on `globalThis` so that it outlives a module
- * that is loaded anew during development.
+ * Who is who. Stands in for an app's session store. It lives on `globalThis`, so that it survives when
+ * Vite loads this module again during development.
  */
 const KEY = Symbol.for('sveltekit-inngest.demo.people');
 const people = ((globalThis as { [KEY]?: Map<string, Person> })[KEY] ??= new Map<string, Person>());
 
-/** The person of a cookie. It only says a name and a role: a demo has nobody to protect. */
+/** The person a cookie belongs to. It holds a name and a role: a demo has nobody to protect. */
 export function personOf(cookie: string | undefined): Person {
 	const [name = '', role = ''] = (cookie ?? '').split('.');
 	const isValid = /^[a-z]+\d*$/.test(name) && name.length <= 24 && isRole(role);
@@ -36,7 +36,7 @@ export function personOf(cookie: string | undefined): Person {
 	return person;
 }
 
-/** Value of the cookie that stands for a person. */
+/** The value of a person's cookie. */
 export function cookieOf({ name, role }: Person): string {
 	return `${name}.${role}`;
 }
@@ -45,7 +45,7 @@ export function findPerson(name: string): Person | undefined {
 	return people.get(name);
 }
 
-/** The last who were here within a quarter of an hour, by name. */
+/** The people who were here in the last quarter of an hour, ordered by name. */
 export function whoIsHere(): Person[] {
 	const since = Date.now() - PRESENT_MS;
 	return [...people.values()]

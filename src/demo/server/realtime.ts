@@ -8,22 +8,21 @@ import {
 	userChannel
 } from '$demo/channels.js';
 import { inngest } from './inngest.js';
-import { findPerson } from './people.js';
 
-/** Reads the name out of a channel such as `user:alice`, for the channel's builder. */
+/** Finds the name in a channel such as `user:alice`, as the parameter of the channel's builder. */
 const nameAfter = (prefix: string) => (_event: unknown, channelId: string) =>
 	channelId.startsWith(prefix) ? channelId.slice(prefix.length) : '';
 
-/** Lets people read the channel that bears their own name. */
+/** People may read the channel that carries their own name. */
 const ownOnly =
 	(prefix: string) =>
 	({ locals, channelId }: { locals: App.Locals; channelId: string }) =>
 		channelId === prefix + locals.person.name;
 
-/** What a page needs that wants more than the endpoint: `publish()`, `subscribe()` and `stats()`. */
+/** The endpoint, and `publish()`, `subscribe()` and `stats()` for the server's own code. */
 export const realtime = createRealtime({
 	inngest,
-	// Rights are looked at again although nothing is published: this is what ends a revoked reader.
+	// Checks rights again although nothing is published. This ends the streams of people who lost theirs.
 	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },
 	channels: {
@@ -43,16 +42,16 @@ export const realtime = createRealtime({
 		user: {
 			channel: userChannel,
 			channelParams: nameAfter('user:'),
-			authorize: ({ locals, channelId }) => channelId === `user:${locals.user?.name}`
+			authorize: ({ locals, channelId }) =>
+				locals.user !== null && channelId === `user:${locals.user.name}`
 		},
 		team: {
 			channel: teamChannel,
 			authorize: ({ locals, topics }) => {
-				// `locals` is as old as the stream. What can be taken away is read where it is kept.
-				const person = findPerson(locals.person.name);
-				if (!person || person.role === 'guest') throw new Error('Sign in to read the team feed');
-				if (!person.mayRead) throw new Error('Your right to read the team feed was taken away');
-				if (person.role === 'admin') return true;
+				const { role, mayRead } = locals.person;
+				if (role === 'guest') throw new Error('Sign in to read the team feed');
+				if (!mayRead) throw new Error('Your right to read the team feed was revoked');
+				if (role === 'admin') return true;
 				return { allowedTopics: topics.filter((topic) => topic !== 'admin-note') };
 			}
 		},

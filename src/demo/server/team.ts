@@ -1,11 +1,11 @@
 import { teamChannel } from '$demo/channels.js';
 import { realtime } from './realtime.js';
 
-/** Tells open pages that somebody's role or right is another. Pages that miss it show it later. */
+/** Tells open pages that somebody's role or right changed. Pages that miss it show it later. */
 export async function tellOfChange(name: string): Promise<void> {
 	try {
 		await realtime.publish(teamChannel().people, { changed: name });
 	} catch (error) {
-		console.warn('[demo] The team was not told of a change:', error);
+		console.warn('[demo] The change could not be published to the team:', error);
 	}
 }

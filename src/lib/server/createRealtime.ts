@@ -18,7 +18,8 @@ import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
 import { Hubs } from './hubs.js';
-import { publish, type PublishData, type PublishTarget } from './inngest/publish.js';
+import { publish } from './inngest/publish.js';
+import type { PublishData, PublishTarget } from './inngest/target.js';
 import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
@@ -69,11 +70,13 @@ export interface Realtime {
 		options?: RealtimeSubscribeOptions<TChannel, TTopic>
 	): RealtimeIterator<RealtimeItem<TChannel, TTopic>>;
 	/**
-	 * Publishes a message from code that is not an Inngest function: a form action, a `load`.
+	 * Publishes a message from code that is not an Inngest function: a form action, a `load`. Readers get
+	 * what JSON makes of the data, and that is what is validated.
 	 *
 	 * @param topic A topic of a channel: `demoChannel().message`, or `chat.message` of inngest 4.
-	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match the topic's schema,
-	 *   `UNSUPPORTED` where the Inngest client cannot publish, `UPSTREAM` when Inngest refuses.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than
+	 *   512 KiB, or does not match the topic's schema as JSON; `UNSUPPORTED` where the Inngest client cannot
+	 *   publish; `UPSTREAM` when Inngest refuses.
 	 * @example
 	 * ```ts
 	 * await realtime.publish(demoChannel().message, { message: 'hello' });

@@ -2,13 +2,13 @@ import { RealtimeError } from '../protocol/errors.js';
 import { guardBackend, guardStore } from './backend/guard.js';
 import { MemoryReplayStore } from './backend/memory.js';
 import { Hub, sumStats, type HubStats } from './hub/hub.js';
-import { TokenClient, type InngestClient } from './inngest/token.js';
-import { Upstream } from './inngest/upstream.js';
+import { inngestSource } from './inngest/inngestSource.js';
+import type { InngestClient } from './inngest/token.js';
 import type { Settings } from './options.js';
 import { serverLoad } from './runtime/reload.js';
 
 /** Options that all endpoints of one Inngest client have in common. */
-type HubSettings = Pick<Settings, 'lingerMs' | 'replay' | 'backend'>;
+type HubSettings = Pick<Settings, 'lingerMs' | 'replay' | 'backend' | 'upstream'>;
 
 /** The hub of an Inngest client, and how many endpoints use it. */
 interface Shared {
@@ -93,10 +93,13 @@ function share(inngest: InngestClient, settings: HubSettings): Shared {
 	return shared;
 }
 
-function createHub(inngest: InngestClient, { lingerMs, replay, backend }: HubSettings): Hub {
+function createHub(
+	inngest: InngestClient,
+	{ lingerMs, replay, backend, upstream }: HubSettings
+): Hub {
 	const hasOwnStore = replay && 'append' in replay;
 	const hub: Hub = new Hub({
-		source: new Upstream(new TokenClient(inngest), () => hub.countDrop()),
+		source: inngestSource(inngest, { upstream, onDrop: () => hub.countDrop() }),
 		store: hasOwnStore
 			? guardStore(replay)
 			: new MemoryReplayStore(replay === false ? { maxEvents: 0 } : replay),
@@ -111,6 +114,9 @@ function createHub(inngest: InngestClient, { lingerMs, replay, backend }: HubSet
 function differingOption(a: HubSettings, b: HubSettings): keyof HubSettings | undefined {
 	if (a.lingerMs !== b.lingerMs) return 'lingerMs';
 	if (a.backend !== b.backend) return 'backend';
+	if (a.upstream.agent !== b.upstream.agent || a.upstream.WebSocket !== b.upstream.WebSocket) {
+		return 'upstream';
+	}
 	return isSameReplay(a.replay, b.replay) ? undefined : 'replay';
 }
 

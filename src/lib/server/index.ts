@@ -28,7 +28,8 @@ export type {
 	RealtimeServerFailureHandler
 } from './failure/report.js';
 export type { HubStats } from './hub/hub.js';
-export type { PublishData, PublishTarget } from './inngest/publish.js';
+export type { RealtimeUpstreamOptions, WebSocketLike } from './inngest/options.js';
+export type { PublishData, PublishTarget } from './inngest/target.js';
 export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';
 export type { RealtimeIterator, RealtimeResync } from './subscribe.js';
 export { RealtimeError, type RealtimeErrorCode } from '../protocol/errors.js';

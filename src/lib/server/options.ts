@@ -6,6 +6,7 @@ import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
+import type { RealtimeUpstreamOptions } from './inngest/options.js';
 import type { InngestClient } from './inngest/token.js';
 
 /** Signs of life on a stream. */
@@ -44,6 +45,8 @@ export interface RealtimeEndpointOptions<
 	backend?: RealtimeBackend;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
+	/** How the socket to Inngest is opened, through a proxy for example. */
+	upstream?: RealtimeUpstreamOptions;
 	/**
 	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
 	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
@@ -60,6 +63,7 @@ export interface Settings {
 	lingerMs: number;
 	replay: ReplayOptions | ReplayStore | false;
 	backend: RealtimeBackend | undefined;
+	upstream: RealtimeUpstreamOptions;
 	limits: Required<
 		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
 	> &
@@ -111,6 +115,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
 		replay: options.replay ?? {},
 		backend: readBackend(options),
+		upstream: options.upstream ?? {},
 		limits: {
 			...limits,
 			maxBufferedBytes: limits.maxBufferedBytes ?? 1024 * 1024,

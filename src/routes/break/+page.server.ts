@@ -13,7 +13,7 @@ export const actions: Actions = {
 	async fault({ request, url }) {
 		const asked = (await request.formData()).get('fault');
 		const fault = faults.find((one) => one === asked);
-		if (!fault) return fail(400, { problem: 'Choose what to break.' });
+		if (!fault) return fail(400, { problem: 'Choose what should break.' });
 		await cause(fault, `${url.origin}/api/inngest`);
 	}
 };

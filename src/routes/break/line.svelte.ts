@@ -1,31 +1,42 @@
-/** A `fetch` that can be cut, as networks are. Whoever uses it sees what it would see then. */
+/** A `fetch` that can be cut, as networks are. Its user sees what it would see then. */
 export class Line {
-	#up = $state(true);
+	#isUp = $state(true);
 	#cutter = new AbortController();
 
-	/** Whether requests come through. */
-	get up(): boolean {
-		return this.#up;
+	/** Whether requests get through. */
+	get isUp(): boolean {
+		return this.#isUp;
 	}
 
-	readonly fetch: typeof globalThis.fetch = (input, init = {}) => {
-		if (!this.#up) return Promise.reject(new TypeError('The line is down'));
-		const signals = [this.#cutter.signal, ...(init.signal ? [init.signal] : [])];
-		return globalThis.fetch(input, { ...init, signal: AbortSignal.any(signals) });
+	readonly fetch: typeof globalThis.fetch = async (input, init = {}) => {
+		if (!this.#isUp) throw new TypeError('The line is down');
+		init.signal?.throwIfAborted();
+		// Not `AbortSignal.any`: WebKit may collect such a signal, and then the abort is lost.
+		const request = new AbortController();
+		const { signal } = request;
+		for (const source of [this.#cutter.signal, init.signal]) {
+			source?.addEventListener('abort', () => request.abort(source.reason), { once: true, signal });
+		}
+		const response = await globalThis.fetch(input, { ...init, signal });
+		if (!response.body) return response;
+		// The pipe cancels the body, so that the stream ends even where an abort alone does not end it.
+		const { readable, writable } = new TransformStream();
+		response.body.pipeTo(writable, { signal }).catch(() => {});
+		return new Response(readable, response);
 	};
 
-	/** Ends what is under way. */
+	/** Ends all requests that are under way. */
 	cut(): void {
 		this.#cutter.abort(new TypeError('The line was cut'));
 		this.#cutter = new AbortController();
 	}
 
 	takeDown(): void {
-		this.#up = false;
+		this.#isUp = false;
 		this.cut();
 	}
 
 	putUp(): void {
-		this.#up = true;
+		this.#isUp = true;
 	}
 }

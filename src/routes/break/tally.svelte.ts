@@ -1,30 +1,30 @@
-/** How a number came. `lost` is one that did not, after the server said that some may be missing. */
+/** How a number arrived. `lost` and `missing` did not; for `lost` the server had announced a gap. */
 export type Way = 'live' | 'replayed' | 'lost' | 'missing';
 
-/** Numbers that the picture shows. */
+/** How many numbers the picture shows. */
 export const SHOWN = 180;
 
-/** Counts what arrives of 1, 2, 3 … and what does not. */
+/** Counts which of 1, 2, 3 … arrive, and which do not. */
 export class Tally {
 	received = $state(0);
-	/** Received after a reconnect, from the server's log. */
+	/** Received from the server's log, after a reconnect. */
 	replayed = $state(0);
 	/** Received twice. */
 	repeated = $state(0);
-	/** Times that the server said that messages may be missing. */
+	/** How often the server announced a gap. */
 	announced = $state(0);
-	/** Not received, and the server said so. */
+	/** Not received, and the server announced it. */
 	lost = $state(0);
-	/** Not received, and nobody said so. */
+	/** Not received, and nobody announced it. */
 	missing = $state(0);
 	first = $state(0);
 	last = $state(0);
-	/** The way of the last numbers, each at `n % SHOWN`. */
+	/** How the last numbers arrived, each at `n % SHOWN`. */
 	readonly ways: (Way | null)[] = $state(Array.from({ length: SHOWN }, () => null));
 	#run = '';
 	#warned = false;
 
-	/** A number came. */
+	/** Takes a number that arrived. */
 	take(run: string, n: number, way: 'live' | 'replayed'): void {
 		if (run !== this.#run) this.#reset(run, n);
 		if (n <= this.last) {
@@ -43,15 +43,15 @@ export class Tally {
 		this.#mark(n, way);
 	}
 
-	/** The server said that messages may be missing. */
+	/** Takes the announcement that messages may be missing. */
 	warn(): void {
 		this.announced++;
 		this.#warned = true;
 	}
 
-	/** Numbers sent since the first one that was received, out of `sent` in all. */
+	/** How many numbers were sent since the first one received, if the server has sent `sent` in all. */
 	sentSince(sent: number): number {
-		// One that was received has been sent, whatever the server's last word about it is.
+		// `sent` may be older than the last number received.
 		return this.first === 0 ? 0 : Math.max(sent, this.last) - this.first + 1;
 	}
 

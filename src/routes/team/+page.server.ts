@@ -18,12 +18,14 @@ export const actions: Actions = {
 		const adminsOnly = form.has('adminsOnly');
 		const { name, role, mayRead } = locals.person;
 		if (!text) return fail(400, { problem: 'Write something first.' });
-		if (role === 'guest' || !mayRead) return fail(403, { problem: 'You may not post here.' });
-		if (adminsOnly && role !== 'admin') return fail(403, { problem: 'Only admins write notes.' });
+		if (role === 'guest' || !mayRead)
+			return fail(403, { problem: 'You do not have the right to post here.' });
+		if (adminsOnly && role !== 'admin')
+			return fail(403, { problem: 'Only admins may write notes.' });
 		try {
 			await inngest.send({ name: 'app/team.posted', data: { from: name, text, adminsOnly } });
 		} catch (error) {
-			return fail(503, { problem: `Inngest did not take the event: ${String(error)}` });
+			return fail(503, { problem: `Inngest did not accept the event: ${String(error)}` });
 		}
 	},
 
@@ -31,7 +33,8 @@ export const actions: Actions = {
 		const form = await request.formData();
 		const person = findPerson(String(form.get('name')));
 		const isAllowed = locals.person.role === 'admin' || person === locals.person;
-		if (!person || !isAllowed) return fail(403, { problem: 'Only admins change rights.' });
+		if (!person || !isAllowed)
+			return fail(403, { problem: 'Only admins may change the rights of others.' });
 		person.mayRead = form.get('mayRead') === 'true';
 		await tellOfChange(person.name);
 	}

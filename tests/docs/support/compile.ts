@@ -5,7 +5,7 @@ import { ROOT, type Block } from './markdown.js';
 import { Project, type SourceFile } from './project.js';
 import { APP, COMMON, ENV, SURROUNDINGS, TYPES } from './surroundings.js';
 
-// Loaded by Node itself: Vite would take them for libraries of components and transform them.
+// Node loads these itself. Vite would treat them as component libraries and transform them.
 const require = createRequire(import.meta.url);
 const { svelte2tsx } = require('svelte2tsx') as typeof import('svelte2tsx');
 const {
@@ -57,12 +57,12 @@ const SHIMS = ['svelte-shims-v4.d.ts', 'svelte-jsx-v4.d.ts'].map(
 /** Languages whose blocks are compiled. */
 export const COMPILED = new Set(['ts', 'typescript', 'js', 'javascript', 'svelte']);
 
-/** Compiles blocks strictly. @returns what is wrong with each, with the line in its page. */
+/** Compiles blocks strictly. @returns the problems of each block, with their lines in the page. */
 export function compileBlocks(blocks: readonly Block[]): Map<Block, string[]> {
 	const project = new Project([...blocks, ...COMMON]);
 	const components = new Map<string, SourceMap>();
 	const host = createHost(project, components);
-	// An app has one `app.d.ts`; without any a common one is used.
+	// An app has one `app.d.ts`. If no page shows one, a common one is used.
 	const hasApp = blocks.some(({ file }) => file === 'src/app.d.ts');
 	const program = ts.createProgram({
 		rootNames: [...project.files.map(compiledPath), ...SHIMS, ENV, ...(hasApp ? [] : [APP])],
@@ -84,12 +84,12 @@ export function compileBlocks(blocks: readonly Block[]): Map<Block, string[]> {
 	);
 }
 
-const isGeneration4 = (file: SourceFile | undefined): boolean =>
-	!!file?.text.includes("'inngest/realtime'");
+const isInngest4 = (specifier: string, reader: SourceFile | undefined): boolean =>
+	reader?.block.generation === 4 && /^inngest(\/|$)/.test(specifier);
 
 const isSvelte = ({ path }: SourceFile): boolean => path.endsWith('.svelte');
 
-/** A component is compiled as what svelte2tsx makes of it; a declaration is checked like any code. */
+/** A component is compiled from the output of svelte2tsx. A declaration file is checked like any code. */
 function compiledPath(file: SourceFile): string {
 	return isSvelte(file) ? `${file.path}.tsx` : file.path.replace(/\.d\.ts$/, '.ts');
 }
@@ -125,8 +125,9 @@ function createHost(project: Project, components: Map<string, SourceMap>): ts.Co
 			literals.map(({ text }) => {
 				const shown = project.resolve(text, from);
 				if (shown) return resolved(compiledPath(shown));
-				// The only way to have both generations installed is to call one by another name.
-				if (/^inngest(\/|$)/.test(text) && isGeneration4(project.get(from))) {
+				// Both generations are installed, the newer one by another name.
+				const reader = project.get(from.replace(/\.svelte\.tsx$/, '.svelte'));
+				if (text === 'inngest/realtime' || isInngest4(text, reader)) {
 					const name = text.replace('inngest', 'inngest4');
 					return ts.resolveModuleName(name, from, options, host);
 				}
@@ -151,14 +152,14 @@ function describe(
 	const text = ts.flattenDiagnosticMessageText(messageText, '\n');
 	const { line, character } = source!.getLineAndCharacterOfPosition(start);
 	if (!map) return [at(file, line, text)];
-	// svelte2tsx marks what it adds; what is wrong there is not the author's.
+	// svelte2tsx marks the code that it adds. Problems there are not the author's.
 	const before = source!.text.slice(0, start);
 	if (before.lastIndexOf('Ωignore_startΩ') > before.lastIndexOf('Ωignore_endΩ')) return [];
 	const { originalLine } = map.findEntry(line, character) as { originalLine?: number };
 	return originalLine === undefined ? [] : [at(file, originalLine, text)];
 }
 
-/** What Svelte's own compiler says: errors, and warnings, of which code to be copied has none. */
+/** Errors and warnings of Svelte's own compiler. Code that people copy must have none. */
 function svelteProblems(file: SourceFile): string[] {
 	try {
 		const { warnings } = compileSvelte(file.text, { generate: false, filename: file.path });

@@ -6,13 +6,15 @@ export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** A fenced block of code. */
 export interface Block {
-	/** File that it is of, relative to the root. */
+	/** The Markdown file that contains it, relative to the root. */
 	page: string;
-	/** Line of its first line of code in that file, from 1. */
+	/** Line number of its first line of code in that file, from 1. */
 	line: number;
 	lang: string;
-	/** Name of the app's file that it shows, from a comment in its first line. */
+	/** Name of the file of an app that it shows, from a comment in its first line. */
 	file: string | undefined;
+	/** Major version of inngest that it is for: 3 in a section whose heading names inngest 3, else 4. */
+	generation: 3 | 4;
 	text: string;
 }
 
@@ -36,6 +38,8 @@ const LINKS = [
 export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8')): Page {
 	const page: Page = { name, text, blocks: [], headings: [], links: [] };
 	let fence: { indent: number; mark: string; block: Block; lines: string[] } | undefined;
+	/** Level of the heading of the current section about inngest 3. */
+	let variant: number | undefined;
 	for (const [index, line] of text.split('\n').entries()) {
 		if (fence) {
 			if (line.trim() === fence.mark) {
@@ -49,12 +53,23 @@ export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8'))
 		}
 		const [, indent, mark, lang] = /^(\s*)(`{3,})(\w*)/.exec(line) ?? [];
 		if (mark) {
-			const block = { page: name, line: index + 2, lang: lang ?? '', file: undefined, text: '' };
+			const block: Block = {
+				page: name,
+				line: index + 2,
+				lang: lang ?? '',
+				file: undefined,
+				generation: variant === undefined ? 4 : 3,
+				text: ''
+			};
 			fence = { indent: indent!.length, mark, block, lines: [] };
 			continue;
 		}
-		const heading = /^#{1,6} (.*)$/.exec(line)?.[1];
-		if (heading) page.headings.push(heading);
+		const [, marks, heading] = /^(#{1,6}) (.*)$/.exec(line) ?? [];
+		if (marks && heading) {
+			page.headings.push(heading);
+			if (heading.includes('inngest 3')) variant = marks.length;
+			else if (variant !== undefined && marks.length <= variant) variant = undefined;
+		}
 		for (const pattern of LINKS) {
 			for (const match of line.matchAll(pattern)) {
 				page.links.push({ target: match[1]!, line: index + 1 });
@@ -65,7 +80,7 @@ export function readPage(name: string, text = readFileSync(ROOT + name, 'utf8'))
 	return page;
 }
 
-/** All that people read: README.md and its companions, and everything in docs/. */
+/** Everything that people read: README.md, the files beside it, and everything in docs/. */
 export function readPages(): Page[] {
 	const top = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'llms.txt'];
 	const docs = readdirSync(`${ROOT}docs`, { recursive: true, encoding: 'utf8' })
@@ -76,7 +91,7 @@ export function readPages(): Page[] {
 		.map((name) => readPage(name));
 }
 
-/** The fragments that a page's headings can be linked by, as GitHub makes them. */
+/** The anchors of a page's headings, as GitHub makes them. */
 export function anchors({ headings, text }: Page): Set<string> {
 	const found = new Set([...text.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, id]) => id!));
 	for (const heading of headings) {

@@ -6,7 +6,7 @@ import { ROOT, type Block } from './markdown.js';
 /** A block of code as a file of an app. */
 export interface SourceFile {
 	block: Block;
-	/** Where it is said to be, for the compiler; nothing is there. */
+	/** Its path, for the compiler. No such file exists. */
 	path: string;
 	/** Its code, as many lines as the block has. */
 	text: string;
@@ -14,21 +14,19 @@ export interface SourceFile {
 
 const SCRIPT = /<script\b[^>]*>([\s\S]*?)<\/script>/g;
 
-/** What readers know without being told where it is from. */
+/** What readers know without an import. */
 const KNOWN: Record<string, string> = {
 	Inngest: `import { Inngest } from 'inngest';`,
-	channel: `import { channel } from '@inngest/realtime';`,
-	topic: `import { topic } from '@inngest/realtime';`,
 	z: `import { z } from 'zod';`,
 	...entryImports('sveltekit-inngest/server', 'src/lib/server/index.ts'),
 	...entryImports('sveltekit-inngest', 'src/lib/client/index.ts')
 };
 
 /**
- * Blocks of code as the files of apps, one app a page. A block that names its file is that file for
- * what follows on its page, until another block names it too. One that names none is a fragment: what it
- * uses and does not say where from is imported from the other blocks of its page, the README's, or
- * this package.
+ * Blocks of code as the files of apps, with one app per page. A block that names a file is that file for
+ * everything below it on the page, until another block names the same file. A block without a name is a
+ * fragment: names that it uses without importing them come from other blocks of its page, from the README,
+ * or from this package.
  */
 export class Project {
 	readonly files: SourceFile[] = [];
@@ -50,7 +48,7 @@ export class Project {
 		return this.#byPath.get(path);
 	}
 
-	/** The file that an import in a block means, if a block shows it. */
+	/** The file that an import in a block refers to, if a block shows it. */
 	resolve(specifier: string, from: string): SourceFile | undefined {
 		const importer = this.#byPath.get(from.replace(/\.svelte\.tsx$/, '.svelte'));
 		if (!importer) return undefined;
@@ -73,13 +71,18 @@ export class Project {
 	}
 }
 
-/** The block that readers of `reader` take for the file: the last above it, else below, else elsewhere. */
+/**
+ * The block that a reader of `reader` takes for a file: the last one above it, or else one below it, or else
+ * one on another page. Blocks for the same version of inngest come first.
+ */
 function newest(
 	blocks: readonly Block[],
 	isMeant: (block: Block) => boolean,
 	reader: Block
 ): Block | undefined {
-	const meant = blocks.filter(isMeant);
+	const all = blocks.filter(isMeant);
+	const variant = all.filter(({ generation }) => generation === reader.generation);
+	const meant = variant.length > 0 ? variant : all;
 	const here = meant.filter(({ page }) => page === reader.page);
 	return (
 		here.findLast(({ line }) => line < reader.line) ??
@@ -89,7 +92,7 @@ function newest(
 	);
 }
 
-/** A fragment with the imports that it leaves out, in its first line. */
+/** A fragment, with the imports that it leaves out added to its first line. */
 function complete(block: Block, named: readonly Block[]): string {
 	const isSvelte = block.lang === 'svelte';
 	const scripts = isSvelte
@@ -120,7 +123,7 @@ function importOf(name: string, { file, text }: Block): string {
 	return `import { ${exportedNames(text).get(name)}${name} } from ${from}`;
 }
 
-/** Names that a module exports; with `type ` where that is all they are. */
+/** Names that a module exports. The value is `type ` for names that are only types. */
 function exportedNames(text: string): Map<string, string> {
 	const names = new Map<string, string>();
 	for (const statement of parse(text).statements) {
@@ -147,7 +150,7 @@ function boundNames(name: ts.BindingName): string[] {
 	return name.elements.flatMap((one) => (ts.isOmittedExpression(one) ? [] : boundNames(one.name)));
 }
 
-/** All names that code declares anywhere: what it declares itself it does not mean from elsewhere. */
+/** All names that the code declares anywhere. They need no import. */
 function declaredNames(text: string): Set<string> {
 	const names = new Set<string>();
 	const visit = (node: ts.Node): void => {
@@ -170,7 +173,7 @@ function declaredNames(text: string): Set<string> {
 	return names;
 }
 
-/** Imports of what an entry of this package exports, by name. */
+/** An import for each name that an entry of this package exports. */
 function entryImports(entry: string, path: string): Record<string, string> {
 	const imports: Record<string, string> = {};
 	for (const statement of parse(readFileSync(ROOT + path, 'utf8')).statements) {

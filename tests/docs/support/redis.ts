@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 
 type Reply = string | number | null | Reply[];
 
-/** A connection to Redis with what the documented store uses and its test needs. */
+/** A connection to Redis with the commands that the documented store and its test use. */
 export class Redis {
 	readonly #socket;
 	readonly #waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void }[] = [];
@@ -55,7 +55,7 @@ export class Redis {
 	}
 }
 
-/** One reply of the protocol, where it is complete. */
+/** Parses one reply of the protocol; `undefined` if it is not complete. */
 function parse(
 	text: string,
 	start: number

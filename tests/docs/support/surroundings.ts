@@ -1,18 +1,18 @@
 /**
- * What SvelteKit generates for an app, and what the pages take for granted of one, as files that only
- * the compiler sees: in reach of this package's own code they would declare things twice. Packages that
- * an app may have and this one has not are declared as far as the pages use them.
+ * What SvelteKit generates for an app, and what the pages expect of one, as files that only the compiler
+ * sees. If this package's own code could see them, they would declare things twice. Packages that are not
+ * installed here are declared as far as the pages use them.
  */
 
 import type { Block } from './markdown.js';
 
-/** Where the compiler is told to find them. */
+/** Folder of these files, for the compiler. */
 const FOLDER = new URL('../virtual/', import.meta.url).pathname;
 
-/** Used where no page shows an `app.d.ts` of its own. */
+/** Used if no page shows its own `app.d.ts`. */
 export const APP = `${FOLDER}app.ts`;
 export const ENV = `${FOLDER}env.ts`;
-/** Stands for the `./$types` of any route; a route's data is what its `load` returns, rarely shown. */
+/** The `./$types` of every route. A route's data is what its `load` returns, which pages rarely show. */
 export const TYPES = `${FOLDER}types.ts`;
 
 export const SURROUNDINGS: Record<string, string> = {
@@ -34,6 +34,7 @@ export const SURROUNDINGS: Record<string, string> = {
 				disableOfflineQueue?: boolean;
 			}): {
 				connect(): Promise<unknown>;
+				destroy(): void;
 				on(event: 'error', listener: (error: Error) => void): unknown;
 				eval(
 					script: string,
@@ -68,19 +69,25 @@ const shown = (file: string, text: string): Block => ({
 	line: 1,
 	lang: 'ts',
 	file,
+	generation: 4,
 	text
 });
 
-/** Files of an app that pages import and need not show: those of the quick start, until it shows them. */
+/** Files that every page may import without showing them. The README's quick start shows its own. */
 export const COMMON: Block[] = [
 	shown(
 		'src/lib/realtime/channels.ts',
-		`import { channel, topic } from '@inngest/realtime';
+		`import { realtime } from 'inngest/realtime';
 		import { z } from 'zod';
-		const message = topic('message').schema(z.object({ message: z.string() }));
-		const admin = topic('admin-message').schema(z.object({ message: z.string() }));
-		export const demoChannel = channel('demo').addTopic(message).addTopic(admin);
-		export const userChannel = channel((userId: string) => \`user:\${userId}\`).addTopic(message);`
+		const message = { schema: z.object({ message: z.string() }) };
+		export const demoChannel = realtime.channel({
+			name: 'demo',
+			topics: { message, 'admin-message': message }
+		});
+		export const userChannel = realtime.channel({
+			name: (userId: string) => \`user:\${userId}\`,
+			topics: { message }
+		});`
 	),
 	shown(
 		'src/lib/server/inngest.ts',

@@ -11,7 +11,7 @@ export interface Visitor {
 	name: string;
 	/** What went wrong on the page, in the console or on the way to the server. */
 	problems: string[];
-	/** Takes out problems that a test causes on purpose; browsers log every request that fails. */
+	/** Removes problems that a test causes on purpose: browsers log every request that fails. */
 	forgive(pattern: RegExp): void;
 	signIn(role: 'Signed out' | 'Member' | 'Admin'): Promise<void>;
 }
@@ -21,9 +21,9 @@ export interface DemoApp {
 	engine: InngestDev;
 	/** Where browsers reach the demo. */
 	url: string;
-	/** Cuts all connections between browsers and the demo, as a network does that fails for a moment. */
+	/** Cuts all connections between browsers and the demo, like a network that fails for a moment. */
 	cut(): void;
-	/** Kills the demo's server without a warning, and starts it anew on the same port. */
+	/** Kills the demo's server without a warning, and starts it again on the same port. */
 	restart(): Promise<void>;
 	/** Opens a page in a new window with its own cookies, and waits until its channels are connected. */
 	visit(path: string, options?: VisitOptions): Promise<Visitor>;
@@ -35,7 +35,7 @@ export interface VisitOptions {
 	width?: number;
 }
 
-/** Starts everything; builds the demo first where that is needed. */
+/** Starts everything. Builds the demo first if that is needed. */
 export async function startApp(): Promise<DemoApp> {
 	await ensureBuild();
 	const [engine, browser, port] = await Promise.all([
@@ -136,7 +136,7 @@ export async function connected(page: Page): Promise<void> {
 	);
 }
 
-/** What browsers reach the demo by: hands bytes on both ways, until it is cut. Ended by `close()`. */
+/** A proxy between browsers and the demo. It forwards bytes both ways until it is cut. Ended by `close()`. */
 class Line {
 	readonly url: string;
 	readonly #server: Server;
@@ -180,7 +180,7 @@ class Line {
 	}
 }
 
-/** A port that nobody listens on. */
+/** A free port. */
 export async function freePort(): Promise<number> {
 	const server = createServer();
 	await new Promise<void>((resolve) => server.listen(0, resolve));
@@ -189,7 +189,7 @@ export async function freePort(): Promise<number> {
 	return port;
 }
 
-/** Resolves with what a program has written once `text` is in it. */
+/** Waits until a program has written `text`, and resolves with all of its output so far. */
 export function output(child: ChildProcess, text: string, timeoutMs = 30_000): Promise<string> {
 	return new Promise((resolve, reject) => {
 		let written = '';

@@ -14,7 +14,7 @@ const LOCK = join(ROOT, '.svelte-kit/e2e-build.lock');
 const STALE_MS = 120_000;
 const SOURCES = ['src', 'static', 'svelte.config.js', 'vite.config.ts', 'package-lock.json'];
 
-/** Environment for programs that must not take themselves for a test. */
+/** An environment for programs that must not believe that they run in a test. */
 export function cleanEnvironment(more: Record<string, string>): NodeJS.ProcessEnv {
 	const own = Object.entries(process.env).filter(
 		([name]) => !/^(VITEST|VITE|INNGEST|TEST$|NODE_ENV$|DEV$|PROD$|MODE$|SSR$|BASE_URL$)/.test(name)
@@ -22,7 +22,7 @@ export function cleanEnvironment(more: Record<string, string>): NodeJS.ProcessEn
 	return { ...Object.fromEntries(own), ...more };
 }
 
-/** Builds the demo, unless there is a build already that is newer than its sources. */
+/** Builds the demo, unless there already is a build that is newer than its sources. */
 export async function ensureBuild(): Promise<void> {
 	while (!isFresh()) {
 		if (!takeLock()) await delay(200);

@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { startApp, type DemoApp, type Visitor } from './app.js';
 
 /**
- * The demo for all tests of a file. What visitors opened is closed after each test, which fails where
- * one of their pages had a problem.
+ * Runs the demo for all tests of a file. Closes the visitors' pages after each test, and fails the test
+ * if one of the pages had a problem.
  */
 export function useApp(): Readonly<Omit<DemoApp, 'close'>> {
 	let app: DemoApp | undefined;

@@ -1,5 +1,6 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { RealtimeServerFailureStage } from '../../protocol/health.js';
+import { RealtimeError } from '../../protocol/errors.js';
 import type { Failure } from './failure.js';
 
 /** What `onFailure` receives. */
@@ -57,7 +58,10 @@ export function createReport(onFailure: RealtimeServerFailureHandler | undefined
 
 function logFailure({ stage, channelId, message, error }: RealtimeServerFailureContext): void {
 	const where = channelId === undefined ? '' : ` on "${channelId}"`;
-	console.error(`[sveltekit-inngest] ${stage} failed${where}: ${message}`, error);
+	const text = `[sveltekit-inngest] ${stage} failed${where}: ${message}`;
+	// An error of this package says all there is to say; a stack would show nothing but the package.
+	if (error instanceof RealtimeError) console.error(`${text} ${error.message}`);
+	else console.error(text, error);
 }
 
 function logThrown(error: unknown): void {

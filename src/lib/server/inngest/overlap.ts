@@ -29,10 +29,10 @@ export class Repeats {
 
 	/** The first socket delivers no more. */
 	seal(): void {
-		this.#untilMs = Date.now() + REPEAT_MS;
+		this.#untilMs = performance.now() + REPEAT_MS;
 	}
 
-	/** @returns whether `message` was delivered before; each delivery answers for one repeat. */
+	/** @returns whether `message` was delivered before; each delivery accounts for one repeat. */
 	take(message: SourceMessage): boolean {
 		const { streamId, kind } = message;
 		if (streamId !== undefined) {
@@ -41,7 +41,7 @@ export class Repeats {
 				: this.#streams.has(streamId);
 		}
 		if (this.#counts.size === 0) return false;
-		if (Date.now() >= this.#untilMs) {
+		if (performance.now() >= this.#untilMs) {
 			this.#counts.clear();
 			return false;
 		}
@@ -55,10 +55,10 @@ export class Repeats {
 }
 
 /**
- * The time between `closing` and the switch to another socket: the old one is read, and what the new
- * one brings is held back; at the switch the held messages follow, less those that the old one
- * brought too. So nothing is lost, repeated or reordered within a topic. The new socket may be lost
- * and attempted again any number of times meanwhile.
+ * The time between `closing` and the switch to another socket. The old socket is read, and what the new
+ * one brings is held back. At the switch the held messages follow, except those that the old socket
+ * brought too. So nothing is lost, repeated or reordered within a topic. Meanwhile the new socket may be
+ * lost and opened again any number of times.
  */
 export class Overlap {
 	readonly old: Session;

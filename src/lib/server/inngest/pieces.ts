@@ -22,18 +22,18 @@ function topicBytes({ channel, name }: UpstreamTopic): number {
 }
 
 /** @returns as many of the first topics as fit into a token of `maxBytes`, and at least one. */
-export function firstPiece(topics: readonly UpstreamTopic[], maxBytes: number): UpstreamTopic[] {
+export function firstPiece(topics: Iterable<UpstreamTopic>, maxBytes: number): UpstreamTopic[] {
+	const piece: UpstreamTopic[] = [];
 	let bytes = TOKEN_BASE_BYTES;
-	let count = 0;
 	for (const topic of topics) {
 		bytes += topicBytes(topic);
-		if (bytes > maxBytes && count > 0) break;
-		count++;
+		if (bytes > maxBytes && piece.length > 0) break;
+		piece.push(topic);
 	}
-	return topics.slice(0, count);
+	return piece;
 }
 
-/** Whether a topic fits into a frame at all. A socket that is sent a larger one is lost for everybody. */
+/** Whether a topic fits into a frame at all. A larger frame would cost everybody the socket. */
 export function fitsFrame(topic: UpstreamTopic): boolean {
 	return TOKEN_BASE_BYTES + topicBytes(topic) <= MAX_SENT_BYTES;
 }

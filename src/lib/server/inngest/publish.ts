@@ -1,34 +1,11 @@
-/** @ts-ignore Only inngest 4 has it: with inngest 3 no topic of its kind exists either. */
-import type { Realtime as Current } from 'inngest/realtime';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { resolveChannel, topicSchema, type ChannelLike } from '../../protocol/channel.js';
+import type { ChannelLike } from '../../protocol/channel.js';
 import { RealtimeError } from '../../protocol/errors.js';
+import { addressOf, type PublishTarget } from './target.js';
 import type { InngestClient } from './token.js';
 
-/** A topic of a channel of inngest 4: `channel.topic`, or `channel(params).topic`. */
-export interface TopicRef {
-	channel: string;
-	topic: string;
-	config: { schema: StandardSchemaV1 };
-}
-
-/** A topic of a channel of `@inngest/realtime`: `channel().topic`. */
-export type TopicFunction = (
-	data: never
-) => Promise<{ channel: string; topic: string; data: unknown }>;
-
-/** What can be published to. */
-export type PublishTarget = TopicRef | TopicFunction;
-
-/** What is published to a topic: the input of its schema. */
-export type PublishData<TTarget extends PublishTarget> = TTarget extends (
-	data: infer TData
-) => unknown
-	? TData
-	: // Only the name of inngest's own type tells the payload; nothing in its shape does.
-		TTarget extends Current.TopicRef<infer TData>
-		? TData
-		: unknown;
+/** Most bytes of a message. Inngest cuts off what follows, and what is left is not JSON any more. */
+const MAX_MESSAGE_BYTES = 512 * 1024;
 
 interface PublishApi {
 	publish?: (
@@ -38,10 +15,12 @@ interface PublishApi {
 }
 
 /**
- * Publishes one message through Inngest's API, outside of a function.
+ * Publishes one message through Inngest's API, outside of a function. It is validated as its readers will
+ * receive it: what JSON makes of the data.
  *
- * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match the topic's schema,
- *   `UNSUPPORTED` where the Inngest client cannot publish, `UPSTREAM` when Inngest refuses.
+ * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB,
+ *   or does not match the topic's schema as JSON; `UNSUPPORTED` where the Inngest client cannot publish;
+ *   `UPSTREAM` when Inngest refuses.
  */
 export async function publish(
 	inngest: InngestClient,
@@ -49,55 +28,94 @@ export async function publish(
 	target: PublishTarget,
 	data: unknown
 ): Promise<void> {
-	const { channel, topic } = typeof target === 'function' ? await target(data as never) : target;
-	const schema =
-		typeof target === 'function'
-			? registeredSchema(registered, channel, topic)
-			: target.config.schema;
-	const result = await schema?.['~standard'].validate(data);
-	if (result?.issues) {
-		throw new RealtimeError(
-			'INVALID_MESSAGE',
-			`Not published: the data does not match the schema of topic "${topic}" of channel "${channel}": ${result.issues[0]?.message ?? 'invalid'}.`,
-			{ cause: result.issues }
-		);
-	}
-	const api = (inngest as unknown as { inngestApi: PublishApi }).inngestApi;
-	if (typeof api.publish !== 'function') {
+	const { channel, topic, schema } = await addressOf(target, data, registered);
+	const place = `topic "${topic}" of channel "${channel}"`;
+	const json = toJson(data, place);
+	if (schema) await validate(schema, { data, json, place });
+	const { inngestApi } = inngest as unknown as { inngestApi: PublishApi };
+	if (typeof inngestApi.publish !== 'function') {
 		throw new RealtimeError(
 			'UNSUPPORTED',
 			'This version of inngest cannot publish outside of a function; use inngest 3.42 or later.'
 		);
 	}
-	// Inngest's client posts a text as it is, and one that looks like JSON would arrive as that.
-	const body = typeof data === 'string' ? JSON.stringify(data) : data;
-	const answer = await api
-		.publish({ channel, topics: [topic] }, body)
-		.catch((error: unknown) => ({ ok: false, error: { error: String(error) } }));
-	if (!answer.ok) {
-		throw new RealtimeError(
-			'UPSTREAM',
-			`Inngest did not take the message for topic "${topic}" of channel "${channel}": ${answer.error?.error ?? 'no reason given'}.`
+	let reason: string | undefined;
+	try {
+		// Inngest's client posts a text as it is.
+		const answer = await inngestApi.publish({ channel, topics: [topic] }, json);
+		if (answer.ok) return;
+		reason = answer.error?.error;
+	} catch (error) {
+		reason = String(error);
+	}
+	throw new RealtimeError(
+		'UPSTREAM',
+		`Inngest did not take the message for ${place}: ${reason ?? 'no reason given'}.`
+	);
+}
+
+/** @throws {RealtimeError} `INVALID_MESSAGE` for what JSON cannot express, or Inngest does not take. */
+function toJson(data: unknown, place: string): string {
+	let json: string | undefined;
+	try {
+		json = JSON.stringify(data);
+	} catch (error) {
+		throw invalid(place, `the data cannot be sent as JSON: ${(error as Error).message}`, error);
+	}
+	if (json === undefined) {
+		const what = data === undefined ? 'undefined' : `a ${typeof data}`;
+		throw invalid(place, `the data is ${what}, which JSON cannot express; publish null instead`);
+	}
+	const bytes = new TextEncoder().encode(json).length;
+	if (bytes > MAX_MESSAGE_BYTES) {
+		throw invalid(
+			place,
+			`the data is ${bytes} bytes as JSON, and Inngest takes at most ${MAX_MESSAGE_BYTES} (512 KiB); publish a reference to it instead`
 		);
 	}
+	return json;
 }
 
-/** A topic function does not show its schema; the registry does, if one entry alone can be meant. */
-function registeredSchema(
-	registered: readonly ChannelLike[],
-	channel: string,
-	topic: string
-): StandardSchemaV1 | undefined {
-	const candidates = registered.filter(({ topics }) => Object.hasOwn(topics, topic));
-	const named = candidates.find((candidate) => isNamed(candidate, channel));
-	const match = named ?? (candidates.length === 1 ? candidates[0] : undefined);
-	return topicSchema(match?.topics[topic]);
-}
-
-function isNamed(candidate: ChannelLike, channel: string): boolean {
-	try {
-		return resolveChannel(candidate).name === channel;
-	} catch {
-		return false;
+/** @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match after it was sent as JSON. */
+async function validate(
+	schema: StandardSchemaV1,
+	{ data, json, place }: { data: unknown; json: string; place: string }
+): Promise<void> {
+	const mismatch = await mismatchOf(schema, JSON.parse(json));
+	if (!mismatch) return;
+	const { text, cause } = mismatch;
+	if (await mismatchOf(schema, data)) {
+		throw invalid(place, `the data does not match the topic's schema: ${text}`, cause);
 	}
+	throw invalid(
+		place,
+		`the data matches the topic's schema, but what readers receive does not: ${text}. They receive JSON, in which a Date is a text, NaN is null and a Map is {}. Write the schema for that: z.coerce.date() instead of z.date(), for example`,
+		cause
+	);
+}
+
+/** @returns why readers would not get the data, if they would not. */
+async function mismatchOf(
+	schema: StandardSchemaV1,
+	data: unknown
+): Promise<{ text: string; cause: unknown } | undefined> {
+	try {
+		const result = await schema['~standard'].validate(data);
+		if (result.issues) return { text: describe(result.issues[0]), cause: result.issues };
+		// Browsers get the output of the schema, as JSON again.
+		JSON.stringify(result.value);
+		return undefined;
+	} catch (error) {
+		return { text: String(error), cause: error };
+	}
+}
+
+function describe(issue: StandardSchemaV1.Issue | undefined): string {
+	if (!issue) return 'invalid';
+	const path = (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part));
+	return path.length === 0 ? issue.message : `${issue.message} (at ${path.join('.')})`;
+}
+
+function invalid(place: string, why: string, cause?: unknown): RealtimeError {
+	return new RealtimeError('INVALID_MESSAGE', `Not published to ${place}: ${why}.`, { cause });
 }

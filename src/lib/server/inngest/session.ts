@@ -2,29 +2,35 @@ import { RealtimeError } from '../../protocol/errors.js';
 import type { SourceMessage } from '../hub/source.js';
 import { unref } from '../runtime/runtime.js';
 import { decodeMessage, type StreamTopics } from './message.js';
-import { firstPiece, MAX_SENT_BYTES } from './pieces.js';
+import type { RealtimeUpstreamOptions } from './options.js';
 import { openSocket, type Socket } from './socket.js';
 import type { TokenClient, UpstreamTopic } from './token.js';
 
-/** What a session tells the supervisor that opened it. */
+/** How sessions are opened. */
+export interface SessionOptions {
+	readonly client: TokenClient;
+	readonly upstream: RealtimeUpstreamOptions;
+}
+
+/** What a session tells whoever opened it. */
 export interface SessionEvents {
 	message(session: Session, message: SourceMessage): void;
-	/** The server asks to reconnect; this session still delivers. */
-	closing(session: Session): void;
+	/** The server asks for another socket; this session still delivers. */
+	closing(session: Session, error: Error): void;
 	closed(session: Session, error: Error): void;
 	/** A frame was refused. */
 	dropped(): void;
 }
 
-/** Silence, in milliseconds, after which a socket is taken for dead; Inngest pings every 15 s. */
+/** Silence, in milliseconds, after which a socket counts as dead; Inngest pings every 15 s. */
 const SILENCE_MS = 45_000;
 
 /** How long, in milliseconds, the server may take to confirm a subscription. */
 const BARRIER_TIMEOUT_MS = 10_000;
 
 /**
- * A server that begins to close ignores subscriptions and answers pings, and tells its sockets one after
- * another: one that was confirmed less than this many milliseconds before may not have taken effect.
+ * A server that begins to close ignores subscriptions but answers pings, and tells its sockets one after
+ * another. A subscription confirmed less than this many milliseconds before may have been ignored.
  */
 const DOUBT_MS = 5_000;
 
@@ -34,7 +40,6 @@ export class Session {
 	readonly confirmed = new Map<string, Set<string>>();
 	/** Data streams that started here and have not ended. */
 	readonly streams: StreamTopics = new Map();
-	openedAt = Date.now();
 	readonly #client: TokenClient;
 	readonly #events: SessionEvents;
 	/** Aborted with the reason when the socket is gone. */
@@ -43,12 +48,13 @@ export class Session {
 	readonly #full = new AbortController();
 	#socket: Socket | undefined;
 	#envId: string | null = null;
-	#lastSeenMs = Date.now();
+	#openedAtMs = performance.now();
+	#lastSeenMs = this.#openedAtMs;
 	#silence: ReturnType<typeof setInterval> | undefined;
-	/** Topics that were added lately. */
+	/** Topics that were added recently. */
 	#added: { atMs: number; topics: readonly UpstreamTopic[] }[] = [];
 
-	private constructor(client: TokenClient, events: SessionEvents) {
+	private constructor({ client }: SessionOptions, events: SessionEvents) {
 		this.#client = client;
 		this.#events = events;
 	}
@@ -59,25 +65,26 @@ export class Session {
 	 * @throws {RealtimeError} `TOKEN` or `UPSTREAM`.
 	 */
 	static async open(
-		client: TokenClient,
+		options: SessionOptions,
 		topics: readonly UpstreamTopic[],
 		events: SessionEvents,
 		signal: AbortSignal
 	): Promise<Session> {
-		const session = new Session(client, events);
+		const { client, upstream } = options;
+		const session = new Session(options, events);
 		const token = await client.request(topics, signal);
 		session.#envId = token.envId;
 		session.#socket = await openSocket(
 			await client.socketUrl(token.jwt),
 			{
 				message: (frame) => session.#receive(frame),
-				ping: () => (session.#lastSeenMs = Date.now()),
+				ping: () => (session.#lastSeenMs = performance.now()),
 				binary: () => events.dropped(),
 				close: (reason) => session.#close(reason)
 			},
-			signal
+			{ ...upstream, signal }
 		);
-		session.openedAt = session.#lastSeenMs = Date.now();
+		session.#openedAtMs = session.#lastSeenMs = performance.now();
 		if (session.#socket.seesPings) session.#watchSilence();
 		try {
 			await session.#confirm(topics);
@@ -86,6 +93,11 @@ export class Session {
 			throw error;
 		}
 		return session;
+	}
+
+	/** Milliseconds since the socket opened. */
+	get ageMs(): number {
+		return performance.now() - this.#openedAtMs;
 	}
 
 	get closed(): boolean {
@@ -105,42 +117,40 @@ export class Session {
 		const { jwt } = await this.#client.request(topics, this.#full.signal);
 		this.#send({ kind: 'sub', data: jwt });
 		await this.#confirm(topics);
-		const nowMs = Date.now();
+		const nowMs = performance.now();
 		this.#added = this.#added.filter(({ atMs }) => nowMs - atMs < DOUBT_MS);
 		this.#added.push({ atMs: nowMs, topics });
 	}
 
-	/** Channels of topics that were added so lately that a server which is closing may have ignored them. */
+	/** Channels with topics that a server which is closing may have ignored, as they were added recently. */
 	doubtfulChannels(): Set<string> {
-		const nowMs = Date.now();
+		const nowMs = performance.now();
 		const recent = this.#added.filter(({ atMs }) => nowMs - atMs < DOUBT_MS);
 		return new Set(recent.flatMap(({ topics }) => topics.map(({ channel }) => channel)));
 	}
 
-	/** Drops topics. Where the environment is unknown the server keeps them, and they are ignored here. */
+	/**
+	 * Drops topics, as many as fit into one frame. Where the environment is unknown the server keeps them,
+	 * and their messages are ignored here.
+	 */
 	unsubscribe(topics: readonly UpstreamTopic[]): void {
 		const dropped = new Set(topics.map(({ channel, name }) => `${channel}\n${name}`));
 		for (const [id, { channel, topic }] of this.streams) {
 			if (dropped.has(`${channel}\n${topic}`)) this.streams.delete(id);
 		}
-		for (let rest = topics; rest.length > 0;) {
-			const piece = firstPiece(rest, MAX_SENT_BYTES);
-			rest = rest.slice(piece.length);
-			for (const { channel, name } of piece) {
-				const names = this.confirmed.get(channel);
-				names?.delete(name);
-				if (names?.size === 0) this.confirmed.delete(channel);
-			}
-			if (this.#envId === null) continue;
-			const data = piece.map((topic) => ({ ...topic, kind: 'run', env_id: this.#envId }));
-			this.#send({ kind: 'unsub', data });
+		for (const { channel, name } of topics) {
+			const names = this.confirmed.get(channel);
+			if (names?.delete(name) && names.size === 0) this.confirmed.delete(channel);
 		}
+		if (this.#envId === null) return;
+		const data = topics.map((topic) => ({ ...topic, kind: 'run', env_id: this.#envId }));
+		this.#send({ kind: 'unsub', data });
 	}
 
 	/**
 	 * Resolves when the server has handled everything sent before.
 	 *
-	 * @throws {RealtimeError} `UPSTREAM` when the socket ended first; one that does not answer is ended.
+	 * @throws {RealtimeError} `UPSTREAM` when the socket ends first. A socket that does not answer is ended.
 	 */
 	barrier(): Promise<void> {
 		return this.#barrier(this.#ended.signal);
@@ -186,11 +196,12 @@ export class Session {
 
 	#receive(frame: string): void {
 		if (this.closed) return;
-		this.#lastSeenMs = Date.now();
+		this.#lastSeenMs = performance.now();
 		const message = decodeMessage(frame, this.streams);
 		if (message === 'closing') {
-			this.#full.abort(new RealtimeError('UPSTREAM', 'Inngest realtime is shutting down.'));
-			this.#events.closing(this);
+			const error = new RealtimeError('UPSTREAM', 'Inngest realtime is shutting down.');
+			this.#full.abort(error);
+			this.#events.closing(this, error);
 		} else if (message === 'refused') this.#events.dropped();
 		else if (message !== 'quiet') this.#events.message(this, message);
 	}
@@ -198,7 +209,7 @@ export class Session {
 	#watchSilence(): void {
 		this.#silence = unref(
 			setInterval(() => {
-				if (Date.now() - this.#lastSeenMs < SILENCE_MS) return;
+				if (performance.now() - this.#lastSeenMs < SILENCE_MS) return;
 				this.terminate(`silent for ${SILENCE_MS / 1000} s`);
 			}, SILENCE_MS / 9)
 		);

@@ -1,25 +1,27 @@
 import { RealtimeError } from '../../protocol/errors.js';
 import { isWorkerd } from '../runtime/runtime.js';
+import type { RealtimeUpstreamOptions, WebSocketLike } from './options.js';
+import { environmentProxy, tunnel } from './proxy.js';
 
 /** What a socket tells its owner; nothing is called after `close`. */
 export interface SocketEvents {
 	message(text: string): void;
-	/** A sign of life that is no message. */
+	/** A sign of life that is not a message. */
 	ping(): void;
 	/** A frame that is not text. */
 	binary(): void;
 	close(reason: string): void;
 }
 
-/** One open WebSocket, of `ws` or of the platform. Owned by who opened it, ended by `terminate`. */
+/** One open WebSocket, of `ws` or of the platform. Owned by whoever opened it, ended by `terminate`. */
 export interface Socket {
 	/** Whether the server's pings are seen, so that silence means something. */
 	readonly seesPings: boolean;
 	send(text: string): void;
 	/**
-	 * Resolves when the server has handled everything sent before: it reads a ping only after what
-	 * came first. Where pings do not exist, after `SETTLE_MS`. Never rejects; a socket that closes
-	 * leaves it pending.
+	 * Resolves when the server has handled everything sent before, because it reads a ping only after what
+	 * came first. Where pings do not exist, it resolves after `SETTLE_MS`. It never rejects; a socket that
+	 * closes leaves it pending.
 	 */
 	barrier(): Promise<void>;
 	terminate(): void;
@@ -33,6 +35,13 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** Largest frame that is read; Inngest publishes at most 512 KiB. */
 const MAX_RECEIVED_BYTES = 4 * 1024 * 1024;
 
+type NodeWebSocket = typeof import('ws').WebSocket;
+
+/** How a socket is opened. */
+interface OpenOptions extends RealtimeUpstreamOptions {
+	signal: AbortSignal;
+}
+
 /**
  * Opens a socket.
  *
@@ -41,28 +50,40 @@ const MAX_RECEIVED_BYTES = 4 * 1024 * 1024;
 export async function openSocket(
 	url: string,
 	events: SocketEvents,
-	signal: AbortSignal
+	options: OpenOptions
 ): Promise<Socket> {
-	const ws = isWorkerd || typeof process !== 'object' ? null : await import('ws').catch(() => null);
-	if (signal.aborted) throw signal.reason;
-	// In a bundle made for browsers `ws` is a stub without a prototype to speak of.
-	const Ws = ws?.WebSocket;
-	return Ws?.prototype && 'ping' in Ws.prototype
-		? openNodeSocket(Ws, url, events, signal)
-		: openPlatformSocket(url, events, signal);
+	const Class = options.WebSocket ?? (await nodeWebSocket());
+	if (options.signal.aborted) throw options.signal.reason;
+	// In a bundle made for browsers `ws` is a stub that has no prototype to speak of.
+	if (Class?.prototype && 'ping' in Class.prototype) {
+		return openNodeSocket(Class as NodeWebSocket, url, events, options);
+	}
+	return openPlatformSocket(options.WebSocket ?? globalThis.WebSocket, url, events, options.signal);
+}
+
+async function nodeWebSocket(): Promise<NodeWebSocket | undefined> {
+	if (isWorkerd || typeof process !== 'object') return undefined;
+	const ws = await import('ws').catch(() => undefined);
+	return ws?.WebSocket;
 }
 
 function openNodeSocket(
-	Ws: typeof import('ws').WebSocket,
+	Class: NodeWebSocket,
 	url: string,
 	events: SocketEvents,
-	signal: AbortSignal
+	{ agent, signal }: OpenOptions
 ): Promise<Socket> {
 	return new Promise((resolve, reject) => {
-		const socket = new Ws(url, {
+		const target = new URL(url);
+		const proxy = agent ? undefined : environmentProxy(target);
+		const socket = new Class(url, {
 			maxPayload: MAX_RECEIVED_BYTES,
 			handshakeTimeout: CONNECT_TIMEOUT_MS,
-			perMessageDeflate: false
+			perMessageDeflate: false,
+			...(agent && { agent }),
+			...(proxy && {
+				createConnection: tunnel(proxy, target, { signal, timeoutMs: CONNECT_TIMEOUT_MS })
+			})
 		});
 		const barriers = new Map<string, () => void>();
 		let barrierCount = 0;
@@ -104,16 +125,17 @@ function openNodeSocket(
 }
 
 function openPlatformSocket(
+	Class: (new (url: string) => WebSocketLike) | undefined,
 	url: string,
 	events: SocketEvents,
 	signal: AbortSignal
 ): Promise<Socket> {
 	return new Promise((resolve, reject) => {
-		if (typeof WebSocket === 'undefined') {
+		if (!Class) {
 			reject(cannotConnect(url, 'this runtime has no WebSocket and the package `ws` is missing'));
 			return;
 		}
-		const socket = new WebSocket(url);
+		const socket = new Class(url);
 		let open = false;
 		let ended = false;
 		const end = (why: string): void => {
@@ -148,7 +170,7 @@ function openPlatformSocket(
 			else events.binary();
 		});
 		socket.addEventListener('error', () => end('error'));
-		socket.addEventListener('close', (event) => end(event.reason || `code ${event.code}`));
+		socket.addEventListener('close', ({ reason, code }) => end(reason || `code ${code}`));
 	});
 }
 

@@ -1,7 +1,7 @@
 import { RealtimeError } from '../../protocol/errors.js';
 import { unref } from '../runtime/runtime.js';
 
-/** The parts of an Inngest client this package uses, alike in both SDK generations. */
+/** The parts of an Inngest client that this package uses; both SDK generations have them. */
 export interface InngestClient {
 	id: string;
 	env?: string | null;
@@ -13,14 +13,14 @@ export interface UpstreamTopic {
 	name: string;
 }
 
-/** Inngest's answer: a token for 60 s, and the environment its topics are of. */
+/** Inngest's answer: a token that is valid for 60 s, and the environment of its topics. */
 export interface UpstreamToken {
 	jwt: string;
 	/** `null` where the token cannot be read; topics then cannot be unsubscribed. */
 	envId: string | null;
 }
 
-/** The API client inside an Inngest client: inngest 3 keeps plain fields that are filled late, 4 has getters. */
+/** The API client inside an Inngest client: inngest 3 has plain fields that are filled late, 4 has getters. */
 interface InngestApi {
 	getTargetUrl(path: string): Promise<URL>;
 	hashedKey?: string;
@@ -30,19 +30,24 @@ interface InngestApi {
 }
 
 const TIMEOUT_MS = 10_000;
+const CLOUD = 'https://api.inngest.com';
+const NOT_CONFIGURED =
+	'Neither INNGEST_DEV nor INNGEST_SIGNING_KEY is set. In development, add inngestDev() to vite.config.ts or set INNGEST_DEV=1; in production, set INNGEST_SIGNING_KEY.';
+const NOT_RUNNING =
+	'Is Inngest running there? In development, add inngestDev() to vite.config.ts or start `npx inngest-cli dev`.';
 const TIMEOUT_TEXT = `none within ${TIMEOUT_MS / 1000} s`;
 
-/** Talks to one Inngest client's realtime API; reads keys and URL at each call, as they may come late. */
+/** Talks to the realtime API of one Inngest client. Keys and URL are read at each call, as they may come late. */
 export class TokenClient {
 	readonly #inngest: InngestClient;
 
-	/** @throws {RealtimeError} `INVALID_OPTION` when `inngest` is no Inngest client. */
+	/** @throws {RealtimeError} `INVALID_OPTION` when `inngest` is not an Inngest client. */
 	constructor(inngest: InngestClient) {
 		this.#inngest = inngest;
 		if (typeof this.#api?.getTargetUrl !== 'function') {
 			throw new RealtimeError(
 				'INVALID_OPTION',
-				'`inngest` is not an Inngest client: pass the object made by `new Inngest({ id })` of inngest 3.42 or later.'
+				'`inngest` is not an Inngest client: pass the object that `new Inngest({ id })` of inngest 3.42 or later returns.'
 			);
 		}
 	}
@@ -52,21 +57,21 @@ export class TokenClient {
 	}
 
 	/**
-	 * A token for topics of any number of channels.
+	 * Requests a token for topics of any number of channels.
 	 *
 	 * @throws {RealtimeError} `TOKEN` with the reason: refused, server error or no answer; the reason of
-	 *   `signal` once that aborts.
+	 *   `signal` when that aborts.
 	 */
 	async request(topics: readonly UpstreamTopic[], signal: AbortSignal): Promise<UpstreamToken> {
 		const limit = new AbortController();
 		const abort = (): void => limit.abort(signal.reason);
 		const timer = unref(
-			setTimeout(() => limit.abort(noAnswer('Inngest', TIMEOUT_TEXT)), TIMEOUT_MS)
+			setTimeout(() => limit.abort(this.#noAnswer('Inngest', TIMEOUT_TEXT)), TIMEOUT_MS)
 		);
 		signal.addEventListener('abort', abort);
 		if (signal.aborted) abort();
 		try {
-			// An app's own `fetch` may not heed a signal.
+			// An app's own `fetch` may ignore a signal.
 			return await Promise.race([rejectOnAbort(limit.signal), this.#request(topics, limit.signal)]);
 		} finally {
 			clearTimeout(timer);
@@ -93,7 +98,9 @@ export class TokenClient {
 			await response.body?.cancel();
 			response = await this.#post(url, body, fallback, signal);
 		}
-		if (!response.ok) throw refusal(url, response.status, await response.text().catch(() => ''));
+		if (!response.ok) {
+			throw this.#refusal(url, response.status, await response.text().catch(() => ''));
+		}
 		const answer: unknown = await response.json().catch(() => null);
 		const jwt = (answer as { jwt?: unknown } | null)?.jwt;
 		if (typeof jwt !== 'string') {
@@ -119,8 +126,34 @@ export class TokenClient {
 			return await request(url.href, { method: 'POST', body, headers, signal });
 		} catch (error) {
 			const { message, cause } = error as Error;
-			throw noAnswer(url.origin, cause instanceof Error ? cause.message : message, error);
+			throw this.#noAnswer(url.origin, cause instanceof Error ? cause.message : message, error);
 		}
+	}
+
+	#refusal({ origin }: URL, status: number, text: string): RealtimeError {
+		const answer = `${status} ${text.slice(0, 200)}`.trim();
+		if (status !== 401 && status !== 403) {
+			return new RealtimeError('TOKEN', `${origin} failed to give a realtime token (${answer}).`);
+		}
+		const hint = this.#isConfigured
+			? 'Check INNGEST_SIGNING_KEY and the environment.'
+			: NOT_CONFIGURED;
+		return new RealtimeError('TOKEN', `${origin} refused a realtime token (${answer}). ${hint}`);
+	}
+
+	#noAnswer(origin: string, why: string, cause?: unknown): RealtimeError {
+		const hint = origin === CLOUD && !this.#isConfigured ? NOT_CONFIGURED : NOT_RUNNING;
+		return new RealtimeError(
+			'TOKEN',
+			`No answer from ${origin} to a realtime token request (${why}). ${hint}`,
+			{ cause }
+		);
+	}
+
+	/** Whether the environment says which Inngest is meant. */
+	get #isConfigured(): boolean {
+		if (this.#api.hashedKey) return true;
+		return typeof process === 'object' && Boolean(process.env.INNGEST_DEV);
 	}
 }
 
@@ -129,22 +162,6 @@ function rejectOnAbort(signal: AbortSignal): Promise<never> {
 		if (signal.aborted) reject(signal.reason as Error);
 		signal.addEventListener('abort', () => reject(signal.reason as Error));
 	});
-}
-
-function noAnswer(who: string, why: string, cause?: unknown): RealtimeError {
-	return new RealtimeError(
-		'TOKEN',
-		`No answer from ${who} to a realtime token request (${why}); is Inngest running there?`,
-		{ cause }
-	);
-}
-
-function refusal(url: URL, status: number, text: string): RealtimeError {
-	const what =
-		status === 401 || status === 403
-			? 'refused a realtime token: check INNGEST_SIGNING_KEY and the environment'
-			: 'failed to give a realtime token';
-	return new RealtimeError('TOKEN', `${url.origin} ${what} (${status} ${text.slice(0, 200)}).`);
 }
 
 function readEnvironment(jwt: string): string | null {

@@ -6,7 +6,7 @@ export const GET: RequestHandler = (event) => {
 	const items = messages(event);
 	const encoder = new TextEncoder();
 	const body = new ReadableStream({
-		// Headers leave with the first bytes, and the first message may be long in coming.
+		// The headers leave with the first bytes, and the first message may take a while.
 		start: (controller) => controller.enqueue(encoder.encode('\n')),
 		async pull(controller) {
 			const { done, value } = await items.next();

@@ -7,7 +7,7 @@ const sources = import.meta.glob<string>(
 	{ query: '?raw', import: 'default' }
 );
 
-/** A file of the demo, as text. */
+/** The source of a file of the demo. */
 export const GET: RequestHandler = async ({ params }) => {
 	const source = sources[`/${params.file}`];
 	if (!source) error(404, `There is no ${params.file}.`);
