@@ -34,7 +34,7 @@ create table "${schema}".events (
 	kind text not null,
 	topic text,
 	payload text not null,
-	at timestamptz not null default clock_timestamp(),
+	at timestamptz not null,
 	primary key (log, sequence),
 	unique (log, key)
 );
@@ -58,6 +58,24 @@ create function "${schema}".clock_ms() returns float8 language sql as $f$
 	select extract(epoch from clock_timestamp())::float8 * 1000
 $f$;
 
+create function "${schema}".micros(p_at timestamptz) returns bigint language sql as $f$
+	select (extract(epoch from p_at) * 1000000)::bigint
+$f$;
+
+-- Whether a log has lost what was handed out of it: its end, although it may have grown again since. That
+-- shows in when the event came that the caller knows.
+create function "${schema}".has_lost(l "${schema}".logs, p_known jsonb) returns boolean
+language sql stable as $f$
+	select l.epoch = p_known->>0 and (
+		l.last < (p_known->>1)::bigint
+		or exists (
+			select from "${schema}".events e
+			where e.log = l.log and e.sequence = (p_known->>1)::bigint
+				and "${schema}".micros(e.at) <> (p_known->>2)::bigint
+		)
+	) is true
+$f$;
+
 -- Locks the row of a log; an unknown one begins an epoch.
 create function "${schema}".open(p_log uuid, p_limits jsonb) returns "${schema}".logs
 language plpgsql as $f$
@@ -78,15 +96,10 @@ begin
 	end loop;
 end $f$;
 
--- Begins a new epoch of a log whose row is locked. Its keys are remembered: processes that are late must
--- not add the same events again.
+-- Begins a new epoch of a log whose row is locked, with nothing in it.
 create function "${schema}".renew(l "${schema}".logs) returns "${schema}".logs
 language plpgsql as $f$
 begin
-	insert into "${schema}".keys
-		select log, key, l.epoch || '-' || sequence, clock_timestamp() + interval '1 hour'
-		from "${schema}".events where log = l.log
-		on conflict do nothing;
 	delete from "${schema}".events where log = l.log;
 	update "${schema}".logs set
 		epoch = substr(replace(gen_random_uuid()::text, '-', ''), 1, 16),
@@ -96,6 +109,18 @@ begin
 		renewed_at = clock_timestamp()
 	where log = l.log returning * into l;
 	return l;
+end $f$;
+
+-- Begins a new epoch of a log that has lost what was handed out. What is left of it is remembered by its
+-- keys: processes that are late must not add it again.
+create function "${schema}".repair(l "${schema}".logs) returns "${schema}".logs
+language plpgsql as $f$
+begin
+	insert into "${schema}".keys
+		select log, key, l.epoch || '-' || sequence, clock_timestamp() + interval '1 hour'
+		from "${schema}".events where log = l.log
+		on conflict do nothing;
+	return "${schema}".renew(l);
 end $f$;
 
 -- The sequence before the oldest event that is within the bounds of its log.
@@ -122,18 +147,22 @@ declare
 	v_floor bigint;
 	v_from bigint;
 	v_bytes bigint := 0;
+	v_at timestamptz;
 	v_missed text;
 begin
 	select * into l from "${schema}".logs where log = p_log;
 	v_floor := "${schema}".floor_of(l, (p_limits->>0)::bigint, (p_limits->>1)::bigint);
 	v_from := l.last;
+	if p_after->>0 is null then
+		select e.at into v_at from "${schema}".events e where e.log = p_log and e.sequence = l.last;
+	end if;
 	if p_after->>0 <> l.epoch or v_after > l.last then
 		v_missed := 'restart';
 	elsif p_after->>0 = l.epoch then
 		if v_after < v_floor then v_missed := 'expired'; end if;
 		v_from := greatest(v_after, v_floor);
-		for o_sequence, o_kind, o_topic, o_payload in
-			select e.sequence, e.kind, e.topic, e.payload from "${schema}".events e
+		for o_sequence, o_kind, o_topic, o_payload, v_at in
+			select e.sequence, e.kind, e.topic, e.payload, e.at from "${schema}".events e
 			where e.log = p_log and e.sequence > v_from
 			order by e.sequence limit p_limit
 		loop
@@ -153,6 +182,7 @@ begin
 		'last', l.last,
 		'isNew', l.is_new,
 		'more', v_missed is distinct from 'restart' and v_from < l.last,
+		'at', "${schema}".micros(v_at),
 		'clock', "${schema}".clock_ms()
 	);
 	return next;
@@ -164,6 +194,7 @@ language plpgsql as $f$
 declare
 	r constant jsonb := request::jsonb;
 	l "${schema}".logs;
+	v_at timestamptz;
 	v_added bigint;
 	v_events jsonb;
 	v_notice text;
@@ -177,9 +208,10 @@ begin
 		return;
 	end if;
 	-- The log has lost what was handed out.
-	if l.epoch = r->'known'->>0 and l.last < (r->'known'->>1)::bigint then
-		l := "${schema}".renew(l);
+	if "${schema}".has_lost(l, r->'known') or "${schema}".has_lost(l, r->'after') then
+		l := "${schema}".repair(l);
 	end if;
+	v_at := clock_timestamp();
 	with incoming as (
 		select (e->>0)::uuid as key, e->>1 as kind, e->>2 as topic, e->>3 as payload, place
 		from jsonb_array_elements(r->'events') with ordinality as events(e, place)
@@ -189,8 +221,8 @@ begin
 			and not exists (select from "${schema}".keys k where k.log = l.log and k.key = i.key)
 		order by i.key, i.place
 	), added as (
-		insert into "${schema}".events (log, sequence, key, kind, topic, payload)
-		select l.log, l.last + row_number() over (order by place), key, kind, topic, payload
+		insert into "${schema}".events (log, sequence, key, kind, topic, payload, at)
+		select l.log, l.last + row_number() over (order by place), key, kind, topic, payload, v_at
 		from fresh
 		returning sequence, kind, topic, payload
 	)
@@ -198,7 +230,8 @@ begin
 	into v_added, v_events from added;
 	if v_added > 0 then
 		v_notice := jsonb_build_object(
-			'log', l.log, 'epoch', l.epoch, 'after', l.last, 'events', v_events
+			'log', l.log, 'epoch', l.epoch, 'after', l.last, 'at', "${schema}".micros(v_at),
+			'events', v_events
 		);
 		if octet_length(v_notice) > 7900 then
 			v_notice := jsonb_build_object(
@@ -223,6 +256,9 @@ begin
 	end if;
 	select jsonb_build_object(
 		'added', v_added,
+		'epoch', l.epoch,
+		'last', l.last + v_added,
+		'at', case when v_added > 0 then "${schema}".micros(v_at) end,
 		'clock', "${schema}".clock_ms(),
 		'cursors', jsonb_agg(coalesce(l.epoch || '-' || e.sequence, k.cursor) order by i.place)
 	) into o_payload
@@ -242,23 +278,24 @@ language plpgsql as $f$
 declare
 	q jsonb;
 	l "${schema}".logs;
-	v_isLocked boolean;
+	v_is_locked boolean;
+	v_has_lost boolean;
 begin
 	for q in select value from jsonb_array_elements(request::jsonb) loop
 		select * into l from "${schema}".logs where log = (q->>'log')::uuid;
-		v_isLocked := false;
+		v_is_locked := false;
 		loop
-			if l.log is not null and not (
-				l.epoch = q->'known'->>0 and l.last < (q->'known'->>1)::bigint
-				or l.epoch = q->'after'->>0 and l.last < (q->'after'->>1)::bigint
-					and coalesce(l.renewed_at < clock_timestamp() - interval '5 s', true)
-			) is not false then exit; end if;
-			if v_isLocked then
-				if l.epoch is not null then l := "${schema}".renew(l); end if;
+			v_has_lost := "${schema}".has_lost(l, q->'known') or (
+				"${schema}".has_lost(l, q->'after')
+				and coalesce(l.renewed_at < clock_timestamp() - interval '5 s', true)
+			);
+			if v_has_lost and v_is_locked then
+				l := "${schema}".repair(l);
 				exit;
 			end if;
+			exit when v_is_locked or not v_has_lost and l.log is not null;
 			l := "${schema}".open((q->>'log')::uuid, q->'limits');
-			v_isLocked := true;
+			v_is_locked := true;
 		end loop;
 		if l.touched_at < clock_timestamp() - interval '1 hour' then
 			update "${schema}".logs set touched_at = clock_timestamp()

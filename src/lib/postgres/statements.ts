@@ -1,0 +1,95 @@
+import { RealtimeError } from '../protocol/errors.js';
+import { queryInTransaction } from './clients/client.js';
+import { NOTIFY, type Database, type Row } from './clients/database.js';
+import { explain } from './errors.js';
+import { migrateDatabase } from './migrate.js';
+import { inTime } from './time.js';
+
+/** How the functions of the database are called. */
+export interface StatementsOptions {
+	schema: string;
+	/** Whether the database is migrated before the first call. */
+	migrate: boolean;
+	timeoutMs: number;
+}
+
+/**
+ * Calls the functions of one schema: one statement, which takes a JSON text and returns rows of five
+ * columns (log, sequence, kind, topic, payload).
+ */
+export class Statements {
+	readonly schema: string;
+	readonly #database: Database;
+	readonly #timeoutMs: number;
+	readonly #migrates: boolean;
+	#migrated: Promise<void> | undefined;
+	#isClosed = false;
+	/** What the database's clock is ahead of this process's own, in milliseconds. */
+	#aheadMs: number | undefined;
+
+	constructor(database: Database, { schema, migrate, timeoutMs }: StatementsOptions) {
+		this.schema = schema;
+		this.#database = database;
+		this.#timeoutMs = timeoutMs;
+		this.#migrates = migrate;
+	}
+
+	/**
+	 * The time after which nobody waits for a call that begins now, by the clock of the database. A call
+	 * that the server takes up later, because it hung, must change nothing any more.
+	 */
+	get deadline(): number | null {
+		if (this.#aheadMs === undefined) return null;
+		return performance.now() + this.#aheadMs + this.#timeoutMs;
+	}
+
+	/** Learns the time of the database from one of its answers. */
+	setClock(clockMs: number): void {
+		this.#aheadMs = clockMs - performance.now();
+	}
+
+	/**
+	 * @param tx A transaction of the app to run the statement in.
+	 * @throws {RealtimeError} `BACKEND` when the database fails or does not answer in time.
+	 */
+	async call(name: string, request: unknown, tx?: unknown): Promise<Row[]> {
+		const text = `select o_log, o_sequence::text, o_kind, o_topic, o_payload from "${this.schema}".${name}($1::text)`;
+		const values = [JSON.stringify(request)];
+		if (tx !== undefined) {
+			try {
+				return await queryInTransaction(tx, text, values);
+			} catch (error) {
+				throw explain(error, this.schema);
+			}
+		}
+		return await this.#query(text, values);
+	}
+
+	/** Sends a notification. */
+	async notify(channel: string, payload: string): Promise<void> {
+		await this.#query(NOTIFY, [channel, payload]);
+	}
+
+	close(): void {
+		this.#isClosed = true;
+		this.#database.close();
+	}
+
+	async #query(text: string, values: readonly string[]): Promise<Row[]> {
+		if (this.#isClosed) throw new RealtimeError('CLOSED', 'The Postgres backend is closed.');
+		try {
+			if (this.#migrates) await inTime(this.#migrate(), this.#timeoutMs);
+			return await this.#database.query(text, values, this.#timeoutMs);
+		} catch (error) {
+			throw explain(error, this.schema);
+		}
+	}
+
+	#migrate(): Promise<void> {
+		this.#migrated ??= migrateDatabase(this.#database, this.schema).catch((error: unknown) => {
+			this.#migrated = undefined;
+			throw error;
+		});
+		return this.#migrated;
+	}
+}
