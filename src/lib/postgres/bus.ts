@@ -196,11 +196,14 @@ export class PostgresBus implements BackendBus {
 	}
 
 	#hear(payload: string): void {
-		const said = parse(payload);
-		if (!said) return;
-		if ('ask' in said) this.#answer(said);
-		else if ('answer' in said) this.#answered(said);
-		else this.#announce(said);
+		try {
+			const said = JSON.parse(payload) as Notice | Question | Answer;
+			if ('ask' in said) this.#answer(said);
+			else if ('answer' in said) this.#answered(said);
+			else this.#announce(said);
+		} catch {
+			// Anybody may send notifications, and of another shape.
+		}
 	}
 
 	/** Hands on what was announced, after what was announced before. */
@@ -284,13 +287,4 @@ function wrap(listener: BusListener): BusListener {
 		live: () => listener.live(),
 		lost: (error) => listener.lost(error)
 	};
-}
-
-function parse(payload: string): Notice | Question | Answer | undefined {
-	try {
-		return JSON.parse(payload) as Notice | Question | Answer;
-	} catch {
-		// Anybody may send notifications.
-		return undefined;
-	}
 }

@@ -4,7 +4,7 @@ import { RealtimeError } from '../protocol/errors.js';
 const NOT_MIGRATED = new Set(['3F000', '42P01', '42883']);
 
 /** Classes of errors whose text is about the server, and has nothing of what was sent to it. */
-const HARMLESS = /^(08|25|28|3D|40|53|55|57)/;
+const HARMLESS = /^(08|25|28|3D|40|42|53|55|57)/;
 
 /**
  * @returns an error that says what happened and what to do. It has no cause: errors of the clients carry

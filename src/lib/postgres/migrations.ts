@@ -338,8 +338,8 @@ begin
 			and at < clock_timestamp() - (r->>'graceMs')::float8 * interval '1 ms';
 	end loop;
 	delete from "${schema}".keys where expires_at < clock_timestamp();
-	delete from "${schema}".logs l
-	where touched_at < clock_timestamp() - (r->>'idleMs')::float8 * interval '1 ms'
-		and not exists (select from "${schema}".events e where e.log = l.log);
+	delete from "${schema}".logs idle
+	where idle.touched_at < clock_timestamp() - (r->>'idleMs')::float8 * interval '1 ms'
+		and not exists (select from "${schema}".events e where e.log = idle.log);
 end $f$;
 `;

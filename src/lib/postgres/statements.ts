@@ -57,6 +57,7 @@ export class Statements {
 		const values = [JSON.stringify(request)];
 		if (tx !== undefined) {
 			try {
+				if (this.#migrates) await inTime(this.#migrate(), this.#timeoutMs);
 				return await queryInTransaction(tx, text, values);
 			} catch (error) {
 				throw explain(error, this.schema);

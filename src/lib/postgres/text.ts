@@ -11,10 +11,10 @@ export function hash(text: string): string {
  * kept as it is.
  */
 export function escapeText(text: string): string {
-	return text.replace(/[\0\u0001]/g, (char) => (char === '\0' ? '\u0001\u0030' : '\u0001\u0031'));
+	return text.replaceAll('\u0001', '\u0001b').replaceAll('\0', '\u0001a');
 }
 
 /** @returns the text that {@link escapeText} escaped. */
 export function unescapeText(text: string): string {
-	return text.replace(/\u0001([01])/g, (_, digit) => (digit === '0' ? '\0' : '\u0001'));
+	return text.replaceAll('\u0001a', '\0').replaceAll('\u0001b', '\u0001');
 }
