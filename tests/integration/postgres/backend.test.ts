@@ -128,7 +128,7 @@ describe.skipIf(!hasPostgres)('a PostgreSQL server', () => {
 		for (const backend of backends) {
 			const error: unknown = await backend.bus
 				.publish('log', message('the payload'))
-				.catch((error: unknown) => error);
+				.then(undefined, (error: unknown) => error);
 			expect(error).toMatchObject({ code: 'BACKEND' });
 			expect((error as Error).cause).toBeUndefined();
 			const said = String((error as Error).stack) + JSON.stringify(error);
@@ -442,7 +442,7 @@ describe('PGlite', () => {
 	});
 });
 
-async function eventuallyAsync(condition: () => Promise<boolean>): Promise<void> {
+async function eventuallyAsync(condition: () => PromiseLike<boolean>): Promise<void> {
 	for (const deadline = Date.now() + 10_000; !(await condition());) {
 		if (Date.now() > deadline) throw new Error('Waited in vain for a condition.');
 		await delay(20);
