@@ -175,10 +175,11 @@ describe('map and or', () => {
 		});
 		const stream = endpoint.last.accept();
 		stream.message('demo', 'message', { message: 'one' }).message('demo', 'message', null);
-		stream.write('event: message\ndata: {oops\n\n');
+		const raw = '{"channel":"demo","topic":"message","data":oops';
+		stream.write(`event: message\ndata: ${raw}\n\n`);
 		await expect.poll(() => stored).toEqual([null, 'ONE', 'ONE!', 'ONE!!']);
 		expect(calls[0]?.[0]).toBe('TypeError');
-		expect(calls[1]).toEqual(['SyntaxError', '{oops', 'ONE!']);
+		expect(calls[1]).toEqual(['SyntaxError', raw, 'ONE!']);
 		error.mockRestore();
 	});
 

@@ -55,7 +55,7 @@ describe('entries', () => {
 		for (const name of ['.', './client', './inspector']) {
 			const files = [...reach(entries.get(name)!)];
 			expect(files.filter((file) => /\/(server|dev)\//.test(file))).toEqual([]);
-			expect(files).toContain('src/lib/client/bus.ts');
+			expect(files).toContain('src/lib/client/bus/bus.ts');
 		}
 	});
 });

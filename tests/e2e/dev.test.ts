@@ -25,18 +25,35 @@ let vite: ChildProcess;
 let browser: Browser;
 let url: string;
 
-beforeAll(async () => {
-	folder = await mkdtemp(join(tmpdir(), 'sveltekit-inngest-dev-'));
+/** Copies the demo into a folder of its own. */
+async function copyDemo(): Promise<string> {
+	const copy = await mkdtemp(join(tmpdir(), 'sveltekit-inngest-dev-'));
 	for (const name of ['src', 'static', 'package.json', 'tsconfig.json', 'svelte.config.js']) {
-		await cp(join(ROOT, name), join(folder, name), { recursive: true });
+		await cp(join(ROOT, name), join(copy, name), { recursive: true });
 	}
-	await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-	await writeFile(join(folder, 'vite.config.ts'), CONFIG);
-	vite = spawn(process.execPath, ['node_modules/vite/bin/vite.js', 'dev', '--port', '0'], {
-		cwd: folder,
+	await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+	await writeFile(join(copy, 'vite.config.ts'), CONFIG);
+	return copy;
+}
+
+function startVite(cwd: string): ChildProcess {
+	return spawn(process.execPath, ['node_modules/vite/bin/vite.js', 'dev', '--port', '0'], {
+		cwd,
 		env: cleanEnvironment({ NO_COLOR: '1' }),
 		stdio: ['ignore', 'pipe', 'pipe']
 	});
+}
+
+async function endVite(child: ChildProcess | undefined, cwd: string): Promise<void> {
+	const ended = new Promise((resolve) => child?.once('close', resolve));
+	child?.kill('SIGTERM');
+	await ended;
+	await rm(cwd, { recursive: true, force: true });
+}
+
+beforeAll(async () => {
+	folder = await copyDemo();
+	vite = startVite(folder);
 	const started = output(vite, '➜  Local:', 60_000);
 	browser = await launchBrowser();
 	url = /Local:\s+(\S+?)\/?\s/.exec((await started) + '\n')![1]!;
@@ -46,10 +63,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
 	await browser?.close();
-	const ended = new Promise((resolve) => vite?.once('close', resolve));
-	vite?.kill('SIGTERM');
-	await ended;
-	await rm(folder, { recursive: true, force: true });
+	await endVite(vite, folder);
 }, 30_000);
 
 test('vite dev shows live events with nothing else running', async () => {
@@ -77,3 +91,19 @@ test('pages with an open stream come back to server code that has changed', asyn
 	await writeFile(file, changed.replace('Missing authenticated user', 'Closed for today'));
 	await page.getByLabel('Channel demo').getByText('Closed for today').waitFor({ timeout: 20_000 });
 });
+
+test('the plugin registers an app that is served below a base path', async () => {
+	const copy = await copyDemo();
+	const config = join(copy, 'svelte.config.js');
+	const code = await readFile(config, 'utf8');
+	const changed = code.replace('kit: {', "kit: {\n\t\tpaths: { base: '/shop' },");
+	expect(changed).not.toBe(code);
+	await writeFile(config, changed);
+	const child = startVite(copy);
+	try {
+		const text = await output(child, '[inngest dev]', 60_000);
+		expect(text).toMatch(/Registered the app at http:\/\/localhost:\d+\/shop\/api\/inngest/);
+	} finally {
+		await endVite(child, copy);
+	}
+}, 90_000);

@@ -1,7 +1,8 @@
 import { channel, topic } from '@inngest/realtime';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { RealtimeBus } from '../../src/lib/client/bus.js';
-import type { ChannelState } from '../../src/lib/client/channel.js';
+import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
+import { HttpTransport } from '../../src/lib/client/transport/http.js';
+import type { ChannelState } from '../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import type { RealtimeSubscription } from '../../src/lib/client/types.js';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
@@ -102,10 +103,11 @@ class Witness {
 	readonly #states = new Map<string, ChannelState>();
 
 	constructor(readonly endpoint: string) {
-		this.#bus = new RealtimeBus(
-			() => ({}),
-			() => this.#subscriptions
-		);
+		this.#bus = new RealtimeBus({
+			subscriptions: () => this.#subscriptions,
+			connect: (owner) => new HttpTransport(owner),
+			settings: () => ({})
+		});
 		for (const name of CHANNELS) {
 			const id = `room:${name}`;
 			const state = this.#bus.state(id);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { RealtimeBus } from '../../src/lib/client/bus.js';
+import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
+import { HttpTransport } from '../../src/lib/client/transport/http.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import type { RealtimeClientFailureContext } from '../../src/lib/client/types.js';
 import { demoChannel } from '../support/channels.js';
@@ -67,10 +68,11 @@ test('the client reads an endpoint made with produce() of sveltekit-sse', async 
 	cleanUp.push(() => server.close());
 	const subscriptions = resolveSubscriptions([{ channel: demoChannel }]);
 	const failures: RealtimeClientFailureContext[] = [];
-	const bus = new RealtimeBus(
-		() => ({ onFailure: (failure) => failures.push(failure) }),
-		() => subscriptions
-	);
+	const bus = new RealtimeBus({
+		subscriptions: () => subscriptions,
+		connect: (owner) => new HttpTransport(owner),
+		settings: () => ({ onFailure: (failure) => failures.push(failure) })
+	});
 	cleanUp.push(() => bus.close());
 	const heard: unknown[] = [];
 	bus.state('demo').frames.listen((frame) => {

@@ -9,7 +9,8 @@ import {
 	RealtimeManager,
 	type ChannelLike
 } from '../../src/lib/client/index.js';
-import { RealtimeBus } from '../../src/lib/client/bus.js';
+import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
+import { HttpTransport } from '../../src/lib/client/transport/http.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { startInngestDev } from '../../src/lib/dev/index.js';
 import { createRealtime, type RealtimeEndpointOptions } from '../../src/lib/server/index.js';
@@ -109,10 +110,11 @@ const provoke: Record<string, () => string | Promise<string>> = {
 		vi.stubGlobal('document', page.document);
 		const subscriptions = resolveSubscriptions([{ channel: demoChannel }]);
 		return new Promise((onFailure) => {
-			const bus = new RealtimeBus(
-				() => ({ onFailure: ({ message }) => onFailure(message) }),
-				() => subscriptions
-			);
+			const bus = new RealtimeBus({
+				subscriptions: () => subscriptions,
+				connect: (owner) => new HttpTransport(owner),
+				settings: () => ({ onFailure: ({ message }) => onFailure(message) })
+			});
 			closers.push(() => bus.close());
 			bus.update({ endpoint: server.url, subscriptions });
 		});

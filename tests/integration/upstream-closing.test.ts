@@ -66,6 +66,7 @@ async function expectNextSocketAfter(delayMs: number): Promise<void> {
 	await new Promise(setImmediate);
 	await vi.advanceTimersByTimeAsync(delayMs - 5);
 	await new Promise(setImmediate);
+	expect(upstream.state).toBe('waiting');
 	expect(server.sockets).toHaveLength(count);
 	await vi.advanceTimersByTimeAsync(10);
 	await until(() => server.sockets.length > count, 'another socket');

@@ -206,7 +206,7 @@ test('`upstream.agent` opens the connection, and the environment is left alone',
 	followEnvironment();
 	let connections = 0;
 	class CountingAgent extends Agent {
-		createConnection(...args: unknown[]): Socket {
+		override createConnection(...args: unknown[]): Socket {
 			connections++;
 			return (
 				Agent.prototype as unknown as { createConnection(...args: unknown[]): Socket }
@@ -252,4 +252,30 @@ test('a class without pings is believed after a while', async () => {
 	}
 	await expectMessage(await listen({ WebSocket: Plain }));
 	expect(server.last.heldPings).toEqual([]);
+});
+
+test('endpoints of one client that open its socket differently are refused', async () => {
+	const client = clientAt(server.url);
+	const agent = new Agent();
+	const endpoint = await Endpoint.start(client, { upstream: { agent } });
+	const same = await Endpoint.start(client, { upstream: { agent } });
+	await expect(Endpoint.start(client, { upstream: { agent: new Agent() } })).rejects.toMatchObject({
+		code: 'INVALID_OPTION',
+		message: expect.stringContaining('`upstream`')
+	});
+	await expect(Endpoint.start(client)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+	await same.close();
+	await endpoint.close();
+});
+
+test.each([
+	['agent', { agent: 'http://127.0.0.1:3128' }],
+	['WebSocket', { WebSocket: {} }]
+])('an `upstream.%s` that cannot work is refused', async (name, upstream) => {
+	await expect(
+		Endpoint.start(clientAt(server.url), { upstream: upstream as never })
+	).rejects.toMatchObject({
+		code: 'INVALID_OPTION',
+		message: expect.stringContaining(`\`upstream.${name}\``)
+	});
 });

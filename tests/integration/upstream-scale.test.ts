@@ -149,3 +149,73 @@ test('a server that closes again and again loses, repeats and reorders nothing o
 	expect(streamed.at(-1)?.kind).toBe('datastream-end');
 	expect(streamed.slice(1, -1).map(({ data }) => data)).toEqual(pieces);
 });
+
+test('channels take turns: one with few topics does not wait for others with very many', async () => {
+	server = await ScriptedServer.start();
+	upstream = sourceAt(server.url);
+	const names = numbers(1_000).map((index) => `topic:${index}`);
+	const large = ['x', 'y', 'z'].map((channel) => new Recorder(channel, names));
+	const first = new Recorder('first');
+	upstream.listen(first);
+	await first.whenLive();
+	const small = new Recorder('small', ['a', 'b']);
+	let late = 0;
+	server.onToken = async () => {
+		// It comes while the second piece of many is on its way.
+		if (server!.tokens.length === 3) {
+			upstream!.listen(small);
+			late = server!.tokens.length;
+		}
+		return 201;
+	};
+	for (const listener of large) upstream.listen(listener);
+	await small.whenLive();
+	expect(server.tokens.length - late).toBeLessThanOrEqual(1);
+	expect(large.some(({ isLive }) => isLive)).toBe(false);
+	await until(() => large.every(({ isLive }) => isLive), 'the others to be live too');
+	expect(server.open).toHaveLength(1);
+	expect(server.last.topics.size).toBe(3_003);
+});
+
+test.each([100, 1_000])(
+	'one more topic costs nothing that grows with the %i that are there',
+	async (count) => {
+		server = await ScriptedServer.start();
+		upstream = sourceAt(server.url);
+		let reads = 0;
+		const others = numbers(count).map((index) => {
+			const topics = [`topic:${index}`];
+			return Object.defineProperty(new Recorder('a'), 'topics', {
+				get: () => (reads++, topics)
+			});
+		});
+		for (const other of others) upstream.listen(other);
+		await until(() => others.every(({ isLive }) => isLive), 'the others to be live');
+		reads = 0;
+		const one = new Recorder('a', ['one']);
+		const stop = upstream.listen(one);
+		await one.whenLive();
+		server.publish('a', 'one', 1);
+		await until(() => one.messages.length === 1, 'a message');
+		stop();
+		await until(() => !server!.last.topics.has('a/one'), 'the end of the subscription');
+		expect(reads).toBe(0);
+	}
+);
+
+test('a feed of more than 1,000 topics fails, and costs nobody anything', async () => {
+	server = await ScriptedServer.start();
+	upstream = sourceAt(server.url);
+	const many = new Recorder(
+		'many',
+		numbers(1_001).map((index) => `topic:${index}`)
+	);
+	const stop = upstream.listen(many);
+	await until(() => many.events.length === 1, 'the failure');
+	expect(many.errors[0]?.message).toBe(
+		'A feed of channel "many" was asked for 1001 topics; at most 1000 can be listened to at once. Ask for fewer, or move what differs into the channel\'s name.'
+	);
+	stop();
+	expect(upstream.state).toBe('idle');
+	expect(server.tokens).toEqual([]);
+});

@@ -13,6 +13,7 @@ beforeEach(async () => {
 afterEach(async () => {
 	vi.useRealTimers();
 	vi.restoreAllMocks();
+	vi.unstubAllEnvs();
 	await server.close();
 });
 
@@ -32,7 +33,9 @@ async function deadUrl(): Promise<string> {
 
 test('a refused token, a failing server and a silent network are told apart', async () => {
 	server.onToken = () => 401;
-	await expect(request()).rejects.toThrow(/refused.*INNGEST_SIGNING_KEY.*401 .*scripted 401/);
+	await expect(request({ hashedKey: 'key' })).rejects.toThrow(
+		/refused a realtime token: check INNGEST_SIGNING_KEY and the environment \(401 .*scripted 401/
+	);
 	server.onToken = () => 403;
 	await expect(request()).rejects.toThrow(/refused.*403/);
 	server.onToken = () => 500;
@@ -41,6 +44,53 @@ test('a refused token, a failing server and a silent network are told apart', as
 	await expect(request({ fetch: async () => new Response('<html>') })).rejects.toThrow(
 		/without a token; is it an Inngest server/
 	);
+});
+
+test('a refusal names INNGEST_DEV where neither that nor a signing key is set', async () => {
+	vi.stubEnv('INNGEST_DEV', undefined);
+	server.onToken = () => 401;
+	await expect(request({ hashedKey: '' })).rejects.toThrow(
+		/refused a realtime token: neither INNGEST_DEV nor INNGEST_SIGNING_KEY is set \(401 .*\)\. In development, add inngestDev\(\)/
+	);
+	vi.stubEnv('INNGEST_DEV', '1');
+	await expect(request({ hashedKey: '' })).rejects.toThrow(/check INNGEST_SIGNING_KEY/);
+	vi.stubEnv('INNGEST_DEV', undefined);
+	await expect(request({ hashedKey: 'key' })).rejects.toThrow(/check INNGEST_SIGNING_KEY/);
+});
+
+test('no answer of the cloud names INNGEST_DEV too, and no answer of a server of one’s own does not', async () => {
+	vi.stubEnv('INNGEST_DEV', undefined);
+	const dead = { fetch: async () => Promise.reject(new TypeError('fetch failed')) };
+	await expect(request(dead, 'https://api.inngest.com')).rejects.toThrow(
+		/No answer from https:\/\/api\.inngest\.com .*neither INNGEST_DEV nor INNGEST_SIGNING_KEY is set/
+	);
+	await expect(request(dead)).rejects.toThrow(
+		/is Inngest running there\? In development, add inngestDev\(\) to vite\.config\.ts/
+	);
+});
+
+test('an address that is not valid is named', async () => {
+	const getTargetUrl = async (path: string): Promise<URL> => new URL(path, 'not an address');
+	await expect(request({ getTargetUrl })).rejects.toMatchObject({
+		code: 'TOKEN',
+		message: expect.stringMatching(/no valid address: Invalid URL.*INNGEST_BASE_URL/)
+	});
+});
+
+test('without `onFailure` a failure is one line that says what to do', async () => {
+	const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+	const url = await deadUrl();
+	const endpoint = await Endpoint.start(clientAt(url), { onFailure: undefined });
+	const stream = await endpoint.open({ channel: 'demo' });
+	await stream.end();
+	expect(log.mock.calls).toEqual([
+		[
+			expect.stringMatching(
+				/^\[sveltekit-inngest\] stream failed on "demo": .* No answer from http:.*ECONNREFUSED.*inngestDev\(\) to vite\.config\.ts.*$/
+			)
+		]
+	]);
+	await endpoint.close();
 });
 
 test('keys and URL are read at each request: plain fields as in inngest 3, filled late', async () => {

@@ -12,6 +12,7 @@ import {
 	getRealtimeBusTopicState,
 	getRealtimeBusTopicStream,
 	type HealthPayload,
+	type Positioned,
 	type ReactiveCurrent,
 	type RealtimeBus,
 	type RealtimeManagerProps,
@@ -69,7 +70,7 @@ describe('subscriptions', () => {
 describe('topic hooks', () => {
 	test('a topic gives its message, or null before the first', () => {
 		expectTypeOf(getRealtimeBusTopicState(demo, 'message')).toEqualTypeOf<
-			ReactiveCurrent<RealtimeTopicMessage<typeof demo, 'message'> | null>
+			ReactiveCurrent<Positioned<RealtimeTopicMessage<typeof demo, 'message'>> | null>
 		>();
 		const state = getRealtimeBusTopicState(demo, 'message');
 		expectTypeOf(state.current!.data).toEqualTypeOf<{ message: string }>();
@@ -79,7 +80,7 @@ describe('topic hooks', () => {
 		expectTypeOf(state.current!.data.level).toEqualTypeOf<number>();
 		const store = getRealtimeBusTopicJson<typeof demo, 'message'>(demo, 'message');
 		expectTypeOf(store).toEqualTypeOf<
-			Readable<RealtimeTopicMessage<typeof demo, 'message'> | null>
+			Readable<Positioned<RealtimeTopicMessage<typeof demo, 'message'>> | null>
 		>();
 	});
 	test('map gives its output, initial takes null away', () => {
@@ -100,7 +101,8 @@ describe('topic hooks', () => {
 			'admin-message',
 			{ map: ({ data }) => data.level, initial: 1 }
 		);
-		expectTypeOf(explicit.current).toEqualTypeOf<number>();
+		// Written out, the type of `initial` is not inferred.
+		expectTypeOf(explicit.current).toEqualTypeOf<number | null>();
 		const store = getRealtimeBusTopicJson(demo, 'message', {
 			map: ({ data }) => data.message,
 			or: ({ error, raw, previous }) => previous ?? `${raw}${error.message}`,
@@ -109,11 +111,11 @@ describe('topic hooks', () => {
 		expectTypeOf(store).toEqualTypeOf<Readable<string>>();
 	});
 	test('initial and or add to the output, and do not say what a message is', () => {
-		type Message = RealtimeTopicMessage<typeof demo, 'message'>;
+		type Message = Positioned<RealtimeTopicMessage<typeof demo, 'message'>>;
 		const empty = getRealtimeBusTopicState(demo, 'message', { initial: null });
 		expectTypeOf(empty.current).toEqualTypeOf<Message | null>();
 		const text = getRealtimeBusTopicState(demo, 'message', { initial: 'nothing yet' });
-		expectTypeOf(text.current).toEqualTypeOf<Message | string | null>();
+		expectTypeOf(text.current).toEqualTypeOf<Message | string>();
 		const fallback = getRealtimeBusTopicJson(demo, 'message', { or: () => 5 });
 		expectTypeOf(fallback).toEqualTypeOf<Readable<Message | number | null>>();
 		const either = getRealtimeBusTopicState(demo, 'message', {

@@ -1,7 +1,9 @@
 import { channel, topic } from '@inngest/realtime';
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import type { Inngest } from 'inngest';
+import { Agent } from 'node:https';
 import { expectTypeOf, test } from 'vitest';
+import { WebSocket as NodeWebSocket } from 'ws';
 import { z } from 'zod';
 import {
 	createRealtime,
@@ -10,7 +12,8 @@ import {
 	type RealtimeChannelConfig,
 	type RealtimeReauthorizeContext,
 	type RealtimeServerFailureContext,
-	type RealtimeServerFailureStage
+	type RealtimeServerFailureStage,
+	type RealtimeUpstreamOptions
 } from '../../src/lib/server/index.js';
 import { demoChannel, userChannel } from '../support/channels.js';
 
@@ -208,4 +211,23 @@ test('contexts can be named', () => {
 	expectTypeOf<RealtimeReauthorizeContext>().toExtend<RealtimeAuthorizeContext>();
 	expectTypeOf<RealtimeReauthorizeContext<'a'>['messageTopic']>().toEqualTypeOf<'a'>();
 	expectTypeOf<RealtimeReauthorizeContext['message']>().toBeUnknown();
+});
+
+test('the socket may be of `ws` or of the platform, or made through an agent', () => {
+	class Mine extends NodeWebSocket {
+		constructor(url: string) {
+			super(url, { headers: {} });
+		}
+	}
+	const given: RealtimeUpstreamOptions[] = [
+		{ WebSocket },
+		{ WebSocket: NodeWebSocket },
+		{ WebSocket: Mine },
+		{ agent: new Agent() }
+	];
+	void given;
+	// @ts-expect-error An instance is not a class.
+	void ({ WebSocket: new NodeWebSocket('') } satisfies RealtimeUpstreamOptions);
+	// @ts-expect-error The URL of a proxy is not an agent.
+	void ({ agent: 'http://127.0.0.1:3128' } satisfies RealtimeUpstreamOptions);
 });

@@ -1,6 +1,6 @@
 import { channel, topic } from '@inngest/realtime';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { ChannelState } from '../../src/lib/client/channel.js';
+import type { ChannelState } from '../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import type { RealtimeSubscription } from '../../src/lib/client/types.js';
 import type { SubscriptionRequest } from '../../src/lib/protocol/request.js';

@@ -212,30 +212,66 @@ describe('when a channel is removed', () => {
 
 describe('when the topics of a channel change', () => {
 	const narrowed = { channel: demo, topics: ['count'] };
+	const narrowedBeside = (others: (typeof alice)[]) => client.subscribe(narrowed, ...others);
 
-	test('what the old stream still brings is held back and comes from the new one', async () => {
-		await client.subscribe(narrowed);
+	/** Has both channels on one stream. */
+	const both = async () => {
+		await client.subscribe({ channel: demo }, alice);
+		const stream = client.endpoint.last.accept('e-0');
+		await settle(1000);
+		return stream;
+	};
+
+	test('it pauses on the old stream, and the new one replays it from its cursor', async () => {
+		const old = await both();
+		await narrowedBeside([alice]);
 		const second = client.endpoint.last;
-		expect(second.body).toEqual({ channel: 'demo', topics: ['count'], lastEventId: 'e-0' });
-		first.message('demo', 'count', 1, 'e-1').health('demo', 'connected', { cursor: 'e-1' });
+		expect(second.subscriptions[0]).toEqual({
+			channel: 'demo',
+			topics: ['count'],
+			lastEventId: 'e-0'
+		});
+		old.message('demo', 'count', 1, 'e-1').health('demo', 'connected', { cursor: 'e-1' });
 		await settle();
 		expect(client.heard.demo).toEqual([]);
+		expect(client.health('demo').status).toBe('connecting');
+		expect(client.state('demo').cursor).toBe('e-0');
 		second.open().health('demo', 'connecting').message('demo', 'count', 1, 'e-1');
 		await settle();
-		expect(client.heard.demo).toEqual([1]);
-		first.message('demo', 'count', 2, 'e-2');
+		old.message('demo', 'count', 2, 'e-2');
 		second.message('demo', 'count', 2, 'e-2').health('demo', 'connected', { cursor: 'e-2' });
+		second.health('user:alice', 'connected');
 		await settle();
 		expect(client.heard.demo).toEqual([1, 2]);
+		expect(client.health('demo').status).toBe('connected');
+		expect(old.aborted).toBe(true);
+	});
+
+	test('the other channels of the stream see no gap, no repeat and no flicker', async () => {
+		const old = await both();
+		client.healths['user:alice']!.length = 0;
+		await narrowedBeside([alice]);
+		old.message('user:alice', 'message', { message: 'on' }, 'f-1');
+		await settle();
+		const second = client.endpoint.last.open().health('demo', 'connected', { cursor: 'e-0' });
+		second.message('user:alice', 'message', { message: 'on' }, 'f-1');
+		second.health('user:alice', 'connected', { cursor: 'f-1' });
+		await settle();
+		expect(client.heard['user:alice']).toEqual([{ message: 'on' }]);
+		expect(client.healths['user:alice']).not.toContain('connecting');
+	});
+
+	test('the only channel of a stream closes it at once', async () => {
+		await client.subscribe(narrowed);
 		expect(first.aborted).toBe(true);
+		expect(client.endpoint.last.body).toMatchObject({ topics: ['count'], lastEventId: 'e-0' });
 	});
 
 	test('messages of an added topic that are older than those of the old stream are not lost', async () => {
-		await client.subscribe(narrowed);
-		client.endpoint.last.accept('e-0');
+		await narrowedBeside([alice]);
+		const narrow = client.endpoint.last.accept('e-0');
 		await settle(1000);
-		const narrow = client.endpoint.last;
-		await client.subscribe({ channel: demo });
+		await client.subscribe({ channel: demo }, alice);
 		narrow.message('demo', 'count', 5, 'e-5');
 		await settle();
 		client.endpoint.last
@@ -248,58 +284,71 @@ describe('when the topics of a channel change', () => {
 		expect(client.heard.demo).toEqual([{ message: 'four' }, 5]);
 	});
 
-	test('what was held back is delivered when the new stream fails', async () => {
-		await client.subscribe(narrowed);
-		first.message('demo', 'count', 1, 'e-1').message('demo', 'count', 2, 'e-2');
-		await settle();
-		expect(client.heard.demo).toEqual([]);
+	test('a new stream that fails leaves it to the retry, which replays it', async () => {
+		const old = await both();
+		await narrowedBeside([alice]);
+		old.message('demo', 'count', 1, 'e-1').message('demo', 'count', 2, 'e-2');
 		client.endpoint.last.fail();
 		await settle();
-		expect(client.heard.demo).toEqual([1, 2]);
-		first.message('demo', 'count', 3, 'e-3');
-		await settle();
-		expect(client.heard.demo).toEqual([1, 2, 3]);
+		expect(client.heard.demo).toEqual([]);
+		expect(client.health('demo')).toMatchObject({ status: 'connecting' });
+		old.message('user:alice', 'message', { message: 'on' }, 'f-1');
 		await settle(500);
-		expect(client.endpoint.last.body.lastEventId).toBe('e-3');
+		expect(client.heard['user:alice']).toHaveLength(1);
+		expect(client.endpoint.last.subscriptions[0]?.lastEventId).toBe('e-0');
+		client.endpoint.last
+			.open()
+			.message('demo', 'count', 1, 'e-1')
+			.message('demo', 'count', 2, 'e-2');
+		await settle();
+		expect(client.heard.demo).toEqual([1, 2]);
 	});
 
-	test('what was held back is delivered when the new stream cannot replay it', async () => {
-		await client.subscribe(narrowed);
-		first.message('demo', 'count', 1, 'e-1').message('demo', 'count', 2, 'e-2');
-		first.message('demo', 'count', 3, 'e-3');
+	test('what the new stream cannot replay is announced once, and what follows comes once', async () => {
+		const old = await both();
+		await narrowedBeside([alice]);
+		old.message('demo', 'count', 1, 'e-1').message('demo', 'count', 3, 'e-3');
 		await settle();
 		client.endpoint.last
 			.open()
 			.health('demo', 'connecting')
-			.resync('demo', 'expired')
-			.health('demo', 'connected', { cursor: 'e-2' })
-			.message('demo', 'count', 3, 'e-3');
+			.resync('demo', 'expired', 'e-2')
+			.message('demo', 'count', 3, 'e-3')
+			.health('demo', 'connected', { cursor: 'e-3' });
+		old.message('demo', 'count', 4, 'e-4');
+		client.endpoint.last.message('demo', 'count', 4, 'e-4');
 		await settle();
-		expect(client.heard.demo).toEqual([1, 2, 3]);
+		expect(client.heard.demo).toEqual([3, 4]);
 		expect(client.resyncs).toHaveLength(1);
 	});
 
-	test('a denial by the old stream shows, though the new one fails', async () => {
-		await client.subscribe(narrowed, alice);
-		first.health('demo', 'degraded', { code: 403, fatal: true, detail: 'Revoked' });
+	test('a denial by the old stream says nothing of the new subscription', async () => {
+		const old = await both();
+		await narrowedBeside([alice]);
+		old.health('demo', 'degraded', { code: 403, fatal: true, detail: 'Revoked' });
 		await settle();
-		client.endpoint.last.fail();
-		await settle();
-		expect(client.health('demo').ok).toBe(false);
-	});
-
-	test('the end of the channel by the old stream shows before the new one has an answer', async () => {
-		await client.subscribe(narrowed);
-		first.health('demo', 'degraded', { code: 503 });
-		await settle(1000);
 		expect(client.health('demo').status).toBe('connecting');
+		client.endpoint.last.accept('e-0');
+		await settle();
+		expect(client.health('demo').status).toBe('connected');
+		expect(client.failures).toEqual([]);
 	});
 
-	test('a handler that reconnects when what was held back comes orphans no stream', async () => {
+	test('a denial of the new topics ends it, and the old stream with it', async () => {
+		const old = await both();
+		await narrowedBeside([alice]);
+		old.message('demo', 'count', 1, 'e-1');
+		await settle();
+		client.endpoint.last.open().health('user:alice', 'connected');
+		client.endpoint.last.health('demo', 'degraded', { detail: 'Not you', fatal: true });
+		await settle();
+		expect(client.heard.demo).toEqual([]);
+		expect(client.health('demo')).toMatchObject({ status: 'degraded', detail: 'Not you' });
+		expect(old.aborted).toBe(true);
+	});
+
+	test('a handler that reconnects orphans no stream', async () => {
 		await client.subscribe(narrowed);
-		first.message('demo', 'count', 1, 'e-1');
-		// The old stream closes as the new one has no headers.
-		await settle(2500);
 		let times = 0;
 		client.state('demo').frames.listen(() => {
 			if (times++ === 0) client.bus.reconnect();
@@ -314,30 +363,6 @@ describe('when the topics of a channel change', () => {
 		expect(client.heard.demo).toEqual([1]);
 		expect(client.endpoint.open).toHaveLength(1);
 		expect(client.health('demo').status).toBe('connected');
-	});
-
-	test('a denial of the new topics delivers what was held back', async () => {
-		await client.subscribe({ channel: demo, topics: ['count'] }, alice);
-		first.message('demo', 'count', 1, 'e-1');
-		await settle();
-		client.endpoint.last.open().health('user:alice', 'connecting');
-		client.endpoint.last.health('demo', 'degraded', { detail: 'Not you', fatal: true });
-		await settle();
-		expect(client.heard.demo).toEqual([1]);
-		expect(client.health('demo')).toMatchObject({ status: 'degraded', detail: 'Not you' });
-		expect(first.aborted).toBe(true);
-	});
-
-	test('frames held back survive the end of the old stream', async () => {
-		await client.subscribe(narrowed);
-		first.message('demo', 'count', 1, 'e-1');
-		await settle();
-		first.fail();
-		await settle();
-		expect(client.heard.demo).toEqual([]);
-		client.endpoint.last.refuse(503);
-		await settle();
-		expect(client.heard.demo).toEqual([1]);
 	});
 
 	test('changed parameters are a changed subscription', async () => {

@@ -50,16 +50,35 @@ describe('a connected client', () => {
 		expect(client.health('demo').status).toBe('connected');
 	});
 
-	test('notices at once, when the page is shown, that its stream died while the machine slept', async () => {
+	test('replaces a stream that may have died while the machine slept, when the page is shown', async () => {
 		const first = client.endpoint.last.accept('e-1', 10_000);
 		await settle();
 		// Time passes without timers, as it does in sleep.
 		vi.setSystemTime(Date.now() + 3_600_000);
 		client.page.show(true);
 		await settle();
-		expect(first.aborted).toBe(true);
 		expect(client.endpoint.streams).toHaveLength(2);
+		expect(client.endpoint.last.body.lastEventId).toBe('e-1');
+		client.endpoint.last.accept();
+		await settle();
+		expect(first.aborted).toBe(true);
 	});
+
+	test.each([3_600_000, -3_600_000])(
+		'keeps a healthy stream when the clock is set by %d ms, and notices a dead one',
+		async (ms) => {
+			const first = client.endpoint.last.accept('e-1', 10_000);
+			await settle(5_000);
+			vi.setSystemTime(Date.now() + ms);
+			await settle(5_000);
+			expect(first.aborted).toBe(false);
+			first.health('demo', 'connected', { cursor: 'e-2' });
+			await settle(20_000);
+			expect(first.aborted).toBe(false);
+			await settle(5_000);
+			expect(first.aborted).toBe(true);
+		}
+	);
 
 	test('lets go of its stream when the page is left, and resumes when it returns', async () => {
 		const first = client.endpoint.last.accept('e-1');
@@ -89,6 +108,59 @@ describe('a connected client', () => {
 		client.page.show(false);
 		await settle(3_600_000);
 		expect(first.aborted).toBe(false);
+	});
+});
+
+describe('a page that is being left', () => {
+	test('reports no failure when its requests end before pagehide', async () => {
+		client.endpoint.last.accept('e-1');
+		await settle();
+		client.page.tell('beforeunload');
+		client.endpoint.last.fail();
+		await settle(200);
+		client.page.tell('pagehide');
+		await settle(60_000);
+		expect(client.failures).toEqual([]);
+		expect(vi.getTimerCount()).toBe(0);
+	});
+
+	test('but stays reports it a second later, and has resumed meanwhile', async () => {
+		client.endpoint.last.accept('e-1');
+		await settle();
+		// A download, or a dialog that the user cancelled.
+		client.page.tell('beforeunload');
+		client.endpoint.last.fail('cable cut');
+		await settle(999);
+		expect(client.failures).toEqual([]);
+		expect(client.endpoint.streams).toHaveLength(2);
+		await settle(1);
+		expect(client.failures).toMatchObject([{ source: 'stream', channelId: 'demo' }]);
+	});
+
+	test('and returns from the back/forward cache reports failures at once again', async () => {
+		client.endpoint.last.accept('e-1');
+		client.page.tell('beforeunload');
+		client.page.tell('pagehide');
+		client.page.tell('pageshow');
+		await settle();
+		client.endpoint.last.fail();
+		await settle();
+		expect(client.failures).toHaveLength(1);
+	});
+
+	test('still reports an answer of the server at once', async () => {
+		client.page.tell('beforeunload');
+		client.endpoint.last.refuse(403, 'Denied');
+		await settle();
+		expect(client.failures).toMatchObject([{ status: 403 }]);
+	});
+
+	test('leaves no timer when its manager ends', async () => {
+		client.page.tell('beforeunload');
+		client.endpoint.last.fail();
+		await settle();
+		client.bus.close();
+		expect(vi.getTimerCount()).toBe(0);
 	});
 });
 
@@ -155,7 +227,7 @@ describe('enabled', () => {
 
 describe('the end', () => {
 	test('leaves no stream, timer or listener, whatever was going on', async () => {
-		expect(client.page.listeners).toBe(4);
+		expect(client.page.listeners).toBe(5);
 		const state = client.state('demo');
 		client.bus.close();
 		await settle();
@@ -183,6 +255,16 @@ describe('the end', () => {
 		expect(client.endpoint.open).toHaveLength(0);
 		expect(vi.getTimerCount()).toBe(0);
 		expect(client.page.listeners).toBe(0);
+	});
+
+	test('leaves no timer of a page that waits to be paused', async () => {
+		await client.set({ pauseOnHidden: 5_000 });
+		client.endpoint.last.accept();
+		await settle();
+		client.page.show(false);
+		expect(vi.getTimerCount()).toBe(1);
+		client.bus.close();
+		expect(vi.getTimerCount()).toBe(0);
 	});
 
 	test('may come of the report of a failure', async () => {

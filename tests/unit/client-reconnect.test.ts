@@ -210,6 +210,7 @@ describe('a refusal', () => {
 		client.endpoint.last.refuse(403, 'Not for you');
 		await settle();
 		await client.subscribe({ channel: demo, params: { token: 'new' } });
+		await settle(250);
 		expect(client.endpoint.streams).toHaveLength(2);
 		expect(client.endpoint.last.body.params).toEqual({ token: 'new' });
 	});
@@ -395,10 +396,11 @@ describe('reconnect: false', () => {
 
 	test('tries a replacement again, with delays, while the old stream goes on', async () => {
 		await client.set({ reconnect: false });
-		await client.subscribe({ channel: demo });
+		const alice = { channel: user, channelParams: 'a' };
+		await client.subscribe({ channel: demo }, alice);
 		const first = client.endpoint.last.accept('e-1');
 		await settle(1_000);
-		await client.subscribe({ channel: demo, topics: ['count'] });
+		await client.subscribe({ channel: demo, topics: ['count'] }, alice);
 		client.endpoint.last.refuse(503, 'Down');
 		await settle();
 		expect(await delayOfNext()).toBe(500);

@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { compareCursors } from '../../src/lib/protocol/cursor.js';
 import { MemoryReplayStore, type ReplayOptions } from '../../src/lib/server/backend/memory.js';
 
@@ -74,6 +74,18 @@ test('past maxAgeMs an event goes, whether or not another comes', () => {
 	expect(store.since('a', second!)).toEqual({ events: [] });
 	expect(store.bounds('a')).toEqual({ first: second, last: second });
 	expect(store.size).toEqual({ bytes: 0, events: 0 });
+});
+
+test('events age by a clock that nobody sets', () => {
+	vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+	const store = new MemoryReplayStore({ maxAgeMs: 1_000 });
+	const [first] = add(store, 'a', '1', '2');
+	vi.setSystemTime(Date.now() + 3_600_000);
+	expect(texts(store, 'a', first!)).toEqual(['2']);
+	vi.setSystemTime(0);
+	vi.advanceTimersByTime(1_001);
+	expect(store.since('a', first!)).toEqual({ events: [], missed: 'expired' });
+	vi.useRealTimers();
 });
 
 test('past maxBytes the oldest event of all channels goes first', () => {

@@ -1,5 +1,5 @@
 export { default as RealtimeManager } from './RealtimeManager.svelte';
-export { getRealtimeBus } from './context.js';
+export { getRealtimeBus } from './bus/context.js';
 export { getRealtimeBusChannel } from './hooks/channel.js';
 export { getRealtimeBusTopicMessages } from './hooks/messages.js';
 export { getRealtimeBusRun } from './hooks/run.js';
@@ -8,7 +8,7 @@ export { getRealtimeBusTopicStream } from './hooks/stream.js';
 export { getRealtimeBusTopicJson, getRealtimeBusTopicState } from './hooks/topic.js';
 export { RealtimeError } from '../protocol/errors.js';
 
-export type { RealtimeBus } from './bus.js';
+export type { RealtimeBus } from './bus/bus.js';
 export type { RealtimeChannel } from './hooks/channel.js';
 export type { RealtimeMessagesOptions, RealtimeTopicMessages } from './hooks/messages.js';
 export type {
@@ -29,21 +29,24 @@ export type {
 	MessageOf,
 	Reactive,
 	ReactiveCurrent,
+	RealtimeBusStatus,
 	RealtimeClientFailureContext,
 	RealtimeClientFailureSource,
 	RealtimeHealthState,
-	RealtimeHookOptions,
-	RealtimeManagerProps,
+	RealtimePauseReason,
 	RealtimeReconnectOptions,
 	RealtimeResolvedSubscription,
-	RealtimeSelect,
-	RealtimeSelected,
 	RealtimeSubscription,
-	RealtimeTopicOptions,
 	RealtimeTopicState,
-	RealtimeUnreadable,
 	TopicOf
 } from './types.js';
+export type {
+	RealtimeHookOptions,
+	RealtimeTopicOptions,
+	RealtimeUnreadable
+} from './hooks/options.js';
+export type { RealtimeSelect, RealtimeSelected } from './hooks/select.js';
+export type { RealtimeManagerBusProps, RealtimeManagerProps } from './props.js';
 export type { ChannelLike, ChannelParams } from '../protocol/channel.js';
 export type { RealtimeErrorCode } from '../protocol/errors.js';
 export type {
@@ -56,6 +59,7 @@ export type {
 export type { RealtimeRequestParam, RealtimeRequestParams } from '../protocol/request.js';
 export type {
 	MessageKind,
+	Positioned,
 	RealtimeTopicEnvelope,
 	RealtimeTopicMessage,
 	TopicData,

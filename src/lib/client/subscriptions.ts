@@ -7,42 +7,72 @@ import type { RealtimeResolvedSubscription, RealtimeSubscription } from './types
 export type Subscriptions = ReadonlyMap<string, RealtimeResolvedSubscription>;
 
 /**
- * The channels of a manager by name: names and topics sorted, topics without duplicates, so that two
- * lists that mean the same are the same.
+ * The channels of a manager by name, their topics sorted and without duplicates.
  *
  * @throws {RealtimeError} `DUPLICATE_CHANNEL` when two subscriptions resolve to the same channel,
- * `INVALID_OPTION` when one has no topics.
+ * `INVALID_OPTION` when this is not a list, or one of them is invalid.
  */
 export function resolveSubscriptions(
 	subscriptions: readonly RealtimeSubscription[]
 ): Subscriptions {
-	const resolved = new Map<string, RealtimeResolvedSubscription>();
-	for (const { channel, channelParams, topics, params, run } of subscriptions) {
-		const { name: channelId, topics: defined } = resolveChannel(channel, channelParams);
-		if (resolved.has(channelId)) {
-			throw new RealtimeError(
-				'DUPLICATE_CHANNEL',
-				`Realtime channel "${channelId}" is subscribed twice. Merge the subscriptions into one.`
-			);
-		}
-		const all = new Set(topics ?? defined);
-		if (run) all.add(RUN_TOPIC);
-		if (!all.size) {
-			throw new RealtimeError(
-				'INVALID_OPTION',
-				`Realtime channel "${channelId}" is subscribed without topics. A typeOnlyChannel() needs them listed.`
-			);
-		}
-		resolved.set(channelId, {
-			channelId,
-			topics: [...all].sort(),
-			...(params && { params: { ...params } })
-		});
+	if (!Array.isArray(subscriptions)) {
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			`The subscriptions of a <RealtimeManager> must be a list, not ${subscriptions}.`
+		);
 	}
-	return new Map([...resolved].sort());
+	const resolved = new Map<string, RealtimeResolvedSubscription>();
+	for (const subscription of subscriptions.map(resolveSubscription)) {
+		const { channelId } = subscription;
+		if (resolved.has(channelId)) throw duplicate(channelId, 'twice');
+		resolved.set(channelId, subscription);
+	}
+	return resolved;
 }
 
-/** Whether two values ask the endpoint for the same. */
-export function isSame(a: unknown, b: unknown): boolean {
-	return JSON.stringify(a) === JSON.stringify(b);
+/** @throws {RealtimeError} `INVALID_OPTION` when the subscription is invalid. */
+export function resolveSubscription({
+	channel,
+	channelParams,
+	topics,
+	params,
+	run,
+	since,
+	history
+}: RealtimeSubscription): RealtimeResolvedSubscription {
+	const { name: channelId, topics: defined } = resolveChannel(channel, channelParams);
+	const all = new Set(topics ?? defined);
+	if (run) all.add(RUN_TOPIC);
+	if (all.size === 0) {
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			`Realtime channel "${channelId}" is subscribed without topics. A typeOnlyChannel() needs them listed.`
+		);
+	}
+	return {
+		channelId,
+		topics: [...all].sort(),
+		...(params && { params: { ...params } }),
+		...(since && { since }),
+		...(history && { history })
+	};
+}
+
+/** The error for a channel that has two subscriptions; `how` completes "is subscribed". */
+export function duplicate(channelId: string, how: string): RealtimeError {
+	return new RealtimeError(
+		'DUPLICATE_CHANNEL',
+		`Realtime channel "${channelId}" is subscribed ${how}. Merge the subscriptions into one.`
+	);
+}
+
+/**
+ * What subscriptions ask the endpoint for, as a text to compare, whatever their order. Where they start is
+ * no part of it: that matters only once.
+ */
+export function identify(...subscriptions: RealtimeResolvedSubscription[]): string {
+	const each = subscriptions.map(({ channelId, topics, params }) =>
+		JSON.stringify([channelId, topics, params])
+	);
+	return each.sort().join();
 }

@@ -1,20 +1,13 @@
 /** Public types of the client. */
-import type { Snippet } from 'svelte';
-import type { Readable } from 'svelte/store';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
-import type {
-	HealthPayload,
-	RealtimeServerFailureStage,
-	ResyncPayload
-} from '../protocol/health.js';
+import type { HealthPayload, RealtimeServerFailureStage } from '../protocol/health.js';
 import type { RealtimeRequestParams } from '../protocol/request.js';
-import type { RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
-import type { RealtimeBus } from './bus.js';
+import type { Positioned, RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
 
 /** A value, or a function that a hook reads it from, again whenever what that reads changes. */
 export type Reactive<T> = T | (() => T);
 
-/** A channel, its definition, or a function that gives one. */
+/** A channel, its definition, or a function that returns one. */
 export type ChannelSource = ChannelLike | (() => ChannelLike);
 
 /** The channel behind a `ChannelSource`. */
@@ -27,11 +20,14 @@ export type ChannelOf<TSource extends ChannelSource> = TSource extends ChannelLi
 /** Names of the topics of a channel that may be given as a function. */
 export type TopicOf<TSource extends ChannelSource> = TopicKey<ChannelOf<TSource>>;
 
-/** A message of a topic of a channel that may be given as a function. */
+/**
+ * A message of a topic of a channel that may be given as a function. Its `cursor` is unique in the channel:
+ * use it as the key of an `{#each}`.
+ */
 export type MessageOf<
 	TSource extends ChannelSource,
 	TTopic extends TopicOf<TSource> = TopicOf<TSource>
-> = RealtimeTopicMessage<ChannelOf<TSource>, TTopic>;
+> = Positioned<RealtimeTopicMessage<ChannelOf<TSource>, TTopic>>;
 
 /** State of Svelte 5: reading `current` in a template, `$derived` or `$effect` follows it. */
 export interface ReactiveCurrent<T> {
@@ -41,18 +37,66 @@ export interface ReactiveCurrent<T> {
 /** The newest value of a topic. */
 export type RealtimeTopicState<T> = ReactiveCurrent<T>;
 
-/** How a channel fares. */
+/** The health of a channel. */
 export type RealtimeHealthState = ReactiveCurrent<HealthPayload>;
+
+/**
+ * Why a manager has no stream on purpose. `disabled`: its `enabled` is false; `hidden`: the page is hidden
+ * (`pauseOnHidden`) or left; `empty`: it has no subscriptions; `closed`: it is gone.
+ */
+export type RealtimePauseReason = 'disabled' | 'hidden' | 'empty' | 'closed';
+
+/** How all channels of a manager are doing together. */
+export interface RealtimeBusStatus {
+	readonly status: 'connecting' | 'connected' | 'degraded' | 'paused';
+	/** Set when it is paused. */
+	readonly reason?: RealtimePauseReason;
+}
+
+/** Where the messages of a subscription begin, as long as the client has received nothing of the channel. */
+type SubscriptionStart =
+	| {
+			/**
+			 * Begins after this cursor, for example one that `load` returned. What followed is replayed; what
+			 * cannot be is announced by a `resync`. Without effect once the channel has a cursor of its own.
+			 */
+			since?: string | null;
+			history?: undefined;
+	  }
+	| {
+			since?: undefined;
+			/**
+			 * Begins with this many recent messages, if the server still has them; they carry `history: true`.
+			 * Without effect once the channel has a cursor of its own.
+			 */
+			history?: number;
+	  };
+
+/** Parameters of a channel's builder, required where the builder requires them. */
+type SubscriptionParams<TChannel extends ChannelLike> = ChannelLike extends TChannel
+	? {
+			/** A builder's only argument, or a list of its arguments. */
+			channelParams?: unknown;
+		}
+	: TChannel extends (...args: infer TArgs extends readonly unknown[]) => unknown
+		? [] extends TArgs
+			? {
+					/** A builder's only argument, or a list of its arguments. */
+					channelParams?: ChannelParams<TChannel>;
+				}
+			: {
+					/** A builder's only argument, or a list of its arguments. */
+					channelParams: ChannelParams<TChannel>;
+				}
+		: { channelParams?: undefined };
 
 /**
  * One channel that a `RealtimeManager` subscribes to. Written with its channel,
  * `RealtimeSubscription<typeof userChannel>`, parameters and topics are checked as well.
  */
-export interface RealtimeSubscription<TChannel extends ChannelLike = ChannelLike> {
+export type RealtimeSubscription<TChannel extends ChannelLike = ChannelLike> = {
 	/** A channel or a channel definition of either SDK generation. */
 	channel: TChannel;
-	/** A builder's only argument, or a list of its arguments. */
-	channelParams?: ChannelLike extends TChannel ? unknown : ChannelParams<TChannel>;
 	/**
 	 * Topics to receive. `typeOnlyChannel` lists none and needs them here.
 	 * @default all topics of the channel
@@ -62,32 +106,79 @@ export interface RealtimeSubscription<TChannel extends ChannelLike = ChannelLike
 	params?: RealtimeRequestParams;
 	/** Subscribes to run lifecycle messages (topic `$run`) as well. @default false */
 	run?: boolean;
-}
+} & SubscriptionParams<TChannel> &
+	SubscriptionStart;
 
-/** A subscription with its channel's name and its topics settled. */
+/**
+ * What a subscription must be, judged by its own channel: `never` fits where parameters are missing, or
+ * where a topic does not exist. A list that was written elsewhere has lost the names of its topics and
+ * the length of its parameters; those are left to the server.
+ */
+export type CheckedSubscription<TSubscription> = TSubscription extends {
+	readonly channel: infer TChannel extends ChannelLike;
+}
+	? ChannelLike extends TChannel
+		? TSubscription
+		: RealtimeSubscription<TChannel> | Widened<TSubscription, TChannel>
+	: never;
+
+/** Accepts lists whose literal types are lost. */
+type Widened<TSubscription, TChannel extends ChannelLike> = Omit<
+	RealtimeSubscription<TChannel>,
+	WidenedKey<TSubscription>
+> &
+	Pick<RealtimeSubscription, WidenedKey<TSubscription>>;
+
+type WidenedKey<TSubscription> =
+	| (TSubscription extends { topics: readonly (infer TTopic)[] }
+			? string extends TTopic
+				? 'topics'
+				: never
+			: never)
+	| (TSubscription extends { channelParams: readonly unknown[] }
+			? number extends TSubscription['channelParams']['length']
+				? 'channelParams'
+				: never
+			: never);
+
+/** `CheckedSubscription` for each of a list. */
+export type CheckedSubscriptions<TSubscriptions extends readonly RealtimeSubscription[]> = {
+	readonly [K in keyof TSubscriptions]: CheckedSubscription<TSubscriptions[K]>;
+};
+
+/** A subscription with the name of its channel and its topics settled. */
 export interface RealtimeResolvedSubscription {
 	channelId: string;
 	/** Without duplicates, sorted. */
 	topics: readonly string[];
 	params?: RealtimeRequestParams;
+	/** Cursor to begin after. */
+	since?: string;
+	/** Number of recent messages to begin with. */
+	history?: number;
 }
 
 /**
- * Where in the browser a failure arose: `request` (no stream came about), `stream` (it broke or the
+ * Where in the browser a failure arose: `request` (no stream could be opened), `stream` (it broke, or the
  * server ended a channel), `parse` (a frame or a message could not be read), `handler` (a callback of
  * the app threw).
  */
 export type RealtimeClientFailureSource = 'request' | 'stream' | 'parse' | 'handler';
 
-/** What `onFailure` is told. */
+/** What `onFailure` receives. */
 export interface RealtimeClientFailureContext {
 	source: RealtimeClientFailureSource;
 	/** What happened, in words for people. */
 	message: string;
 	/** The only channel concerned; absent when the whole stream is. */
 	channelId?: string;
-	/** HTTP status of the answer, or the one that the server gives for the same failure. */
+	/** HTTP status of the answer, or the one that the server has for the same failure. */
 	status?: number;
+	/**
+	 * Where the request was redirected to, if the answer was not a stream: usually a sign-in page. With a
+	 * `status` of 401, this tells an expired session from a fault.
+	 */
+	location?: string;
 	/** Where on the server it arose. */
 	stage?: RealtimeServerFailureStage;
 	/** Set when the channel is not tried again until its subscription changes. */
@@ -100,98 +191,12 @@ export interface RealtimeClientFailureContext {
 export interface RealtimeReconnectOptions {
 	/**
 	 * Ceiling of the first delay, in milliseconds; it doubles with each failure, and the delay is a
-	 * random part of it. `retry:` of the server takes its place.
+	 * random part of it. `retry:` of the server replaces it.
 	 * @default 500
 	 */
 	minDelayMs?: number;
 	/** Highest ceiling of the delay, in milliseconds. @default 30_000 */
 	maxDelayMs?: number;
-	/** Milliseconds that a stream has to live for the delays to start anew. @default 60_000 */
+	/** Milliseconds that a stream has to live before the delays start over. @default 60_000 */
 	stableMs?: number;
 }
-
-/** Props of `RealtimeManager`. */
-export interface RealtimeManagerProps {
-	/** URL of the endpoint made by `createRealtimeEndpoint()`. @default '/api/events' */
-	endpoint?: string;
-	/**
-	 * Channels to receive, all over one stream.
-	 * @throws {RealtimeError} `DUPLICATE_CHANNEL` when two resolve to the same channel,
-	 * `INVALID_OPTION` when one has no topics.
-	 */
-	subscriptions: readonly RealtimeSubscription[];
-	/**
-	 * Told of every failed attempt, ended channel, unreadable message and throwing handler; the last
-	 * two go to the console as well.
-	 */
-	onFailure?: (failure: RealtimeClientFailureContext) => void;
-	/** Told when messages of a channel may be missing: load anew, for example with `invalidateAll()`. */
-	onResync?: (resync: ResyncPayload) => void;
-	/** Delays of reconnecting, or `false` to leave a lost stream until `bus.reconnect()`. */
-	reconnect?: RealtimeReconnectOptions | false;
-	/**
-	 * Milliseconds after which a hidden page lets go of its stream. It resumes where it was when the
-	 * page is shown.
-	 * @default false
-	 */
-	pauseOnHidden?: number | false;
-	/** Whether to be connected at all. @default true */
-	enabled?: boolean;
-	/**
-	 * Least milliseconds between two updates of the components that read; `0` updates with every
-	 * message.
-	 * @default undefined (once per frame of the screen)
-	 */
-	bufferIntervalMs?: number;
-	/** Takes the place of the global `fetch`, for example to send headers. */
-	fetch?: typeof globalThis.fetch;
-	children?: Snippet;
-}
-
-/** Options common to all hooks. */
-export interface RealtimeHookOptions<TSource extends ChannelSource = ChannelSource> {
-	/** A builder's only argument, or a list of its arguments. */
-	channelParams?: Reactive<ChannelParams<ChannelOf<TSource>>>;
-	/** The bus to read from, for use outside a component. @default that of the manager around */
-	bus?: RealtimeBus;
-}
-
-/** What `or` is given when a message could not be read. */
-export interface RealtimeUnreadable<TOutput> {
-	/** What parsing or `map` threw. */
-	error: Error;
-	/** JSON text of the frame. */
-	raw: string;
-	/** Value before. */
-	previous: TOutput | null;
-}
-
-/** Options of the hooks that give a topic's newest value. */
-export interface RealtimeTopicOptions<
-	TSource extends ChannelSource = ChannelSource,
-	TTopic extends TopicOf<TSource> = TopicOf<TSource>,
-	TOutput = MessageOf<TSource, TTopic>
-> extends RealtimeHookOptions<TSource> {
-	/** What to make of a message; called once for each that is read. @default the message itself */
-	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
-	/**
-	 * Value to go on with when a message cannot be parsed, or `map` throws. Without it the previous
-	 * value stays and the failure goes to `onFailure`.
-	 */
-	or?: (unreadable: RealtimeUnreadable<TOutput>) => TOutput | null;
-	/** Value until the first message, also while rendering on the server. @default null */
-	initial?: TOutput | null;
-}
-
-/** Raw data of one kind of event, as `select()` of `sveltekit-sse` gives it. */
-export interface RealtimeSelected extends Readable<string> {
-	/** The data parsed as JSON; `or` gives the value where it is none. */
-	json: <T>(
-		or?: (payload: { error: Error; raw: string; previous: T | null }) => T | null
-	) => Readable<T | null>;
-	/** The data made into something else. */
-	transform: <T>(transformer: (value: string) => T | null) => Readable<T | null>;
-}
-
-/** Gives the raw data of the events of a name: `message`, `health` or `resync`. */
-export type RealtimeSelect = (eventName: string) => RealtimeSelected;

@@ -12,7 +12,7 @@ const UNITS_MS: Record<string, number> = {
 
 const PART = /(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|ns|w|d|h|m|s)/y;
 
-/** Milliseconds of a duration such as `1d2h30m`, or `undefined` for a text that is none. */
+/** Milliseconds of a duration such as `1d2h30m`, or `undefined` where the text is not a duration. */
 export function parseDuration(text: string): number | undefined {
 	if (text === '' || text === '0') return 0;
 	let sum = 0;
@@ -28,7 +28,7 @@ export function parseDuration(text: string): number | undefined {
 /** Milliseconds from now until the end of a sleep given as a duration or a date. */
 export function parseSleep(text: string): number | undefined {
 	const at = text.length >= 10 ? Date.parse(text) : NaN;
-	// Dates are kept to the second, as in the real server.
+	// The real server rounds dates to the second.
 	if (!Number.isNaN(at)) return Math.max(0, Math.round((at - Date.now()) / 1_000) * 1_000);
 	return parseDuration(text);
 }

@@ -3,31 +3,37 @@ import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Access } from './access.js';
 import { acceptEvent, EventError, MAX_REQUEST_BYTES, parseEvents } from './events.js';
 import type { DevEvent, DevEventInput } from './events.js';
 import { encode } from './gojson.js';
-import { dispatch, readBody, readUrl, reply, replyText } from './http.js';
+import { dispatch, HttpError, readBody, readUrl, reply, replyText } from './http.js';
 import type { Exchange, Routes } from './http.js';
 import { publishBody, publishIterable } from './realtime/publish.js';
 import { Realtime } from './realtime/realtime.js';
 import { Registry } from './registry/registry.js';
+import { Schedules } from './registry/schedules.js';
 import { AppSync } from './registry/sync.js';
 import { runRoutes } from './runs/api.js';
 import { Dispatcher } from './runs/dispatcher.js';
 import type { DevLogger, DevPublishInput, DevRun, InngestDev, InngestDevOptions } from './types.js';
+import { readTrace } from './trace.js';
+import type { Trace } from './trace.js';
 import { EMBEDDED_VERSION } from './vite/discover.js';
 import { Warnings } from './warnings.js';
 
 /**
  * Starts an Inngest-compatible server in this process, for development and tests. It runs functions as
- * the real dev server does, but repeats failed attempts sooner: after 200 ms, then twice as late each
- * time, at most 5 s.
+ * the real dev server does, but retries sooner: after 200 ms, then twice as late each time, at most
+ * 5 s; after 4 s where the app is away. A registration that asks for what the engine does not support is
+ * refused, or warned of, by name.
  *
  * @throws when the port is taken.
  */
 export async function startInngestDev(options: InngestDevOptions = {}): Promise<InngestDev> {
-	const engine = new Engine(options.logger ?? console);
-	await engine.listen(options.port ?? 0, options.host ?? '127.0.0.1');
+	const { port = 0, host = '127.0.0.1', allowedHosts = [] } = options;
+	const engine = new Engine(options.logger ?? console, new Access([host, ...allowedHosts]));
+	await engine.listen(port, host);
 	if (options.appUrl) engine.keep(options.appUrl);
 	return engine;
 }
@@ -38,15 +44,27 @@ class Engine implements InngestDev {
 	readonly #registry: Registry;
 	readonly #dispatcher: Dispatcher;
 	readonly #sync: AppSync;
-	readonly #realtime = new Realtime();
+	readonly #schedules: Schedules;
+	readonly #realtime: Realtime;
+	readonly #access: Access;
 	readonly #server = createServer();
 	#closed: Promise<void> | undefined;
 
-	constructor(logger: DevLogger) {
+	constructor(logger: DevLogger, access: Access) {
 		const warnings = new Warnings(logger);
-		this.#registry = new Registry(warnings, logger);
-		this.#dispatcher = new Dispatcher(this.#registry, warnings);
+		this.#access = access;
+		this.#schedules = new Schedules((id, event) => this.#dispatcher.startFunction(id, event));
+		this.#registry = new Registry(warnings, logger, (functions) => {
+			this.#schedules.update(functions);
+		});
+		this.#realtime = new Realtime(({ kind, channel, runId }) => {
+			if (kind !== 'run' && runId) this.#dispatcher.publishes(runId, channel);
+		});
 		this.#sync = new AppSync(this.#registry, logger);
+		this.#dispatcher = new Dispatcher(this.#registry, warnings, {
+			publish: (message) => this.#realtime.broadcaster.publish(message),
+			appIsAway: () => this.#sync.refresh()
+		});
 		const routes: Routes = {
 			'GET /health': ({ response }) => reply(response, 200, { status: 200, message: 'OK' }),
 			'GET /dev': (exchange) => this.#info(exchange),
@@ -58,7 +76,9 @@ class Engine implements InngestDev {
 			'GET /v1/realtime/sse': (exchange) => this.#realtime.events(exchange),
 			...runRoutes(this.#dispatcher)
 		};
-		this.#server.on('request', (request, response) => void dispatch(routes, request, response));
+		this.#server.on('request', (request, response) => {
+			void dispatch(routes, access, request, response);
+		});
 		this.#server.on('upgrade', (...upgrade) => this.#upgrade(...upgrade));
 	}
 
@@ -99,7 +119,9 @@ class Engine implements InngestDev {
 	}
 
 	async send(events: DevEventInput | DevEventInput[]): Promise<string[]> {
-		return [events].flat().map((event) => this.#accept(acceptEvent(event)));
+		// As the SDK does it; a raw event without data keeps `null`.
+		const complete = (event: DevEventInput) => ({ ...event, data: event.data ?? {} });
+		return [events].flat().map((event) => this.#accept(acceptEvent(complete(event))));
 	}
 
 	publish({ data, ...target }: DevPublishInput): void {
@@ -137,19 +159,20 @@ class Engine implements InngestDev {
 			await delay(graceMs);
 		}
 		this.#sync.close();
+		this.#schedules.close();
 		this.#dispatcher.close();
 		this.#realtime.close();
 		this.#server.closeAllConnections();
 		await stopped;
 	}
 
-	/** `GET /dev`: by its shape an Inngest dev server is known. */
+	/** `GET /dev`. An Inngest dev server is recognised by the shape of this answer. */
 	#info({ response }: Exchange): void {
 		const { apps, functions } = this.#registry;
 		reply(response, 200, {
 			version: EMBEDDED_VERSION,
 			authed: false,
-			startOpts: { autodiscover: false, sdkUrls: apps.map((app) => app.url) },
+			startOpts: { autodiscover: false, urls: apps.map((app) => app.url) },
 			functions: functions.map((fn) => fn.config),
 			handlers: apps.map(({ url, sdk, framework }) => ({ url, sdk, framework })),
 			isSingleNodeService: false,
@@ -169,9 +192,10 @@ class Engine implements InngestDev {
 			replyText(response, status, encode(body) + '\n');
 		};
 		const body = await readBody(request, MAX_REQUEST_BYTES);
+		const trace = readTrace(request.headers);
 		try {
 			for (const [index, event] of parseEvents(body).entries()) {
-				ids[index] = this.#accept(acceptEvent(event, seed, index + 1));
+				ids[index] = this.#accept(acceptEvent(event, seed, index + 1), trace);
 			}
 		} catch (error) {
 			if (!(error instanceof EventError)) throw error;
@@ -180,21 +204,31 @@ class Engine implements InngestDev {
 		answer(200);
 	}
 
-	#accept(event: DevEvent): string {
-		this.#dispatcher.receive(event);
+	#accept(event: DevEvent, trace?: Trace): string {
+		this.#dispatcher.receive(trace ? { ...event, trace } : event);
 		return event.internalId;
 	}
 
 	#upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
 		socket.on('error', () => socket.destroy());
+		const refusal = this.#access.refuse(request.headers);
+		if (refusal) return refuse(socket, '403 Forbidden', refusal);
 		try {
 			const url = readUrl(request);
 			if (url.pathname === '/v1/realtime/connect') {
 				return this.#realtime.upgrade(request, socket, head, url);
 			}
-		} catch {
-			// Answered below.
+		} catch (error) {
+			if (!(error instanceof HttpError)) throw error;
 		}
-		socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+		refuse(socket, '404 Not Found', '');
 	}
+}
+
+/** Answers a request for a socket with a failure. */
+function refuse(socket: Duplex, status: string, text: string): void {
+	socket.end(
+		`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
+			`Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`
+	);
 }

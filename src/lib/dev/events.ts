@@ -1,4 +1,5 @@
 import { ulid } from './ids.js';
+import type { Trace } from './trace.js';
 
 /** Most bytes of a request with events. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
@@ -13,7 +14,7 @@ const LATEST_MS = Date.UTC(2100, 0, 1);
 export interface DevEventInput {
 	name: string;
 	data?: Record<string, unknown> | null;
-	/** Makes the event idempotent: the functions it starts are not started by another of this id. */
+	/** Makes the event idempotent: another event of this id does not start the same functions again. */
 	id?: string;
 	/** Milliseconds since the epoch. @default now */
 	ts?: number;
@@ -23,21 +24,24 @@ export interface DevEventInput {
 
 /** An event that was accepted. */
 export interface DevEvent {
-	/** The sender's id, or the one that was given to it. */
+	/** The sender's id; without one, `internalId`. */
 	id: string;
-	/** The id that was given to it. */
+	/** The id that the engine gave to the event. */
 	internalId: string;
 	name: string;
-	data: Record<string, unknown>;
+	/** `null` where the sender left it out. */
+	data: Record<string, unknown> | null;
 	ts: number;
 	user: Record<string, unknown>;
 	v?: string;
+	/** The trace that its sender is part of. */
+	trace?: Trace;
 }
 
-/** Why something sent is not an event. */
+/** Why something that was sent is not an event. */
 export class EventError extends Error {}
 
-/** The events in the body of a request, not yet checked one by one. */
+/** The events in the body of a request. Each is still to be checked with `acceptEvent`. */
 export function parseEvents(body: Buffer): unknown[] {
 	if (body.toString('utf8').trim() === '') return [];
 	let value: unknown;
@@ -67,7 +71,7 @@ export function parseEvents(body: Buffer): unknown[] {
 /**
  * Checks an event and fills in what it leaves out.
  *
- * @param seed Value of the header that makes the ids of a repeated request the same.
+ * @param seed Value of the header that gives a repeated request the same ids.
  * @param index Position of the event in its request, from 1.
  */
 export function acceptEvent(value: unknown, seed?: string, index = 1): DevEvent {
@@ -78,19 +82,19 @@ export function acceptEvent(value: unknown, seed?: string, index = 1): DevEvent 
 	if (name === '') throw new EventError('event name is empty');
 	if (ts !== 0 && ts < EARLIEST_MS) throw new EventError('timestamp is before Jan 1, 1980');
 	if (ts !== 0 && ts > LATEST_MS) throw new EventError('timestamp is after Jan 1, 2100');
-	const own = { ...data };
-	// What the engine tells itself is not for senders to set.
-	delete own._inngest;
+	const own = data && { ...data };
+	// The engine's own notes are not for senders to set.
+	delete own?._inngest;
 	return createEvent({ name, data: own, user, id, ts, v }, seededId(seed, index));
 }
 
-/** An event that comes from the engine itself, or that was checked. */
+/** Completes an event that comes from the engine itself, or that was checked. */
 export function createEvent(input: DevEventInput, internalId: string = ulid()): DevEvent {
 	return {
 		id: input.id || internalId,
 		internalId,
 		name: input.name,
-		data: input.data ?? {},
+		data: input.data ?? null,
 		ts: input.ts || Date.now(),
 		user: input.user ?? {},
 		...(input.v ? { v: input.v } : {})
@@ -104,9 +108,9 @@ function readFields(value: unknown): Required<DevEventInput> {
 		if (typeof given === 'string') return given;
 		throw new EventError(`event.${field} must be a string, not ${describe(given)}`);
 	};
-	const object = (field: 'data' | 'user'): Record<string, unknown> => {
-		const given = value[field] ?? {};
-		if (isObject(given)) return given;
+	const object = (field: 'data' | 'user'): Record<string, unknown> | null => {
+		const given = value[field] ?? null;
+		if (given === null || isObject(given)) return given;
 		throw new EventError(`event.${field} must be an object, not ${describe(given)}`);
 	};
 	const ts = value.ts ?? 0;
@@ -123,7 +127,7 @@ function readFields(value: unknown): Required<DevEventInput> {
 	};
 }
 
-/** The id that a seed gives to the event at `index`; each of a request gets another. */
+/** The id that a seed gives to the event at `index`; each event of a request gets its own. */
 function seededId(seed: string | undefined, index: number): string {
 	const [millis = '', entropy = '', ...rest] = seed?.split(',') ?? [];
 	const bytes = Buffer.from(entropy, 'base64');

@@ -33,7 +33,7 @@ export function isJson(bytes: Buffer): boolean {
 	}
 }
 
-/** The same JSON without white space between its tokens; numbers and keys stay as they were written. */
+/** The same JSON without white space between tokens. Numbers and keys stay as they were written. */
 export function compact(json: Buffer): Buffer {
 	const parts: Buffer[] = [];
 	let inString = false;
@@ -63,7 +63,7 @@ export function compact(json: Buffer): Buffer {
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The bytes as text; each byte that belongs to no whole character becomes one U+FFFD. */
+/** The bytes as text. Each byte that does not belong to a whole character becomes one U+FFFD. */
 export function decodeUtf8(bytes: Uint8Array): string {
 	try {
 		return strict.decode(bytes);
@@ -78,13 +78,13 @@ export function decodeUtf8(bytes: Uint8Array): string {
 	}
 }
 
-/** Bytes of the character that starts at `at`, or 0 where no whole one does. */
+/** Length in bytes of the character that starts at `at`, or 0 where no whole character starts. */
 function characterLength(bytes: Uint8Array, at: number): number {
 	const first = bytes[at]!;
 	if (first < 0x80) return 1;
 	const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
 	if (first < 0xc2 || first > 0xf4 || at + length > bytes.length) return 0;
-	// The second byte's range is narrower after these four: overlong forms, surrogates, beyond U+10FFFF.
+	// These four first bytes restrict the second: no overlong forms, surrogates, or code points above U+10FFFF.
 	const low = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
 	const high = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
 	const second = bytes[at + 1]!;
@@ -95,7 +95,7 @@ function characterLength(bytes: Uint8Array, at: number): number {
 
 let anchorNs = 0n;
 
-/** Now as Go writes it: RFC 3339 with nanoseconds, trailing zeros cut. */
+/** The current time as Go writes it: RFC 3339 with nanoseconds, without trailing zeros. */
 export function timestamp(): string {
 	const elapsedNs = process.hrtime.bigint();
 	const wallMs = BigInt(Date.now());

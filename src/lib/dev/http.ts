@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Access } from './access.js';
 import { encode } from './gojson.js';
 
 /** One HTTP request and its answer. */
@@ -10,7 +11,7 @@ export interface Exchange {
 	param: string;
 }
 
-/** A failure to be answered with a status and a text. */
+/** A failure that is answered with a status and a text. */
 export class HttpError extends Error {
 	readonly status: number;
 
@@ -25,17 +26,20 @@ export type Handler = (exchange: Exchange) => void | Promise<void>;
 /** Handlers by `METHOD /path`; a segment `:` stands for any text. */
 export type Routes = Record<string, Handler>;
 
-/** Answers a request by the first route that fits; whatever goes wrong is answered too. */
+/** Answers a request by the first route that fits. Every failure is answered as well. */
 export async function dispatch(
 	routes: Routes,
+	access: Access,
 	request: IncomingMessage,
 	response: ServerResponse
 ): Promise<void> {
 	response.on('error', () => {});
 	request.on('error', () => {});
-	allowOrigin(request, response);
 	response.setHeader('x-inngest-server-kind', 'dev');
 	try {
+		const refusal = access.refuse(request.headers);
+		if (refusal) throw new HttpError(403, refusal);
+		allowOrigin(request, response);
 		if (request.method === 'OPTIONS') return replyText(response, 200, '');
 		const url = readUrl(request);
 		const { handler, param } = route(routes, request.method ?? '', url.pathname);
@@ -76,7 +80,7 @@ export function readUrl(request: IncomingMessage): URL {
  * Reads a whole body.
  *
  * @param maxBytes Most bytes to keep.
- * @param options With `cut` a longer body is cut there, else it is an error (413).
+ * @param options With `cut` a longer body is cut there; otherwise it is an error (413).
  */
 export async function readBody(
 	request: IncomingMessage,
@@ -112,6 +116,7 @@ export function failure(response: ServerResponse, status: number, text: string):
 	reply(response, status, { error: text, data: null, status });
 }
 
+/** Lets the page read the answer, whose origin has been checked. */
 function allowOrigin(request: IncomingMessage, response: ServerResponse): void {
 	const { origin } = request.headers;
 	if (!origin) return;

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 
-/** Ids that the real dev server gives to everything it holds. */
+/** Account and environment that everything in the real dev server belongs to. */
 export const DEV_ACCOUNT_ID = '00000000-0000-4000-a000-000000000000';
 export const DEV_ENV_ID = '00000000-0000-4000-b000-000000000000';
 
@@ -25,18 +25,18 @@ export function ulid(timeMs = Date.now(), entropy: Uint8Array = randomBytes(10))
 	return text;
 }
 
-/** @returns the ULID in `text`, or `undefined` where there is none (or only the zero one). */
+/** @returns the ULID in `text`, or `undefined` where it is not one, or is all zeros. */
 export function parseUlid(text: string | null): string | undefined {
 	if (text === null || !ULID.test(text) || text === ZERO_ULID) return undefined;
 	return text.toUpperCase();
 }
 
-/** An id like those the real server gives data streams: 64 bits to the base of 36. */
+/** A random id for a data stream, in the form of the real server's: 64 bits in base 36. */
 export function streamId(): string {
 	return randomBytes(8).readBigUInt64BE().toString(36);
 }
 
-/** The same UUID for the same text. */
+/** A UUID made from a text: always the same for the same text. */
 export function uuidOf(text: string): string {
 	const bytes = createHash('sha1').update(text).digest().subarray(0, 16);
 	bytes[6] = (bytes[6]! & 0x0f) | 0x50;

@@ -18,8 +18,8 @@ interface PostOptions {
 }
 
 /**
- * Sends a body and reads the answer. Not `fetch`: that gives up after five minutes without an answer,
- * and a step may take longer.
+ * Sends a body and reads the answer. Does not use `fetch`, which gives up after five minutes without an
+ * answer: a step may take longer.
  */
 export function post(url: string, body: string, options: PostOptions): Promise<PostAnswer> {
 	const { method = 'POST', headers, signal, maxBytes = Infinity } = options;
@@ -31,7 +31,7 @@ export function post(url: string, body: string, options: PostOptions): Promise<P
 			headers: { ...headers, 'content-length': length },
 			signal,
 			agent: false,
-			// Apps under development have certificates of their own.
+			// Apps under development have self-signed certificates.
 			rejectUnauthorized: false
 		});
 		request.on('error', reject);

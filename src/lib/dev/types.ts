@@ -14,6 +14,14 @@ export interface InngestDevOptions {
 	/** Address to listen on. @default '127.0.0.1' */
 	host?: string;
 	/**
+	 * Names of hosts, without a port, that requests may name in `Host` and whose pages may send
+	 * requests (`Origin`), besides `localhost` and the addresses of this machine's loopback. A name
+	 * such as `host.docker.internal` lets an app in a container use the engine. Everything else is
+	 * answered 403: the engine has no keys, and any web page in the developer's browser could use it.
+	 * @default []
+	 */
+	allowedHosts?: readonly string[];
+	/**
 	 * The app's serve endpoint, such as `http://localhost:5173/api/inngest`. The engine asks it to
 	 * register its functions as soon as it answers, and again every few seconds.
 	 * @default undefined (apps register by themselves)
@@ -23,10 +31,10 @@ export interface InngestDevOptions {
 	logger?: DevLogger;
 }
 
-/** Where a run stands. */
+/** State of a run. */
 export type DevRunStatus = 'Queued' | 'Running' | 'Completed' | 'Failed' | 'Cancelled';
 
-/** One run of a function, as it stands when `runs` is read. */
+/** One run of a function, at the moment when `runs` is read. */
 export interface DevRun {
 	id: string;
 	/** The app's id and the function's, joined by a dash. */
@@ -39,7 +47,7 @@ export interface DevRun {
 	output?: unknown;
 	/** Why it failed. */
 	error?: { name: string; message: string; stack?: string };
-	/** Most attempts that one of its steps, or its own code, has needed so far. */
+	/** Highest number of attempts so far, of a step or of the function's own code. */
 	attempts: number;
 	/** Steps that are done. */
 	steps: number;
@@ -67,11 +75,11 @@ export interface InngestDev {
 	/**
 	 * Asks an app's serve endpoint to register its functions here, once; `appUrl` keeps asking.
 	 *
-	 * @returns whether it did. Why not is logged, unless the app could not be reached.
+	 * @returns whether it did. The reason is logged if it did not, unless the app could not be reached.
 	 */
 	register(appUrl: string): Promise<boolean>;
 
-	/** Sends events, as `inngest.send()` does; returns their ids. */
+	/** Sends events, as `inngest.send()` does, and returns their ids. */
 	send(events: DevEventInput | DevEventInput[]): Promise<string[]>;
 	/** Publishes a message, as a function's `publish()` does. Subscribers have it on return. */
 	publish(message: DevPublishInput): void;
@@ -81,16 +89,16 @@ export interface InngestDev {
 		source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 	): Promise<void>;
 
-	/** Runs of functions, the oldest first: all that go on, and the last 1,000 that ended. */
+	/** Runs of functions, the oldest first: all that are under way, and the last 1,000 that have ended. */
 	readonly runs: readonly DevRun[];
 
-	/** Realtime sockets that are open. */
+	/** Number of open realtime sockets. */
 	readonly sockets: number;
-	/** Pairs of a realtime connection and a topic it listens to. */
+	/** Number of pairs of a realtime connection and a topic that it listens to. */
 	readonly subscriptions: number;
 
 	/**
-	 * Fault: sends `closing` on every open socket, as a server does before it goes. They go on
+	 * Fault: sends `closing` on every open socket, as a server does before it shuts down. They go on
 	 * delivering, ignore `sub` and `unsub`, and are cut after `graceMs`. New sockets are not affected.
 	 *
 	 * @param graceMs @default 300_000
@@ -101,15 +109,15 @@ export interface InngestDev {
 	/** Fault: answers token requests with `status`, until called with `null`. */
 	failTokens(status: number | null): void;
 	/**
-	 * Fault: with `true` leaves the frames of all sockets unread, `sub` and pings alike, as a server
-	 * does that is slow to subscribe; with `false` handles them in their order.
+	 * Fault: with `true` leaves the frames of all sockets unread, `sub` and pings alike, like a server
+	 * that is slow to subscribe; with `false` handles them in order.
 	 */
 	holdPongs(held: boolean): void;
 
 	/**
 	 * Cancels runs, ends connections and frees the port.
 	 *
-	 * @param options With `graceMs` sockets are told (`closing`) and served that much longer.
+	 * @param options With `graceMs`, sockets get `closing` first and are served that much longer.
 	 */
 	close(options?: { graceMs?: number }): Promise<void>;
 }

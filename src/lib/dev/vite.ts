@@ -9,34 +9,44 @@ const CODE = /\.(?:[cm]?[jt]s|json)$/;
 export interface InngestDevPluginOptions {
 	/** Port of the embedded engine; where it is taken, the next that is free. @default 8288 */
 	port?: number;
-	/** Path at which the app serves its Inngest functions. @default '/api/inngest' */
+	/**
+	 * Path at which the app serves its Inngest functions, below SvelteKit's `kit.paths.base`.
+	 * @default '/api/inngest'
+	 */
 	servePath?: string;
+	/**
+	 * Names of hosts, without a port, by which the embedded engine may be called and whose pages may
+	 * call it, besides `localhost` and loopback addresses.
+	 * @default []
+	 */
+	allowedHosts?: readonly string[];
 	/** Also start under Vitest. @default false */
 	underVitest?: boolean;
 }
 
 /**
  * Gives the app an Inngest engine while `vite dev` runs: the one that answers at `INNGEST_BASE_URL`
- * or at the port, else an embedded one. Registers the app there, again whenever server code changes,
- * and does nothing in builds and previews. Needs Vite 6 or newer.
+ * or at the port, else an embedded one. Registers the app there at each start and again whenever
+ * server code has changed, and logs the outcome in one line. Does nothing in builds and previews. Needs
+ * Vite 6 or newer.
  */
 export function inngestDev(options: InngestDevPluginOptions = {}): Plugin {
 	const port = options.port ?? DEFAULT_PORT;
-	const servePath = options.servePath ?? '/api/inngest';
-	// By Vite's own client environment: while a server restarts there are two of them.
+	const { servePath = '/api/inngest', allowedHosts = [] } = options;
+	// By the client environment of each Vite server: while one restarts there are two.
 	const attachments = new Map<unknown, Attachment>();
 	return {
 		name: 'sveltekit-inngest',
 		apply: (_config, { command, isPreview }) =>
 			command === 'serve' && !isPreview && (options.underVitest || !process.env.VITEST),
-		// A dev server in a container calls the app by this name.
+		// The name by which a dev server in a container calls the app.
 		config: () => ({ server: { allowedHosts: ['host.docker.internal'] } }),
 		async configureServer(server) {
 			const { logger, mode, envDir } = server.config;
 			const envFiles = envDir === false ? {} : loadEnv(mode, envDir, 'INNGEST_');
-			const attachment = await Attachment.open({ logger, port, servePath, envFiles });
+			const attachment = await Attachment.open({ logger, port, servePath, allowedHosts, envFiles });
 			attachments.set(server.environments.client, attachment);
-			server.httpServer?.once('listening', () => attachment.serve(origin(server)));
+			server.httpServer?.once('listening', () => attachment.serve(baseUrl(server)));
 		},
 		hotUpdate({ modules }) {
 			if (this.environment.name !== 'ssr') return;
@@ -51,10 +61,12 @@ export function inngestDev(options: InngestDevPluginOptions = {}): Plugin {
 	};
 }
 
-function origin({ config, httpServer }: ViteDevServer): string {
+/** Where the app answers. SvelteKit makes its base path that of Vite. */
+function baseUrl({ config, httpServer }: ViteDevServer): string {
 	const address = httpServer?.address();
 	const port = typeof address === 'object' ? address?.port : config.server.port;
 	const host = typeof config.server.host === 'string' ? config.server.host : 'localhost';
 	const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
-	return `${config.server.https ? 'https' : 'http'}://${reachable}:${port}`;
+	const origin = `${config.server.https ? 'https' : 'http'}://${reachable}:${port}`;
+	return new URL(config.base, origin).href;
 }

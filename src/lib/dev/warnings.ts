@@ -1,8 +1,11 @@
+import { printable } from './printable.js';
 import type { DevLogger } from './types.js';
 
-const FULL_ENGINE = 'For the full engine run "npx inngest-cli@latest dev".';
+/** What to do where the embedded engine does not suffice. */
+export const FULL_ENGINE =
+	'Use the full Inngest dev server for this: run "npx inngest-cli@latest dev" (or "docker compose up" with the image inngest/inngest), then start Vite again, which finds it at port 8288.';
 
-/** Says each thing that this engine does not do once, however often a function is registered or run. */
+/** Warns of each thing once, however often a function is registered or run. */
 export class Warnings {
 	readonly #logger: DevLogger;
 	readonly #said = new Set<string>();
@@ -11,17 +14,22 @@ export class Warnings {
 		this.#logger = logger;
 	}
 
-	/** Warns that `functionId` asks for `feature`; returns the text. */
+	/** Warns that `functionId` uses what this engine does not support; returns the text. */
 	unsupported(functionId: string, feature: string, consequence: string): string {
-		const text = `Function "${functionId}" uses ${feature}, which the embedded Inngest dev engine does not support: ${consequence}. ${FULL_ENGINE}`;
+		const text = `${unsupported(functionId, feature)}: ${consequence}. ${FULL_ENGINE}`;
 		this.once(text);
 		return text;
 	}
 
-	/** Warns, unless it was said before. */
+	/** Warns, unless that was said before. */
 	once(text: string): void {
 		if (this.#said.has(text)) return;
 		this.#said.add(text);
-		this.#logger.warn(`[inngest dev] ${text}`);
+		this.#logger.warn(`[inngest dev] ${printable(text)}`);
 	}
+}
+
+/** Says that a function uses what this engine does not support. */
+export function unsupported(functionId: string, feature: string): string {
+	return `Function "${functionId}" uses ${feature}, which the embedded Inngest dev engine does not support`;
 }

@@ -4,6 +4,7 @@
  * is an object, a topic is `{ schema }`). Nothing of either SDK is imported at run time.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { RealtimeError } from './errors.js';
 
 /** A topic of either generation. */
 export type TopicDefinition =
@@ -30,7 +31,7 @@ export type ChannelLike = ChannelInstance | ChannelBuilder;
 
 /**
  * Parameters of a channel builder: its only argument as it is, or its arguments as a list. A channel
- * without parameters takes none.
+ * without parameters takes none. An only argument that is a list itself must be wrapped: `[list]`.
  */
 export type ChannelParams<TChannel extends ChannelLike> = TChannel extends (
 	...args: infer TArgs extends readonly unknown[]
@@ -38,9 +39,13 @@ export type ChannelParams<TChannel extends ChannelLike> = TChannel extends (
 	? TArgs extends readonly []
 		? undefined
 		: TArgs extends readonly [infer TOnly]
-			? TOnly | readonly [TOnly]
+			? OnlyParam<TOnly>
 			: Readonly<TArgs>
 	: undefined;
+
+type OnlyParam<TOnly> = TOnly extends readonly unknown[]
+	? readonly [TOnly]
+	: TOnly | readonly [TOnly];
 
 /** Name and topics of a channel, read from whichever generation it is of. */
 export interface ResolvedChannel {
@@ -55,28 +60,69 @@ export interface ResolvedChannel {
  *
  * @param channel A channel or a channel definition of either SDK generation.
  * @param params A builder's only argument, or a list of its arguments.
- * @throws {TypeError} when `channel` is neither, or its builder does not give a name.
+ * @throws {RealtimeError} `INVALID_OPTION` when `channel` is neither, or when its builder makes the name
+ * of parameters that are missing: everybody would share the channel `job:undefined`.
  */
 export function resolveChannel(channel: ChannelLike, params?: unknown): ResolvedChannel {
-	const name = channelName(channel, params);
-	if (typeof name !== 'string' || name === '') {
-		throw new TypeError(
-			`Neither channel() of "@inngest/realtime" nor realtime.channel() of "inngest": its name is ${String(name)}.`
+	const name =
+		typeof channel === 'function' ? builtName(channel, toArguments(params)) : givenName(channel);
+	if (typeof name !== 'string' || name === '' || !channel.topics) {
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			'This is not a channel of "@inngest/realtime" or "inngest/realtime".'
 		);
 	}
 	return { name, topics: Object.keys(channel.topics).sort(), definitions: channel.topics };
 }
 
-function channelName(channel: ChannelLike, params: unknown): unknown {
-	if (typeof channel === 'function') {
-		const args = Array.isArray(params) ? params : params === undefined ? [] : [params];
-		return (channel as unknown as (...args: unknown[]) => { name: string })(...args).name;
-	}
-	if (typeof channel?.name === 'string' || !channel) return channel?.name;
+function toArguments(params: unknown): readonly unknown[] {
+	if (Array.isArray(params)) return params;
+	return params === undefined ? [] : [params];
+}
+
+function givenName(channel: ChannelInstance | undefined): unknown {
+	if (!channel || typeof channel.name === 'string') return channel?.name;
 	// `typeOnlyChannel` answers every unknown property, `name` too, with a topic function. The only way
-	// to its id is the definition that `addTopic` returns; what that adds is read by nobody.
+	// to its id is the definition that `addTopic` returns; nobody reads what that adds.
 	const { addTopic } = channel as { addTopic?: (topic: { name: string }) => () => ChannelInstance };
 	return addTopic?.({ name: '' })().name;
+}
+
+function builtName(channel: ChannelBuilder, args: readonly unknown[]): unknown {
+	const build = channel as unknown as (...args: unknown[]) => { name: unknown };
+	let name: unknown;
+	let cause: unknown;
+	try {
+		({ name } = build(...args));
+		const gaps = countGaps(name);
+		// Neither SDK says what a builder takes. Where the name has fewer gaps with everything present,
+		// something is missing.
+		if (!gaps || countGaps(build(...args.map(complete), ...Array(9).fill(PRESENT)).name) >= gaps)
+			return name;
+	} catch (error) {
+		// A builder's own error stays its own; without parameters it comes of that.
+		if (args.length > 0 && name === undefined) throw error;
+		cause = error;
+	}
+	throw new RealtimeError(
+		'INVALID_OPTION',
+		`Realtime channel "${name}" needs parameters that are missing: pass channelParams.`,
+		{ cause }
+	);
+}
+
+function countGaps(name: unknown): number {
+	return String(name).split(/undefined|null/).length - 1;
+}
+
+/** A parameter that is present, whatever a builder does with it: a text, an object, a function. */
+const PRESENT: unknown = /* @__PURE__ */ new Proxy(() => PRESENT, {
+	get: (_target, key) => (key === Symbol.toPrimitive ? () => '\0' : PRESENT)
+});
+/** A parameter whose missing fields are present. */
+function complete(value: unknown): unknown {
+	if (typeof value !== 'object' || value === null) return value ?? PRESENT;
+	return new Proxy(value, { get: (target, key) => Reflect.get(target, key) ?? PRESENT });
 }
 
 /** The schema a topic was defined with, if any. */

@@ -18,3 +18,6 @@ export const RUN_TOPIC = '$run';
 
 /** Default URL of the realtime endpoint. */
 export const DEFAULT_ENDPOINT = '/api/events';
+
+/** The longest delay that a timer takes, in milliseconds; a longer one fires at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -4,6 +4,7 @@ export type RealtimeErrorCode =
 	| 'NO_MANAGER'
 	| 'CHANNEL_NOT_ACTIVE'
 	| 'DUPLICATE_CHANNEL'
+	| 'UNKNOWN_CHANNEL'
 	| 'UNKNOWN_TOPIC'
 	| 'INVALID_MESSAGE'
 	| 'UPSTREAM'

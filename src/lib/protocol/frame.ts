@@ -1,3 +1,20 @@
+import type { HealthPayload, ResyncPayload } from './health.js';
+import type { RealtimeTopicEnvelope } from './types.js';
+
+/** An event that concerns one channel. */
+export type Frame = {
+	/** Empty for an event that is not of this wire and came by a stream of several channels. */
+	channel: string;
+	/** Cursor of the channel after this frame, or empty. */
+	cursor: string;
+	/** Text of the data as it came. */
+	raw: string;
+} & (
+	| { event: 'message'; data: RealtimeTopicEnvelope }
+	| { event: 'health'; data: HealthPayload }
+	| { event: 'resync'; data: ResyncPayload }
+);
+
 const encoder = new TextEncoder();
 
 /**

@@ -11,9 +11,10 @@ import type {
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { resolveChannelFeed } from './access/registry.js';
 import { parseGet, parsePost, type ParsedRequest } from './access/request.js';
-import type { RealtimeBackend } from './backend/backend.js';
+import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
+import { emit, type RealtimeEmitOptions } from './emit.js';
 import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
@@ -83,6 +84,40 @@ export interface Realtime {
 	 * ```
 	 */
 	publish<TTopic extends PublishTarget>(topic: TTopic, data: PublishData<TTopic>): Promise<void>;
+	/**
+	 * Publishes a message without a trip to Inngest: to every process that shares the `backend`, in the
+	 * same log and with the same cursors as messages from Inngest.
+	 *
+	 * @param topic A topic of a registered channel: `demoChannel().message`, or `chat.message` of inngest 4.
+	 * @returns its cursor, and whether its key was emitted before, so that nothing was published.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB
+	 *   or does not match the topic's schema, `UNKNOWN_CHANNEL` for a channel that is not registered,
+	 *   `BACKEND` when the backend is away (its `key` says how to try again), `CLOSED` when the endpoint was
+	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend).
+	 * @example
+	 * ```ts
+	 * const { cursor } = await realtime.emit(demoChannel().message, { message: 'hello' });
+	 * ```
+	 */
+	emit<TTopic extends PublishTarget>(
+		topic: TTopic,
+		data: PublishData<TTopic>,
+		options?: RealtimeEmitOptions
+	): Promise<Published>;
+	/**
+	 * Erases what is kept of a channel's messages, in every process. Whoever reads it is told by `resync`.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend is away, `UNKNOWN_TOPIC` for a topic that the
+	 *   channel does not define.
+	 * @example
+	 * ```ts
+	 * await realtime.clear(demoChannel);
+	 * ```
+	 */
+	clear<TChannel extends ChannelLike>(
+		channel: TChannel,
+		options?: RealtimeCursorOptions<TChannel>
+	): Promise<void>;
 	/**
 	 * The position from which a page that is about to be rendered misses nothing. Brings the channel live
 	 * first, and keeps it warm for `lingerMs`. In a form action, call it before `inngest.send()`; in
@@ -186,11 +221,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 
 	/** @throws {RealtimeError} `CLOSED` once nothing can be read any more. */
 	function checkReadable(channel: string): void {
-		if (state === 'open') return;
-		throw new RealtimeError(
-			'CLOSED',
-			`Channel "${channel}" cannot be read: this realtime endpoint was closed.`
-		);
+		if (state !== 'open') throw closed(`Channel "${channel}" cannot be read`);
 	}
 
 	async function answer(
@@ -261,6 +292,21 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 				topic,
 				data
 			),
+		async emit(topic, data, options) {
+			if (state === 'closed') throw closed('Nothing can be emitted');
+			const { shared } = hubs;
+			if (!shared) {
+				throw new RealtimeError(
+					'UNSUPPORTED',
+					'emit() reaches nobody where each stream stands alone (`scope: "request"`); use publish().'
+				);
+			}
+			return emit(shared, registry, topic, data, options);
+		},
+		async clear(channel, options = {}) {
+			const { feed } = resolveChannelFeed(registry, channel, options);
+			await hubs.shared?.clear(feed);
+		},
 		stats: () => {
 			const { streams, deliveries, chunks, slowReaders } = responder;
 			return { streams, deliveries, chunks, slowReaders, hub: hubs.stats };
@@ -288,6 +334,10 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	});
 	return realtime;
+}
+
+function closed(what: string): RealtimeError {
+	return new RealtimeError('CLOSED', `${what}: this realtime endpoint was closed.`);
 }
 
 /** Tells the app when its backend is lost and when it is back. @returns a function that ends it. */

@@ -14,7 +14,14 @@ export type {
 	RealtimeLimits,
 	RealtimeReauthorizeContext
 } from './access/options.js';
-export { MemoryReplayStore, type ReplayOptions } from './backend/memory.js';
+export type {
+	BackendBus,
+	BusListener,
+	BusPublishOptions,
+	Published,
+	RealtimeBackend
+} from './backend/backend.js';
+export { MemoryReplayStore, memoryBackend, type ReplayOptions } from './backend/memory.js';
 export type {
 	ReplayBounds,
 	ReplayedEvent,
@@ -27,7 +34,9 @@ export type {
 	RealtimeServerFailureContext,
 	RealtimeServerFailureHandler
 } from './failure/report.js';
+export type { RealtimeEmitOptions } from './emit.js';
 export type { HubStats } from './hub/hub.js';
+export type { RealtimeSource, SourceListener, SourceMessage, SourceState } from './hub/source.js';
 export type { RealtimeUpstreamOptions, WebSocketLike } from './inngest/options.js';
 export type { PublishData, PublishTarget } from './inngest/target.js';
 export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';

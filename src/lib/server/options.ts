@@ -94,6 +94,13 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	] as const) {
 		positive(`limits.${name}`, limits[name]);
 	}
+	const { agent, WebSocket } = options.upstream ?? {};
+	if (agent !== undefined && typeof agent !== 'object') {
+		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or one of a proxy.');
+	}
+	if (WebSocket !== undefined && typeof WebSocket !== 'function') {
+		invalid('`upstream.WebSocket` is not a class: pass it as it is, without `new`.');
+	}
 	if (!(lingerMs >= 0)) invalid(`\`lingerMs\` must be zero or more milliseconds, not ${lingerMs}.`);
 	for (const [key, config] of Object.entries<RealtimeChannelConfig>(options.channels ?? {})) {
 		if (!config?.channel?.topics) {

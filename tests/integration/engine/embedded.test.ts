@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { GetStepTools } from 'inngest';
 import WebSocket from 'ws';
 import { startInngestDev } from '../../../src/lib/dev/index.js';
 import type { InngestDev } from '../../../src/lib/dev/index.js';
@@ -112,47 +113,83 @@ it('says why an app did not register', async () => {
 	await elsewhere.close();
 });
 
-it('warns once of what it does not support, naming the function and the full engine', async () => {
+it('warns once of settings that only change when steps run, and runs without them', async () => {
 	const functions = [
-		client.createFunction({ id: 'cron' }, { cron: '* * * * *' }, () => {}),
-		client.createFunction({ id: 'if' }, { event: 'a', if: 'event.data.n > 5' }, () => {}),
 		client.createFunction(
-			{ id: 'limits', concurrency: 1, throttle: { limit: 1, period: '1s' } },
-			{ event: 'b' },
+			{
+				id: 'limits',
+				concurrency: 1,
+				priority: { run: '100' },
+				throttle: { limit: 1, period: '1s' }
+			},
+			{ event: 'a' },
 			() => {}
 		)
 	];
 	app = await serveApp(dev, client, functions);
 	await registerApp(app);
 	await registerApp(app);
-	expect(warnings()).toHaveLength(4);
-	for (const [n, words] of [
-		[`${client.id}-cron`, 'cron trigger'],
-		[`${client.id}-if`, 'event.data.n > 5'],
-		[`${client.id}-limits`, 'concurrency'],
-		[`${client.id}-limits`, 'throttle']
-	].entries()) {
-		for (const word of words) expect(warnings()[n]).toContain(word);
+	expect(warnings()).toHaveLength(3);
+	for (const [n, setting] of ['concurrency', 'priority', 'throttle'].entries()) {
+		expect(warnings()[n]).toContain(`"${client.id}-limits" uses ${setting}`);
 		expect(warnings()[n]).toContain('npx inngest-cli@latest dev');
 	}
-	await dev.send([{ name: 'a', data: { n: 9 } }, { name: 'b' }]);
+	await dev.send({ name: 'a' });
 	await ended(1);
-	expect(dev.runs.map(({ functionId }) => functionId)).toEqual([`${client.id}-limits`]);
 });
 
-it('fails a run that waits for an event, and says so', async () => {
+it.each([
+	['batchEvents', { batchEvents: { maxSize: 3, timeout: '3s' } }],
+	['debounce', { debounce: { period: '2s' } }],
+	['idempotency', { idempotency: 'event.data.k' }],
+	['rateLimit', { rateLimit: { limit: 1, period: '60s' } }],
+	['singleton', { singleton: { mode: 'skip' } }],
+	['timeouts', { timeouts: { finish: '2s' } }]
+] as const)('refuses a function that uses %s, by name', async (setting, options) => {
 	app = await serveApp(dev, client, [
-		client.createFunction({ id: 'fn' }, { event: 'a' }, async ({ step }) => {
-			await step.waitForEvent('wait', { event: 'b', timeout: '1m' });
-		})
+		client.createFunction({ id: 'fn', ...options }, { event: 'a' }, () => {})
+	]);
+	const response = await registerApp(app);
+	expect(response.status).toBe(400);
+	const { message } = (await response.json()) as { message: string };
+	expect(message).toContain(`"${client.id}-fn" uses ${setting}`);
+	expect(message).toContain('npx inngest-cli@latest dev');
+	await registerApp(app);
+	expect(warnings()).toEqual([expect.stringContaining(message)]);
+	await dev.send({ name: 'a' });
+	expect(dev.runs).toEqual([]);
+});
+
+it('logs a refusal again when it comes back', async () => {
+	const make = (options: { singleton?: { mode: 'skip' } }) =>
+		client.createFunction({ id: 'fn', ...options }, { event: 'a' }, () => {});
+	for (const options of [{ singleton: { mode: 'skip' } } as const, {}]) {
+		for (let round = 0; round < 2; round++) {
+			app = await serveApp(dev, client, [make(options)]);
+			await registerApp(app);
+			await app.close();
+		}
+	}
+	app = await serveApp(dev, client, [make({ singleton: { mode: 'skip' } })]);
+	await registerApp(app);
+	expect(warnings()).toHaveLength(2);
+});
+
+it.each<[string, (tools: GetStepTools<TestClient>) => Promise<unknown>]>([
+	[
+		'step.waitForSignal()',
+		(step) => step.waitForSignal('wait', { signal: 's', timeout: '1m', onConflict: 'fail' })
+	],
+	['step.fetch()', (step) => step.fetch('http://127.0.0.1:9/')]
+])('fails a run at %s, and names it', async (name, use) => {
+	app = await serveApp(dev, client, [
+		client.createFunction({ id: 'fn', retries: 0 }, { event: 'a' }, ({ step }) => use(step))
 	]);
 	await registerApp(app);
 	await dev.send({ name: 'a' });
 	await ended(1);
-	expect(dev.runs[0]).toMatchObject({
-		status: 'Failed',
-		error: { message: expect.stringContaining('step.waitForEvent()') }
-	});
+	const message: unknown = expect.stringContaining(name);
+	expect(dev.runs[0]).toMatchObject({ status: 'Failed', error: { message } });
 	expect(warnings()[0]).toContain('npx inngest-cli@latest dev');
 });
 

@@ -19,6 +19,7 @@ const globals = globalThis as { [LOADS]?: number; [RELOAD]?: Set<() => void> };
 
 let root: string;
 let info: Mock<(text: string) => void>;
+let warn: Mock<(text: string) => void>;
 let server: ViteDevServer | undefined;
 
 beforeEach(async () => {
@@ -53,8 +54,9 @@ function writeApp(functionId: string): Promise<void> {
 const framework: Plugin = {
 	name: 'framework',
 	configureServer(vite) {
+		const path = `${vite.config.base}api/inngest`;
 		vite.middlewares.use((request, response, next) => {
-			if (!request.url?.startsWith('/api/inngest')) return next();
+			if (!request.url?.startsWith(path)) return next();
 			vite
 				.ssrLoadModule('/functions.ts')
 				.then(({ handler }) => (handler as Handler)(request, response), next);
@@ -62,26 +64,66 @@ const framework: Plugin = {
 	}
 };
 
-function config(options: InngestDevPluginOptions): InlineConfig {
+function config(options: InngestDevPluginOptions, base = '/'): InlineConfig {
 	const customLogger = createLogger('silent');
 	info = vi.fn();
+	warn = vi.fn();
 	customLogger.info = info;
+	customLogger.warn = warn;
 	return {
 		configFile: false,
 		root,
+		base,
 		customLogger,
 		server: { port: 0, ws: false },
 		plugins: [inngestDev({ underVitest: true, port: 0, ...options }), framework]
 	};
 }
 
-async function start(options: InngestDevPluginOptions = {}): Promise<ViteDevServer> {
-	server = await createServer(config(options));
+async function start(options: InngestDevPluginOptions = {}, base?: string): Promise<ViteDevServer> {
+	server = await createServer(config(options, base));
 	return server.listen();
 }
 
 const lines = (): string[] =>
 	info.mock.calls.map(([text]) => String(text)).filter((text) => text.includes('Inngest'));
+
+/** What was logged about registering. */
+const outcomes = (): string[] =>
+	[...info.mock.calls, ...warn.mock.calls]
+		.map(([text]) => String(text))
+		.filter((text) => text.startsWith('[inngest dev]'));
+
+/** A dev server of another process: the registrations that it got, and what it answers to them. */
+async function external(port = 0, status = 200) {
+	const registrations: { url: string; functions: { id: string }[] }[] = [];
+	const answer = { status, urls: [] as string[] };
+	const { server, port: taken } = await listen((request, response) => {
+		if (request.url !== '/fn/register') {
+			const startOpts = { urls: answer.urls };
+			// Another app at the same path is no reason to leave this one unregistered.
+			const functions = [{ url: 'http://localhost:9/api/inngest' }];
+			return response.end(JSON.stringify({ version: '1.0.0', startOpts, functions }));
+		}
+		let body = '';
+		request.on('data', (part: Buffer) => (body += part.toString()));
+		request.on('end', () => {
+			registrations.push(JSON.parse(body) as (typeof registrations)[number]);
+			response.writeHead(answer.status, { 'content-type': 'application/json' });
+			response.end(
+				JSON.stringify(
+					answer.status === 200 ? { ok: true } : { error: 'broken cron', status: answer.status }
+				)
+			);
+		});
+	}, port);
+	const close = (): Promise<void> =>
+		new Promise((resolve) => {
+			server.close(() => resolve());
+			server.closeAllConnections();
+		});
+	return { url: `http://127.0.0.1:${taken}`, registrations, answer, close };
+}
 
 async function registered(url = process.env.INNGEST_BASE_URL): Promise<string[]> {
 	const response = await fetch(`${url}/dev`);
@@ -89,9 +131,9 @@ async function registered(url = process.env.INNGEST_BASE_URL): Promise<string[]>
 	return functions.map(({ id }) => id);
 }
 
-async function listen(handler: Handler): Promise<{ server: Server; port: number }> {
+async function listen(handler: Handler, port = 0): Promise<{ server: Server; port: number }> {
 	const server = createHttpServer(handler);
-	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+	await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
 	return { server, port: (server.address() as AddressInfo).port };
 }
 
@@ -149,18 +191,91 @@ it('keeps its engine when the server restarts', async () => {
 	await expect(fetch(`${url}/health`)).rejects.toThrow();
 });
 
-it('uses the dev server that answers at INNGEST_BASE_URL', async () => {
-	const external = await listen((_request, response) =>
-		response.end('{"version":"1.0.0","startOpts":{},"functions":[]}')
-	);
-	const url = `http://127.0.0.1:${external.port}`;
+it('uses the dev server that answers at INNGEST_BASE_URL, and registers the app there at once', async () => {
+	const { url, registrations, close } = await external();
 	vi.stubEnv('INNGEST_BASE_URL', url);
-	await start();
+	const vite = await start();
 	expect(lines()).toEqual([`  ➜  Inngest: dev server at ${url}`]);
 	expect(process.env.INNGEST_BASE_URL).toBe(url);
 	expect(process.env.INNGEST_DEV).toBe('1');
-	external.server.close();
+	const { port } = vite.httpServer!.address() as AddressInfo;
+	const appUrl = `http://localhost:${port}/api/inngest`;
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+	expect(outcomes()).toEqual([
+		`[inngest dev] Registered the app at ${appUrl} with the dev server at ${url}`
+	]);
+	expect(registrations).toMatchObject([{ url: appUrl, functions: [{ id: 'app-first' }] }]);
+	await close();
 });
+
+it('registers there again at each start, and when server code has changed', async () => {
+	const { url, registrations, close } = await external();
+	vi.stubEnv('INNGEST_BASE_URL', url);
+	const ids = (): string[] =>
+		registrations.flatMap(({ functions }) => functions.map(({ id }) => id));
+	await start();
+	await vi.waitFor(() => expect(ids()).toEqual(['app-first']), 5_000);
+	await writeApp('second');
+	await vi.waitFor(() => expect(ids()).toEqual(['app-first', 'app-second']), 5_000);
+	expect(outcomes()).toHaveLength(1);
+	await server!.close();
+	vi.stubEnv('INNGEST_BASE_URL', url);
+	await start();
+	await vi.waitFor(() => expect(ids()).toHaveLength(3), 5_000);
+	expect(ids()[2]).toBe('app-second');
+	await close();
+});
+
+it('says once why the app did not register, and that it then did', async () => {
+	const { url, answer, close } = await external(0, 400);
+	vi.stubEnv('INNGEST_BASE_URL', url);
+	await start();
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+	expect(warn.mock.calls).toEqual([[expect.stringContaining('broken cron')]]);
+	answer.status = 200;
+	await writeApp('second');
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(2), 5_000);
+	expect(info.mock.lastCall).toEqual([expect.stringContaining('[inngest dev] Registered the app')]);
+	await close();
+});
+
+it('says in one line that nothing is served at its path', async () => {
+	const { url, close } = await external();
+	vi.stubEnv('INNGEST_BASE_URL', url);
+	await start({ servePath: '/elsewhere' });
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+	expect(outcomes()[0]).toMatch(/\/elsewhere did not register\..*servePath/);
+	await close();
+});
+
+it('registers by the name with which a dev server in a container calls the app', async () => {
+	const { url, registrations, answer, close } = await external();
+	vi.stubEnv('INNGEST_BASE_URL', url);
+	const { server: taken, port } = await listen(() => {});
+	await new Promise((resolve) => taken.close(resolve));
+	answer.urls = [
+		'http://host.docker.internal:1/api/inngest',
+		`http://host.docker.internal:${port}/api/inngest`
+	];
+	server = await createServer(config({}));
+	await server.listen(port);
+	await vi.waitFor(() => expect(registrations).toHaveLength(1), 5_000);
+	expect(registrations[0]!.url).toBe(`http://host.docker.internal:${port}/api/inngest`);
+	await close();
+});
+
+it.each(['/api/inngest', '/base/api/inngest'])(
+	'finds an app below a base path (servePath %s)',
+	async (servePath) => {
+		const vite = await start({ servePath }, '/base');
+		const { port } = vite.httpServer!.address() as AddressInfo;
+		await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+		expect(outcomes()).toEqual([
+			`[inngest dev] Registered the app at http://localhost:${port}/base/api/inngest`
+		]);
+		expect(await registered()).toEqual(['app-first']);
+	}
+);
 
 it('reads .env files, and starts an engine where nothing answers at the URL they name', async () => {
 	const closed = await startInngestDev();

@@ -1,17 +1,18 @@
 import { vi } from 'vitest';
-import { RealtimeBus } from '../../../src/lib/client/bus.js';
-import type { ChannelState } from '../../../src/lib/client/channel.js';
+import { RealtimeBus } from '../../../src/lib/client/bus/bus.js';
+import type { ChannelState } from '../../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../../src/lib/client/subscriptions.js';
 import type {
 	RealtimeClientFailureContext,
-	RealtimeManagerProps,
 	RealtimeSubscription
 } from '../../../src/lib/client/types.js';
+import type { RealtimeManagerProps } from '../../../src/lib/client/props.js';
+import { HttpTransport } from '../../../src/lib/client/transport/http.js';
 import type { HealthPayload, ResyncPayload } from '../../../src/lib/protocol/health.js';
 import { FakeEndpoint } from './endpoint.js';
 import { FakePage } from './page.js';
 
-type Props = Omit<RealtimeManagerProps, 'subscriptions' | 'children'>;
+type Props = Omit<RealtimeManagerProps, 'subscriptions' | 'bus' | 'children'>;
 
 /** What a manager does, without a component: a bus on a fake endpoint and a fake page. */
 export class Client {
@@ -31,14 +32,15 @@ export class Client {
 	constructor(props: Props = {}, endpoint = new FakeEndpoint()) {
 		this.endpoint = endpoint;
 		this.#props = props;
-		this.bus = new RealtimeBus(
-			() => ({
+		this.bus = new RealtimeBus({
+			subscriptions: () => this.#active,
+			connect: (owner) => new HttpTransport(owner),
+			settings: () => ({
 				onFailure: (failure) => this.failures.push(failure),
 				onResync: (resync) => this.resyncs.push(resync),
 				...this.#props
-			}),
-			() => this.#active
-		);
+			})
+		});
 		vi.stubGlobal('window', this.page.window);
 		vi.stubGlobal('document', this.page.document);
 	}

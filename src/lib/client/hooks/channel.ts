@@ -2,15 +2,15 @@ import type {
 	ChannelSource,
 	MessageOf,
 	ReactiveCurrent,
-	RealtimeHookOptions,
 	RealtimeTopicState,
 	TopicOf
 } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import { ChannelRef } from './ref.js';
 import { TopicValue } from './topic.js';
 import { channelState, type RealtimeBusState } from './state.js';
 
-/** What `getRealtimeBusChannel` gives. */
+/** What `getRealtimeBusChannel` returns. */
 export interface RealtimeChannel<TSource extends ChannelSource = ChannelSource> extends Omit<
 	RealtimeBusState<TSource>,
 	'topics'
@@ -27,7 +27,7 @@ export interface RealtimeChannel<TSource extends ChannelSource = ChannelSource> 
  * A whole channel in one: the newest message of each topic and of all, health, and messages as they
  * come.
  *
- * @param channel A channel, its definition, or a function that gives one.
+ * @param channel A channel, its definition, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example

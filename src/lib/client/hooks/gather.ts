@@ -1,10 +1,9 @@
 import { untrack } from 'svelte';
-import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { ChannelState, TopicSlot } from '../channel.js';
-import { follow } from '../lifetime.svelte.js';
-import { Signal } from '../signal.js';
+import type { ChannelState, Message, TopicSlot } from '../state/channel.js';
+import { follow } from '../state/lifetime.svelte.js';
+import { Signal } from '../state/signal.js';
 import type { ChannelSource, Reactive } from '../types.js';
-import type { RealtimeBus } from '../bus.js';
+import type { RealtimeBus } from '../bus/bus.js';
 import { ChannelRef, read } from './ref.js';
 
 /** Options of the hooks that gather; the public ones are typed by the channel. */
@@ -16,8 +15,8 @@ export interface GatherOptions {
 
 /**
  * Gathers what comes on a topic from its creation until the component (or `$effect.root`) around ends,
- * whether or not anyone reads it; begins anew when channel or topic become others. Readers run once
- * per frame.
+ * whether or not anyone reads it; starts over when the channel or the topic becomes another. Readers run
+ * once per frame of the screen.
  */
 export abstract class Gather {
 	protected readonly ref: ChannelRef;
@@ -34,12 +33,12 @@ export abstract class Gather {
 		);
 	}
 
-	/** Begins to gather; called once, when the subclass is set up. */
+	/** Starts to gather; called once, when the subclass is set up. */
 	protected start(): void {
 		this.ref.follow((state) =>
 			follow(
 				// What the topic is read from may change and the topic be the same.
-				() => state.topic(read(this.#topic)),
+				() => this.ref.topicOf(state, read(this.#topic)),
 				(slot) => {
 					if (this.#slot && slot !== this.#slot) this.clear();
 					this.#slot = slot;
@@ -59,7 +58,7 @@ export abstract class Gather {
 	abstract clear(): void;
 
 	/** Takes a message in. */
-	protected abstract take(message: RealtimeTopicEnvelope): void;
+	protected abstract take(message: Message): void;
 
 	/** Listens to more than messages. */
 	protected attend?(state: ChannelState): () => void;
@@ -74,7 +73,7 @@ export abstract class Gather {
 	 * that the arguments mean now; on the way to another it is not, for a moment.
 	 */
 	protected track(): boolean {
-		const slot = this.ref.state.topic(read(this.#topic));
+		const slot = this.ref.topic(read(this.#topic));
 		this.#signal.track();
 		return slot === this.#slot;
 	}

@@ -1,13 +1,6 @@
-import { isPiece } from '../channel.js';
-import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type {
-	ChannelSource,
-	MessageOf,
-	Reactive,
-	ReactiveCurrent,
-	RealtimeHookOptions,
-	TopicOf
-} from '../types.js';
+import { isPiece, type Message } from '../state/channel.js';
+import type { ChannelSource, MessageOf, Reactive, ReactiveCurrent, TopicOf } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import { Gather, type GatherOptions } from './gather.js';
 
 /** Options of `getRealtimeBusTopicMessages`. */
@@ -16,7 +9,10 @@ export interface RealtimeMessagesOptions<
 	TTopic extends TopicOf<TSource> = TopicOf<TSource>,
 	TOutput = MessageOf<TSource, TTopic>
 > extends RealtimeHookOptions<TSource> {
-	/** What to keep of a message; called once for each. @default the message itself */
+	/**
+	 * What to keep of a message; called once for each. A list that is shown needs the `cursor` as its key.
+	 * @default the message itself
+	 */
 	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
 	/** Most messages to keep, the newest; `null` keeps all. @default 100 */
 	limit?: number | null;
@@ -29,7 +25,7 @@ export interface RealtimeMessagesOptions<
 
 /** The messages of a topic, oldest first. */
 export interface RealtimeTopicMessages<T> extends ReactiveCurrent<readonly T[]> {
-	/** Another array whenever messages came; frozen. */
+	/** A new array whenever messages came; frozen. */
 	readonly current: readonly T[];
 	/** Empties the list. */
 	clear(): void;
@@ -37,14 +33,14 @@ export interface RealtimeTopicMessages<T> extends ReactiveCurrent<readonly T[]> 
 
 /** The public signature ties the options to the channel; in here its type is of no use. */
 interface AnyMessagesOptions<T> extends GatherOptions {
-	map?: (message: RealtimeTopicEnvelope) => T;
+	map?: (message: Message) => T;
 	limit?: number | null;
 }
 
 const EMPTY: readonly never[] = Object.freeze([]);
 
 class MessageList<T> extends Gather implements RealtimeTopicMessages<T> {
-	readonly #map: (message: RealtimeTopicEnvelope) => T;
+	readonly #map: (message: Message) => T;
 	readonly #limit: number;
 	#items: T[] = [];
 	#snapshot: readonly T[] | undefined = EMPTY;
@@ -75,7 +71,7 @@ class MessageList<T> extends Gather implements RealtimeTopicMessages<T> {
 		this.changed();
 	}
 
-	protected take(message: RealtimeTopicEnvelope): void {
+	protected take(message: Message): void {
 		if (isPiece(message)) return;
 		let item: T;
 		try {
@@ -102,16 +98,17 @@ class MessageList<T> extends Gather implements RealtimeTopicMessages<T> {
  * list of at most `limit`. Components that read it update at most once per frame. Data streams are
  * left to `getRealtimeBusTopicStream`.
  *
- * @param channel A channel, its definition, or a function that gives one.
- * @param topic Name of the topic, or a function that gives one; the list begins anew with another.
+ * @param channel A channel, its definition, or a function that returns one.
+ * @param topic Name of the topic, or a function that returns one; the list starts over with another.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example
  * ```ts
  * const log = getRealtimeBusTopicMessages(demoChannel, 'message', {
- * 	map: ({ data }) => data.message,
+ * 	map: ({ cursor, data }) => ({ cursor, text: data.message }),
  * 	limit: 20
  * });
+ * // {#each log.current as { cursor, text } (cursor)}
  * const count = $derived(log.current.length);
  * ```
  */

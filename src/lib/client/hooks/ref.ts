@@ -1,10 +1,13 @@
+import { DEV } from 'esm-env';
+import { untrack } from 'svelte';
 import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../../protocol/channel.js';
+import { RUN_TOPIC } from '../../protocol/constants.js';
 import { RealtimeError } from '../../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { RealtimeBus } from '../bus.js';
-import type { ChannelState } from '../channel.js';
-import { getRealtimeBus } from '../context.js';
-import { follow, onEnd } from '../lifetime.svelte.js';
+import type { RealtimeBus } from '../bus/bus.js';
+import type { ChannelState, TopicSlot } from '../state/channel.js';
+import { getRealtimeBus } from '../bus/context.js';
+import { follow, onEnd } from '../state/lifetime.svelte.js';
 import type { ChannelSource, Reactive } from '../types.js';
 
 /** The value of a reactive argument. */
@@ -17,7 +20,7 @@ export function read<T>(value: Reactive<T>): T {
  * `$effect.root`) around ends.
  */
 export class ChannelRef {
-	readonly #bus: RealtimeBus;
+	readonly bus: RealtimeBus;
 	readonly #source: ChannelSource;
 	readonly #params: Reactive<unknown>;
 	readonly #ends = new Set<() => void>();
@@ -30,7 +33,7 @@ export class ChannelRef {
 	 * manager around subscribes to the channel.
 	 */
 	constructor(source: ChannelSource, params: Reactive<unknown>, bus = getRealtimeBus()) {
-		this.#bus = bus;
+		this.bus = bus;
 		this.#source = source;
 		this.#params = params;
 		void this.state;
@@ -38,6 +41,21 @@ export class ChannelRef {
 			this.#ended = true;
 			for (const end of this.#ends) end();
 		});
+	}
+
+	/**
+	 * A topic of the channel.
+	 *
+	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` as `state` does.
+	 */
+	topic(name: string): TopicSlot {
+		return this.topicOf(this.state, name);
+	}
+
+	/** The same of a state that `follow` handed out. */
+	topicOf(state: ChannelState, name: string): TopicSlot {
+		if (DEV) warnUnlessRequested(this, state.channelId, name);
+		return state.topic(name);
 	}
 
 	/** Name and topics of the channel that the arguments mean now. */
@@ -51,7 +69,7 @@ export class ChannelRef {
 	/** @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the arguments now mean a channel that is not. */
 	get state(): ChannelState {
 		const { name } = this.channel;
-		const owner = this.#bus.find(name);
+		const owner = this.bus.find(name);
 		const held = this.#state?.channelId === name ? this.#state : undefined;
 		if (owner) {
 			this.#state = owner.state(name, owner === this.#owner ? held : undefined);
@@ -73,7 +91,7 @@ export class ChannelRef {
 	}
 
 	/**
-	 * Runs `start` for the channel, and anew when it becomes another, until the returned function is
+	 * Runs `start` for the channel, and again when it becomes another, until the returned function is
 	 * called or the component ends.
 	 */
 	follow(start: (state: ChannelState) => () => void): () => void {
@@ -83,7 +101,7 @@ export class ChannelRef {
 				try {
 					return this.state;
 				} catch {
-					// Whoever reads is told; here nobody could catch it.
+					// Reading throws it; here nobody could catch it.
 					return undefined;
 				}
 			},
@@ -103,4 +121,21 @@ export class ChannelRef {
 		// What the app does about it may be state, which must not change while a template reads.
 		queueMicrotask(() => this.owner.report({ source: 'parse', message, channelId, error }));
 	}
+}
+
+/** Topics that were warned about, by who reads them. */
+const warned = /* @__PURE__ */ new WeakMap<ChannelRef, Set<string>>();
+
+/** In development: a topic that nobody asked the server for stays silent for ever. */
+function warnUnlessRequested(ref: ChannelRef, channelId: string, topic: string): void {
+	const requested = untrack(() => ref.bus.find(channelId)?.topics(channelId) ?? []);
+	const before = warned.get(ref) ?? new Set();
+	// A channel that is not subscribed any more has none.
+	if (requested.length === 0 || requested.includes(topic) || before.has(topic)) return;
+	warned.set(ref, before.add(topic));
+	const all = requested.map((one) => `"${one}"`).join(', ');
+	const advice = topic === RUN_TOPIC ? '`run: true` to the subscription' : 'it to its `topics`';
+	console.warn(
+		`A hook reads topic "${topic}" of realtime channel "${channelId}", but the subscription requests only ${all}. Add ${advice}.`
+	);
 }

@@ -1,14 +1,9 @@
 import { RUN_TOPIC } from '../../protocol/constants.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import { Signal } from '../signal.js';
+import { Signal } from '../state/signal.js';
 import type { ChannelLike, ChannelParams } from '../../protocol/channel.js';
-import type {
-	ChannelOf,
-	ChannelSource,
-	Reactive,
-	ReactiveCurrent,
-	RealtimeHookOptions
-} from '../types.js';
+import type { ChannelOf, ChannelSource, Reactive, ReactiveCurrent } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import type { GatherOptions } from './gather.js';
 import { ChannelRef } from './ref.js';
 
@@ -107,6 +102,8 @@ class RunState implements RealtimeRunState {
 		ref.follow((state) => {
 			if (this.#channelId !== state.channelId) this.reset();
 			this.#channelId = state.channelId;
+			// Without it the end of a run never shows.
+			ref.topicOf(state, RUN_TOPIC);
 			return state.frames.listen((frame) => {
 				if (frame.event !== 'message') return;
 				const run = advance(this.#run, frame.data);
@@ -153,16 +150,16 @@ type ParamsOf<TChannel extends ChannelSource> =
 	ChannelLike extends ChannelOf<TChannel> ? unknown : ChannelParams<ChannelOf<TChannel>>;
 
 /**
- * How the run that publishes on a channel fares. Its lifecycle comes on the topic `$run`: the
+ * The state of the run that publishes on a channel. Its lifecycle comes on the topic `$run`: the
  * subscription asks for it with `run: true`, the endpoint's registry entry allows it with `run: true`,
  * and the Inngest server in use must publish it.
  *
  * Two states are inferred. `running`: any other message came on the channel before a lifecycle
  * message. `completed`: a lifecycle message came that names no state; its data is then the result. A
- * message of another run begins anew with that run. `failed` and `cancelled` are never inferred, and a
+ * message of another run starts over with that run. `failed` and `cancelled` are never inferred, and a
  * channel that is merely connected says nothing of a run.
  *
- * @param channel A channel, its definition, or a function that gives one.
+ * @param channel A channel, its definition, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example

@@ -1,22 +1,17 @@
 import type { ResyncPayload } from '../../protocol/health.js';
-import { createSelect } from '../select.js';
-import type {
-	ChannelSource,
-	MessageOf,
-	RealtimeHealthState,
-	RealtimeHookOptions,
-	RealtimeSelect,
-	TopicOf
-} from '../types.js';
+import { RealtimeBus } from '../bus/bus.js';
+import type { ChannelSource, MessageOf, RealtimeHealthState, TopicOf } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
+import { createSelect, type RealtimeSelect } from './select.js';
 import { ChannelRef } from './ref.js';
 
-/** Calls `handler` with every message of a topic from now on. Returns the end of it. */
+/** Calls `handler` with every message of a topic from now on. Returns a function that ends it. */
 export type RealtimeOnMessage<TSource extends ChannelSource> = <TTopic extends TopicOf<TSource>>(
 	topic: TTopic,
 	handler: (message: MessageOf<TSource, TTopic>) => void
 ) => () => void;
 
-/** What `getRealtimeBusState` gives. */
+/** What `getRealtimeBusState` returns. */
 export interface RealtimeBusState<TSource extends ChannelSource = ChannelSource> {
 	/** Name of the channel. */
 	readonly channelId: string;
@@ -27,12 +22,13 @@ export interface RealtimeBusState<TSource extends ChannelSource = ChannelSource>
 	readonly health: RealtimeHealthState;
 	/**
 	 * Calls `handler` with every message of a topic from now on, until the returned function is called
-	 * or the component ends; pieces of data streams too, told apart by their `kind`. What it throws is logged and goes to `onFailure`.
+	 * or the component ends; pieces of data streams as well, which differ in their `kind`. What it throws is
+	 * logged and goes to `onFailure`.
 	 */
 	readonly onMessage: RealtimeOnMessage<TSource>;
 	/** Calls `handler` whenever messages of the channel may be missing; ends like `onMessage`. */
 	onResync(handler: (resync: ResyncPayload) => void): () => void;
-	/** Connects anew and tries again what was refused. */
+	/** Connects again and tries what was refused as well. */
 	reconnect(): void;
 }
 
@@ -57,7 +53,7 @@ export function channelState<TSource extends ChannelSource>(
 		},
 		onMessage: (topic, handler) =>
 			ref.follow((state) =>
-				state.topic(topic).signal.listen(({ message }) => {
+				ref.topicOf(state, topic).signal.listen(({ message }) => {
 					if (message) handler(message as MessageOf<TSource, typeof topic>);
 				})
 			),
@@ -69,21 +65,44 @@ export function channelState<TSource extends ChannelSource>(
 /**
  * A channel's name, topics, health, raw events and messages as they come.
  *
- * @param channel A channel, its definition, or a function that gives one.
- * @param channelParams A builder's only argument, or a list of its arguments.
+ * @param channel A channel, its definition, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example
  * ```ts
- * const { health, onMessage } = getRealtimeBusState(userChannel, 'alice');
+ * const { health, onMessage } = getRealtimeBusState(userChannel, { channelParams: 'alice' });
  * onMessage('message', ({ data }) => console.log(data.message));
  * const live = $derived(health.current.ok);
  * ```
  */
 export function getRealtimeBusState<TChannel extends ChannelSource>(
 	channel: TChannel,
+	options?: RealtimeHookOptions<TChannel>
+): RealtimeBusState<TChannel>;
+/**
+ * The same, with the parameters of the channel by position.
+ *
+ * @param channelParams A builder's only argument, or a list of its arguments.
+ */
+export function getRealtimeBusState<TChannel extends ChannelSource>(
+	channel: TChannel,
 	channelParams?: RealtimeHookOptions<TChannel>['channelParams'],
 	options?: Pick<RealtimeHookOptions, 'bus'>
-): RealtimeBusState<TChannel> {
-	return channelState(new ChannelRef(channel, channelParams, options?.bus));
+): RealtimeBusState<TChannel>;
+export function getRealtimeBusState(
+	channel: ChannelSource,
+	second?: unknown,
+	third?: Pick<RealtimeHookOptions, 'bus'>
+): RealtimeBusState {
+	const { channelParams, bus } =
+		third === undefined && isOptions(second) ? second : { channelParams: second, ...third };
+	return channelState(new ChannelRef(channel, channelParams, bus));
+}
+
+/** Whether an argument is options. A builder's only argument may be an object as well: that has other keys. */
+function isOptions(value: unknown): value is { channelParams?: unknown; bus?: RealtimeBus } {
+	const { bus } = Object(value) as { bus?: unknown };
+	const keys = Object.keys(Object(value));
+	const isBus = bus === undefined || bus instanceof RealtimeBus;
+	return isBus && keys.length > 0 && keys.every((key) => key === 'channelParams' || key === 'bus');
 }

@@ -1,17 +1,11 @@
 import { RealtimeError } from '../../protocol/errors.js';
-import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { ChannelState } from '../channel.js';
-import type {
-	ChannelSource,
-	Reactive,
-	ReactiveCurrent,
-	RealtimeHookOptions,
-	TopicOf
-} from '../types.js';
+import type { ChannelState, Message } from '../state/channel.js';
+import type { ChannelSource, Reactive, ReactiveCurrent, TopicOf } from '../types.js';
+import type { RealtimeHookOptions } from './options.js';
 import { Gather, type GatherOptions } from './gather.js';
 
 /**
- * One data stream, as far as it has come. Iterating it gives its pieces from the first on, waiting for
+ * One data stream, as far as it has come. Iterating it yields its pieces from the first on, waits for
  * those to come, and throws a `RealtimeError` (`CLOSED`) where pieces may be missing.
  */
 export interface RealtimeDataStream extends AsyncIterable<string> {
@@ -116,7 +110,7 @@ class Growing {
 			if (this.#interrupted) {
 				throw new RealtimeError(
 					'CLOSED',
-					`Pieces of the data stream "${this.streamId}" may be missing: the server could not replay them. Load the whole text anew.`
+					`Pieces of the data stream "${this.streamId}" may be missing: the server could not replay them. Reload the whole text.`
 				);
 			}
 			if (this.#done || this.#ended) return;
@@ -175,7 +169,7 @@ class StreamList extends Gather implements RealtimeTopicStream {
 		if (newest) yield* newest.pieces();
 	}
 
-	protected take({ kind, streamId, runId, data }: RealtimeTopicEnvelope): void {
+	protected take({ kind, streamId, runId, data }: Message): void {
 		if (!streamId) return;
 		const known = this.#streams.get(streamId);
 		if (kind === 'datastream-start') {
@@ -220,14 +214,14 @@ class StreamList extends Gather implements RealtimeTopicStream {
 /**
  * The data streams of a topic (a `ReadableStream` published by a function, for example the tokens of a
  * language model) since the hook was called: the newest as `current`, earlier ones by id. Iterating it
- * gives the pieces of the newest data stream, or of the first to come.
+ * yields the pieces of the newest data stream, or of the first to come.
  *
  * A reconnect neither loses nor doubles pieces; where the server could not replay some, the stream says
  * so (`interrupted`). Two limits are those of Inngest: it cuts at 1,024 bytes, where a character of
  * several bytes becomes U+FFFD, and it ends a data stream after 1,000 pieces.
  *
- * @param channel A channel, its definition, or a function that gives one.
- * @param topic Name of the topic, or a function that gives one; all begins anew with another.
+ * @param channel A channel, its definition, or a function that returns one.
+ * @param topic Name of the topic, or a function that returns one; everything starts over with another.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example

@@ -1,64 +1,46 @@
 import { untrack } from 'svelte';
 import type { Readable } from 'svelte/store';
-import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import type { Arrival, TopicSlot } from '../channel.js';
-import type {
-	ChannelSource,
-	MessageOf,
-	Reactive,
-	RealtimeTopicOptions,
-	RealtimeTopicState,
-	RealtimeUnreadable,
-	TopicOf
-} from '../types.js';
+import type { RealtimeBus } from '../bus/bus.js';
+import type { Arrival, Message, TopicSlot } from '../state/channel.js';
+import type { ChannelSource, MessageOf, Reactive, RealtimeTopicState, TopicOf } from '../types.js';
+import type { RealtimeTopicOptions, RealtimeUnreadable } from './options.js';
 import { ChannelRef, read } from './ref.js';
 
-/** The public signatures tie the options to the channel; in here its type is of no use. */
-type AnyTopicOptions<T> = Omit<RealtimeTopicOptions<ChannelSource, string, T>, 'channelParams'> & {
+/** The public signature ties the options to the channel; in here its type is of no use. */
+interface AnyTopicOptions {
 	channelParams?: unknown;
-};
-
-/** Options with which no `null` can come; `map` alone says what the output is. */
-type NeverNull<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput
-> = RealtimeTopicOptions<TChannel, TTopic, TOutput> & {
-	map: (message: MessageOf<TChannel, TTopic>) => TOutput;
-	initial: NoInfer<TOutput>;
-	or?: (unreadable: RealtimeUnreadable<NoInfer<TOutput>>) => NoInfer<TOutput>;
-};
+	bus?: RealtimeBus;
+	map?: (message: never) => unknown;
+	or?: (unreadable: RealtimeUnreadable<never>) => unknown;
+	initial?: unknown;
+}
 
 /** The newest value of a topic, made of its newest message when it is read. */
-export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T | null> {
+export class TopicValue<T> implements RealtimeTopicState<T>, Readable<T> {
 	readonly #ref: ChannelRef;
 	readonly #topic: Reactive<string>;
-	readonly #map: (message: RealtimeTopicEnvelope) => T;
-	readonly #or: ((unreadable: RealtimeUnreadable<T>) => T | null) | undefined;
-	readonly #initial: T | null;
+	readonly #map: (message: Message) => T;
+	readonly #or: ((unreadable: RealtimeUnreadable<T>) => T) | undefined;
+	readonly #initial: T;
 	#arrival: Arrival | null = null;
-	#value: T | null;
+	#value: T;
 
-	constructor(
-		ref: ChannelRef,
-		topic: Reactive<string>,
-		{ map, or, initial = null }: AnyTopicOptions<T> = {}
-	) {
+	constructor(ref: ChannelRef, topic: Reactive<string>, options: AnyTopicOptions = {}) {
 		this.#ref = ref;
 		this.#topic = topic;
-		this.#map = map ?? ((message) => message as T);
-		this.#or = or;
-		this.#initial = this.#value = initial;
+		this.#map = (options.map ?? ((message) => message)) as (message: Message) => T;
+		this.#or = options.or as ((unreadable: RealtimeUnreadable<T>) => T) | undefined;
+		this.#initial = this.#value = (options.initial ?? null) as T;
 	}
 
-	get current(): T | null {
+	get current(): T {
 		const slot = this.#find();
 		slot.signal.track();
 		return this.#read(slot);
 	}
 
-	/** A store's contract, but every message counts, also one that equals the one before. */
-	subscribe(run: (value: T | null) => void): () => void {
+	/** Follows the contract of a store, but every message counts, also one that equals the one before. */
+	subscribe(run: (value: T) => void): () => void {
 		let told = this.#find();
 		run(this.#read(told));
 		return this.#ref.follow((state) => {
@@ -72,10 +54,10 @@ export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T |
 	}
 
 	#find(): TopicSlot {
-		return this.#ref.state.topic(read(this.#topic));
+		return this.#ref.topic(read(this.#topic));
 	}
 
-	#read({ arrival }: TopicSlot): T | null {
+	#read({ arrival }: TopicSlot): T {
 		if (arrival !== this.#arrival) {
 			this.#arrival = arrival;
 			this.#value = arrival ? this.#take(arrival) : this.#initial;
@@ -83,14 +65,14 @@ export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T |
 		return this.#value;
 	}
 
-	#take({ raw, message, error }: Arrival): T | null {
+	#take({ raw, message, error }: Arrival): T {
 		try {
 			if (message) return this.#map(message);
 			throw error;
 		} catch (thrown) {
 			const previous = this.#value;
 			if (this.#or) return this.#or({ error: thrown as Error, raw, previous });
-			// The frame that nobody could parse is reported by the bus already.
+			// The frame that nobody could parse is reported by the transport already.
 			if (message) this.#ref.unreadable(message, thrown);
 			return previous;
 		}
@@ -100,7 +82,7 @@ export class TopicValue<T> implements RealtimeTopicState<T | null>, Readable<T |
 function topicValue<T>(
 	channel: ChannelSource,
 	topic: Reactive<string>,
-	options: AnyTopicOptions<T> = {}
+	options: AnyTopicOptions = {}
 ): TopicValue<T> {
 	return new TopicValue(
 		new ChannelRef(channel, options.channelParams, options.bus),
@@ -110,11 +92,12 @@ function topicValue<T>(
 }
 
 /**
- * A store of a topic's newest message, or what `map` makes of it; `null` before the first. Unlike with
- * Svelte's own stores, subscribers hear of every message, also of one that equals the one before.
+ * A store of a topic's newest message, or of what `map` makes of it; `null` (or `initial`) before the
+ * first. Unlike with Svelte's own stores, subscribers hear of every message, also of one that equals the
+ * one before.
  *
- * @param channel A channel, its definition, or a function that gives one.
- * @param topic Name of the topic, or a function that gives one.
+ * @param channel A channel, its definition, or a function that returns one.
+ * @param topic Name of the topic, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example
@@ -127,35 +110,14 @@ function topicValue<T>(
 export function getRealtimeBusTopicJson<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
-	TOutput
+	TOutput = MessageOf<TChannel, TTopic>,
+	TInitial = null,
+	TFallback = never
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options: NeverNull<TChannel, TTopic, TOutput>
-): Readable<TOutput>;
-export function getRealtimeBusTopicJson<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput = MessageOf<TChannel, TTopic>
->(
-	channel: TChannel,
-	topic: Reactive<TTopic>,
-	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { map?: undefined }
-): Readable<TOutput | MessageOf<TChannel, TTopic> | null>;
-export function getRealtimeBusTopicJson<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput
->(
-	channel: TChannel,
-	topic: Reactive<TTopic>,
-	options: RealtimeTopicOptions<TChannel, TTopic, TOutput>
-): Readable<TOutput | null>;
-export function getRealtimeBusTopicJson(
-	channel: ChannelSource,
-	topic: Reactive<string>,
-	options?: AnyTopicOptions<unknown>
-): Readable<unknown> {
+	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput, TInitial, TFallback>
+): Readable<TOutput | TInitial | TFallback> {
 	return topicValue(channel, topic, options);
 }
 
@@ -163,8 +125,8 @@ export function getRealtimeBusTopicJson(
  * The newest message of a topic, or what `map` makes of it, as `current`; `null` (or `initial`) before
  * the first. `map` is called with the newest message when `current` is read, not with those between.
  *
- * @param channel A channel, its definition, or a function that gives one.
- * @param topic Name of the topic, or a function that gives one.
+ * @param channel A channel, its definition, or a function that returns one.
+ * @param topic Name of the topic, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel; reading `current` throws the same when the arguments
  * come to mean such a channel.
@@ -180,34 +142,13 @@ export function getRealtimeBusTopicJson(
 export function getRealtimeBusTopicState<
 	TChannel extends ChannelSource,
 	TTopic extends TopicOf<TChannel>,
-	TOutput
+	TOutput = MessageOf<TChannel, TTopic>,
+	TInitial = null,
+	TFallback = never
 >(
 	channel: TChannel,
 	topic: Reactive<TTopic>,
-	options: NeverNull<TChannel, TTopic, TOutput>
-): RealtimeTopicState<TOutput>;
-export function getRealtimeBusTopicState<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput = MessageOf<TChannel, TTopic>
->(
-	channel: TChannel,
-	topic: Reactive<TTopic>,
-	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput> & { map?: undefined }
-): RealtimeTopicState<TOutput | MessageOf<TChannel, TTopic> | null>;
-export function getRealtimeBusTopicState<
-	TChannel extends ChannelSource,
-	TTopic extends TopicOf<TChannel>,
-	TOutput
->(
-	channel: TChannel,
-	topic: Reactive<TTopic>,
-	options: RealtimeTopicOptions<TChannel, TTopic, TOutput>
-): RealtimeTopicState<TOutput | null>;
-export function getRealtimeBusTopicState(
-	channel: ChannelSource,
-	topic: Reactive<string>,
-	options?: AnyTopicOptions<unknown>
-): RealtimeTopicState<unknown> {
+	options?: RealtimeTopicOptions<TChannel, TTopic, TOutput, TInitial, TFallback>
+): RealtimeTopicState<TOutput | TInitial | TFallback> {
 	return topicValue(channel, topic, options);
 }

@@ -11,12 +11,18 @@ export interface Subscriber {
 }
 
 /**
- * Who listens to which topic. Delivers synchronously and keeps no history: a message that nobody
- * listens to is lost, as in the real server. Lives as long as its engine.
+ * Knows who listens to which topic. Delivers synchronously and keeps no history: a message without
+ * listeners is lost, as in the real server. Lives as long as its engine.
  */
 export class Broadcaster {
 	readonly #topics = new Map<string, Set<Subscriber>>();
 	readonly #subscribers = new Map<Subscriber, Set<string>>();
+	readonly #onMessage: (message: Message) => void;
+
+	/** @param onMessage Called before a message is delivered. */
+	constructor(onMessage: (message: Message) => void = () => {}) {
+		this.#onMessage = onMessage;
+	}
 
 	/** Pairs of one connection and one topic. */
 	get subscriptions(): number {
@@ -57,6 +63,7 @@ export class Broadcaster {
 	}
 
 	publish(message: Message): void {
+		this.#onMessage(message);
 		this.#deliver(runTopicKey(message.channel, message.topic), () => encodeMessage(message));
 	}
 

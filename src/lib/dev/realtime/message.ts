@@ -12,7 +12,7 @@ export interface Topic {
 
 /** A message on its way to the subscribers of one topic. */
 export interface Message {
-	kind: 'data' | 'datastream-start' | 'datastream-end';
+	kind: 'data' | 'run' | 'datastream-start' | 'datastream-end';
 	channel: string;
 	topic: string;
 	/** One JSON value. */
@@ -23,7 +23,7 @@ export interface Message {
 	runId?: string;
 }
 
-/** Who a message is for: the key of its topic. */
+/** The key of a topic, by which its subscribers are found. */
 export function topicKey(topic: Topic): string {
 	return topic.kind === 'run'
 		? runTopicKey(topic.channel, topic.name, topic.env_id)
@@ -53,13 +53,13 @@ export function encodeMessage(message: Message): Buffer {
 	return Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
 }
 
-/** A piece of a data stream as subscribers read it; it names neither channel nor topic. */
+/** A piece of a data stream as subscribers read it. It names neither channel nor topic. */
 export function encodeChunk(streamId: string, text: string, runId?: string): Buffer {
 	const run = runId ? `,"run_id":"${runId}"` : '';
 	return Buffer.from(`{"kind":"chunk","stream_id":${quote(streamId)},"data":${quote(text)}${run}}`);
 }
 
-/** What a server that shuts down tells its subscribers first. */
+/** What a server sends to its subscribers before it shuts down. */
 export function encodeClosing(): Buffer {
 	return Buffer.from(`{"kind":"closing","data":"","created_at":"${timestamp()}","topic":""}`);
 }

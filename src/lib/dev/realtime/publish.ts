@@ -4,14 +4,14 @@ import { parseUlid, streamId } from '../ids.js';
 import type { Broadcaster } from './broadcaster.js';
 import type { Message } from './message.js';
 
-/** Most bytes of one message; what is beyond is cut, and what is left is then no JSON any more. */
+/** Most bytes of one message. A longer one is cut, and what is left is then no longer JSON. */
 export const MAX_MESSAGE_BYTES = 512 * 1024;
 /** Most bytes of one piece of a data stream. */
 export const PIECE_BYTES = 1_024;
-/** Most pieces of a data stream; what is beyond is not delivered. */
+/** Most pieces of a data stream. Further ones are not delivered. */
 export const MAX_PIECES = 1_000;
 
-/** Where something is published to. */
+/** Where something is published. */
 export interface PublishTarget {
 	channel: string;
 	topic: string;
@@ -49,21 +49,21 @@ export async function publishRequest(
 	const stream = new DataStream(broadcaster, target);
 	try {
 		while (!stream.full && !request.readableEnded && !request.destroyed) {
-			// Reads what has arrived, at most a piece: several writes of the sender become one piece when
-			// they arrive together, as they do in the real server.
+			// Reads what has arrived, at most a piece: writes of the sender that arrive together become one
+			// piece, as in the real server.
 			const size = Math.min(PIECE_BYTES, request.readableLength);
 			const piece = request.read(size || undefined) as Buffer | null;
 			if (piece) stream.write(piece);
 			else await arrival(request);
 		}
 	} finally {
-		// Also when the sender went away: what it sent stands.
+		// Also when the sender has gone away: what it sent remains.
 		stream.end();
 		request.resume();
 	}
 }
 
-/** Waits until there is more to read of a request, or it ended. */
+/** Waits until there is more to read of a request, or it has ended. */
 function arrival(request: IncomingMessage): Promise<void> {
 	return new Promise((resolve) => {
 		const events = ['readable', 'end', 'close', 'error'] as const;
@@ -95,7 +95,7 @@ export async function publishIterable(
 	}
 }
 
-/** A data stream that was announced; ended once, by who made it. */
+/** A data stream that has been announced. Whoever creates it ends it, once. */
 class DataStream {
 	readonly #broadcaster: Broadcaster;
 	readonly #start: Message;
@@ -135,7 +135,7 @@ function message(kind: Message['kind'], target: PublishTarget, data: Buffer): Me
 }
 
 function publish(broadcaster: Broadcaster, message: Message): void {
-	// Metadata goes out as it came in: what is not JSON makes a message that nobody can encode.
+	// Metadata is sent as it came in; what is not JSON would make the whole message unreadable.
 	if (message.metadata && !isJson(message.metadata)) return;
 	broadcaster.publish(message);
 }

@@ -6,6 +6,7 @@ import { failure, readBody, reply, replyText } from '../http.js';
 import type { Exchange } from '../http.js';
 import { encode } from '../gojson.js';
 import { Broadcaster } from './broadcaster.js';
+import type { Message } from './message.js';
 import { MAX_MESSAGE_BYTES, publishBody, publishRequest, readTarget } from './publish.js';
 import { RealtimeSocket } from './socket.js';
 import { RealtimeStream } from './sse.js';
@@ -14,7 +15,7 @@ import type { TokenClaims } from './token.js';
 import { inDevEnv, readTopics } from './topics.js';
 
 const MAX_TOKEN_REQUEST_BYTES = 4 * 1024 * 1024;
-// The limit that counts is the socket's own, which names it as the real server does.
+// The limit that applies is the socket's own, which reports it as the real server does.
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const CLOSING_GRACE_MS = 5 * 60_000;
 
@@ -23,7 +24,7 @@ const CLOSING_GRACE_MS = 5 * 60_000;
  * the engine, which calls `close()`.
  */
 export class Realtime {
-	readonly broadcaster = new Broadcaster();
+	readonly broadcaster: Broadcaster;
 	readonly sockets = new Set<RealtimeSocket>();
 	/** Status that token requests are answered with, or `null` to grant them. */
 	tokenFailure: number | null = null;
@@ -38,6 +39,11 @@ export class Realtime {
 	});
 	#graceTimer: NodeJS.Timeout | undefined;
 	#held = false;
+
+	/** @param onMessage Called before a message is delivered. */
+	constructor(onMessage: (message: Message) => void) {
+		this.broadcaster = new Broadcaster(onMessage);
+	}
 
 	/** `POST /v1/realtime/token` */
 	async token({ request, response }: Exchange): Promise<void> {
@@ -110,13 +116,13 @@ export class Realtime {
 		});
 	}
 
-	/** Leaves the frames of all sockets unread, pings too, or reads on. */
+	/** With `true` stops reading the frames of all sockets, pings included; with `false` goes on. */
 	hold(held: boolean): void {
 		this.#held = held;
 		for (const socket of this.sockets) socket.hold(held);
 	}
 
-	/** Tells every open socket that its server shuts down, and cuts those that are left at the end. */
+	/** Tells every open socket that the server shuts down, and cuts those that are left after `graceMs`. */
 	announceClosing(graceMs: number = CLOSING_GRACE_MS): void {
 		const told = [...this.sockets];
 		for (const socket of told) socket.announceClosing();
@@ -124,7 +130,7 @@ export class Realtime {
 		this.#graceTimer = setTimeout(() => told.forEach((socket) => socket.drop()), graceMs).unref();
 	}
 
-	/** Cuts every subscription without a word. */
+	/** Cuts every subscription without notice. */
 	drop(): void {
 		for (const socket of this.sockets) socket.drop();
 		for (const stream of this.#streams) stream.destroy();
@@ -139,12 +145,12 @@ export class Realtime {
 
 function readClaims(request: IncomingMessage, url: URL): TokenClaims | null {
 	const { authorization = '' } = request.headers;
-	// The header wins even where it holds no realtime token, as in the real server.
+	// The header takes precedence even where it is not a realtime token, as in the real server.
 	const token = authorization.length > 8 ? authorization.slice(7) : url.searchParams.get('token');
 	return token ? verifyToken(token) : null;
 }
 
-/** The JSON at hand, or `undefined`. */
+/** The value of a JSON text, or `undefined` where it is not JSON. */
 function parse(body: Buffer): unknown {
 	try {
 		return JSON.parse(body.toString('utf8'));

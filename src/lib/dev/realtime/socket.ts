@@ -14,8 +14,8 @@ const PING_INTERVAL_MS = 15_000;
 type Frame = { ping: Buffer } | { text: Buffer };
 
 /**
- * One realtime WebSocket. Frames are handled one at a time in the order of their arrival, pings among
- * them: a pong says that every `sub` before its ping is in effect. Ends when either side closes.
+ * One realtime WebSocket. Frames, pings among them, are handled one at a time in the order in which they
+ * arrive: a pong says that every `sub` before its ping is in effect. Ends when either side closes.
  */
 export class RealtimeSocket implements Subscriber {
 	readonly #socket: WebSocket;
@@ -30,7 +30,7 @@ export class RealtimeSocket implements Subscriber {
 		this.#broadcaster = broadcaster;
 		socket.on('message', (data, isBinary) => this.#message(data, isBinary));
 		socket.on('ping', (data: Buffer) => this.#receive({ ping: data }));
-		// As in the real server a ping is due 15 s after the pong to the last, not after the ping.
+		// As in the real server, a ping is due 15 s after the last pong, not after the last ping.
 		socket.on('pong', () => {
 			clearTimeout(this.#pingTimer);
 			this.#pingTimer = setTimeout(() => this.#ping(), PING_INTERVAL_MS).unref();
@@ -44,20 +44,21 @@ export class RealtimeSocket implements Subscriber {
 		if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(message, { binary: false });
 	}
 
-	/** Says that this server shuts down. It goes on delivering, and ignores `sub` and `unsub`. */
+	/** Says that the server shuts down. It goes on delivering, and ignores `sub` and `unsub`. */
 	announceClosing(): void {
 		if (this.#closing) return;
 		this.#closing = true;
 		this.write(encodeClosing());
 	}
 
-	/** Leaves frames unread, or reads on. */
+	/** With `true` stops reading frames; with `false` goes on. */
 	hold(held: boolean): void {
 		this.#held = held;
-		while (!this.#held && this.#waiting.length > 0) this.#handle(this.#waiting.shift()!);
+		if (held) return;
+		for (const frame of this.#waiting.splice(0)) this.#handle(frame);
 	}
 
-	/** Cuts the connection without a word. */
+	/** Cuts the connection without notice. */
 	drop(): void {
 		this.#socket.terminate();
 	}
@@ -83,7 +84,7 @@ export class RealtimeSocket implements Subscriber {
 		}
 		const { kind, data } = parse(frame.text);
 		if (this.#closing) return;
-		// What cannot be read is ignored without a word: so does the real server.
+		// What cannot be read is ignored silently, as in the real server.
 		if (kind === 'sub' && typeof data === 'string') {
 			this.#subscribe(verifyToken(data)?.topics ?? []);
 		} else if (kind === 'unsub') {

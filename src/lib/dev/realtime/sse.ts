@@ -12,8 +12,6 @@ export class RealtimeStream implements Subscriber {
 	constructor(response: ServerResponse, broadcaster: Broadcaster, topics: readonly Topic[]) {
 		this.#response = response;
 		response.writeHead(200, {
-			'access-control-allow-origin': '*',
-			'access-control-expose-headers': 'Content-Type',
 			'content-type': 'text/event-stream',
 			'cache-control': 'no-cache',
 			connection: 'keep-alive'

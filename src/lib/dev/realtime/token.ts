@@ -5,7 +5,7 @@ import type { Topic } from './message.js';
 
 const ISSUER = 'rt.inngest.com';
 const LIFE_SECONDS = 60;
-// The real dev server's own, so that a token of either is read by both.
+// That of the real dev server, so that either reads the other's tokens.
 const SECRET = 'dev-mode-is-not-secret';
 const HEADER = base64url('{"alg":"HS256","typ":"JWT"}');
 
@@ -33,7 +33,7 @@ export function signToken(topics: Topic[] | null): string {
 	return `${HEADER}.${body}.${signature(`${HEADER}.${body}`)}`;
 }
 
-/** @returns the claims of a token that is ours and not expired, else `null`. */
+/** @returns the claims of a token with our signature that has not expired, else `null`. */
 export function verifyToken(token: string): TokenClaims | null {
 	const [header, body, signed, ...rest] = token.split('.');
 	if (!header || !body || !signed || rest.length > 0) return null;

@@ -17,7 +17,7 @@ export function readTopics(value: unknown): Topic[] | null | undefined {
 	return topics;
 }
 
-/** The same topics in the environment of the dev server, where every token is for that one. */
+/** The same topics in the environment of the dev server, which is the only one there. */
 export function inDevEnv(topics: Topic[]): Topic[] {
 	return topics.map((topic) => ({ ...topic, env_id: DEV_ENV_ID }));
 }

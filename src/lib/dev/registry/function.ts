@@ -1,43 +1,44 @@
 import { z } from 'zod';
+import { CronError, CronSchedule } from '../cron.js';
+import { parseDuration } from '../duration.js';
+import { ExpressionError } from '../expressions/check.js';
+import type { Policy } from '../expressions/check.js';
+import { Expression } from '../expressions/expression.js';
 import { uuidOf } from '../ids.js';
 import type { Warnings } from '../warnings.js';
-import { parseExpression } from './expression.js';
-import type { Expression } from './expression.js';
+import { checkSupport } from './unsupported.js';
 
 const DEFAULT_RETRIES = 4;
 const MAX_RETRIES = 20;
 const MAX_TRIGGERS = 10;
 const MAX_CANCELLATIONS = 5;
+const MAX_EVENT_NAME = 255;
+const MAX_JITTER_MS = 5 * 60_000;
 
-/** Settings that a run here goes without. */
-const IGNORED = [
-	'batchEvents',
-	'concurrency',
-	'debounce',
-	'idempotency',
-	'priority',
-	'rateLimit',
-	'singleton',
-	'throttle',
-	'timeouts'
-] as const;
+const limit = z.union([z.number(), z.looseObject({ key: z.string().nullish() })]);
 
 const trigger = z.looseObject({
-	event: z.string().min(1).max(512).nullish(),
+	event: z.string().max(MAX_EVENT_NAME).nullish(),
 	expression: z.string().nullish(),
-	cron: z.string().nullish()
+	cron: z.string().nullish(),
+	jitter: z.string().nullish()
 });
 
 /** A function as the SDK registers it. */
-export const registeredFunction = z.looseObject({
+const registeredFunction = z.looseObject({
 	id: z.string().min(1),
 	name: z.string().min(1, 'A function name is required'),
 	triggers: z.array(trigger).max(MAX_TRIGGERS).nullish(),
 	cancel: z
-		.array(z.looseObject({ event: z.string(), if: z.string().nullish() }))
+		.array(
+			z.looseObject({ event: z.string(), if: z.string().nullish(), timeout: z.string().nullish() })
+		)
 		.max(MAX_CANCELLATIONS)
 		.nullish(),
 	retries: z.number().int().nullish(),
+	priority: z.looseObject({ run: z.string().nullish() }).nullish(),
+	concurrency: z.union([limit, z.array(limit)]).nullish(),
+	debounce: z.looseObject({ period: z.string().refine(isDuration, 'is not a duration') }).nullish(),
 	steps: z.record(
 		z.string(),
 		z.looseObject({
@@ -55,43 +56,55 @@ export interface EventMatch {
 	condition?: Expression;
 }
 
+/** An event that cancels a function's runs. */
+export interface Cancellation extends EventMatch {
+	/** How long after a run's start the event counts, in milliseconds. @default for ever */
+	timeoutMs?: number;
+}
+
 /** A function that an app serves. */
 export interface DevFunction {
 	/** The app's id and its own, joined by a dash. */
 	id: string;
 	uuid: string;
+	appUuid: string;
 	name: string;
 	/** Where it is called. */
 	url: string;
 	retries: number;
 	triggers: EventMatch[];
-	cancelOn: EventMatch[];
+	crons: CronSchedule[];
+	cancelOn: Cancellation[];
 	/** What was registered. */
 	config: unknown;
 }
 
 /**
- * The function in a registration.
+ * Reads a function of a registration.
  *
- * @throws {z.ZodError} when it is none.
+ * @throws {z.ZodError} or another error when it is invalid.
+ * @throws {UnsupportedError} when the engine cannot run it.
  */
-export function readFunction(value: unknown, warnings: Warnings): DevFunction {
+export function readFunction(value: unknown, appUuid: string, warnings: Warnings): DevFunction {
 	const config = registeredFunction.parse(value);
 	const [step, ...others] = Object.values(config.steps);
 	if (!step || others.length > 0) throw new Error('Functions must contain one step');
-	for (const feature of IGNORED) {
-		if (config[feature] === undefined || config[feature] === null) continue;
-		warnings.unsupported(config.id, feature, 'it runs without');
-	}
+	const { triggers, crons } = readTriggers(config);
+	const cancelOn = (config.cancel ?? []).map(readCancellation);
+	checkKeys(config);
+	checkSupport(config, warnings);
 	const retries = step.retries?.attempts ?? config.retries ?? DEFAULT_RETRIES;
 	return {
 		id: config.id,
-		uuid: uuidOf(`${step.runtime.url} ${config.id}`),
+		// The same at every URL: an app may come back at another port while its functions run.
+		uuid: uuidOf(config.id),
+		appUuid,
 		name: config.name,
 		url: step.runtime.url,
 		retries: Math.min(retries, MAX_RETRIES),
-		triggers: readTriggers(config, warnings),
-		cancelOn: readCancellations(config, warnings),
+		triggers,
+		crons,
+		cancelOn,
 		config: value
 	};
 }
@@ -105,33 +118,72 @@ export function matchesName({ event }: EventMatch, name: string): boolean {
 
 type Config = z.output<typeof registeredFunction>;
 
-function readTriggers({ id, triggers }: Config, warnings: Warnings): EventMatch[] {
+function readTriggers({ triggers }: Config): Pick<DevFunction, 'triggers' | 'crons'> {
 	const matches: EventMatch[] = [];
-	for (const { event, expression, cron } of triggers ?? []) {
+	const crons: CronSchedule[] = [];
+	const seen = new Set<string>();
+	for (const { event, expression, cron, jitter } of triggers ?? []) {
 		if (Boolean(event) === Boolean(cron)) {
-			throw new Error('A trigger must supply either an event name or a cron schedule');
+			throw new Error('A trigger must have either an event name or a cron schedule');
 		}
-		if (!event) {
-			warnings.unsupported(id, `the cron trigger "${cron}"`, 'it starts no runs');
-			continue;
-		}
-		const condition = expression ? parseExpression(expression) : undefined;
-		if (condition === null) {
-			const feature = `the expression "${expression}"`;
-			warnings.unsupported(id, feature, `"${event}" does not start it`);
-		} else matches.push(condition ? { event, condition } : { event });
+		const key = JSON.stringify(event ? [event, expression] : cron);
+		if (seen.has(key)) throw new Error(`The trigger "${event ?? cron}" occurs twice`);
+		seen.add(key);
+		if (event) matches.push(readMatch(event, expression));
+		else crons.push(readCron(cron!, jitter));
 	}
-	return matches;
+	return { triggers: matches, crons };
 }
 
-function readCancellations({ id, cancel }: Config, warnings: Warnings): EventMatch[] {
-	const matches: EventMatch[] = [];
-	for (const { event, if: text, timeout } of cancel ?? []) {
-		const condition = text ? parseExpression(text) : undefined;
-		if (condition === null || timeout) {
-			const feature = condition === null ? `the expression "${text}"` : 'a timeout in cancelOn';
-			warnings.unsupported(id, feature, `"${event}" does not cancel its runs`);
-		} else matches.push(condition ? { event, condition } : { event });
+function readMatch(event: string, expression?: string | null, policy?: Policy): EventMatch {
+	return expression ? { event, condition: readExpression(expression, policy) } : { event };
+}
+
+function readExpression(text: string, policy?: Policy): Expression {
+	try {
+		return new Expression(text, policy);
+	} catch (error) {
+		if (!(error instanceof ExpressionError)) throw error;
+		throw new Error(`The expression "${text}" is invalid: ${error.message}`, { cause: error });
 	}
-	return matches;
+}
+
+function readCron(text: string, jitter?: string | null): CronSchedule {
+	const jitterMs = parseDuration(jitter ?? '');
+	if (jitterMs === undefined || jitterMs > MAX_JITTER_MS) {
+		throw new Error(`"${jitter}" is not a duration of at most five minutes`);
+	}
+	try {
+		return new CronSchedule(text);
+	} catch (error) {
+		if (!(error instanceof CronError)) throw error;
+		throw new Error(`The cron schedule "${text}" is invalid: ${error.message}`, { cause: error });
+	}
+}
+
+function readCancellation({
+	event,
+	if: expression,
+	timeout
+}: NonNullable<Config['cancel']>[number]): Cancellation {
+	const match = readMatch(event, expression, 'logic');
+	if (!timeout) return match;
+	const timeoutMs = parseDuration(timeout);
+	if (timeoutMs === undefined)
+		throw new Error(`The timeout "${timeout}" of cancelOn is not a duration`);
+	return { ...match, timeoutMs };
+}
+
+/** Refuses expressions that are invalid, even where the engine does not evaluate them. */
+function checkKeys({ priority, concurrency }: Config): void {
+	const limits = [concurrency]
+		.flat()
+		.map((limit) => (typeof limit === 'object' ? limit?.key : null));
+	for (const text of [priority?.run, ...limits]) {
+		if (text) readExpression(text);
+	}
+}
+
+function isDuration(text: string): boolean {
+	return text !== '' && parseDuration(text) !== undefined;
 }

@@ -3,10 +3,12 @@ import { z } from 'zod';
 import { HttpError, readBody, reply } from '../http.js';
 import type { Exchange } from '../http.js';
 import { uuidOf } from '../ids.js';
+import { printable } from '../printable.js';
 import type { DevLogger } from '../types.js';
 import type { Warnings } from '../warnings.js';
 import { readFunction } from './function.js';
 import type { DevFunction } from './function.js';
+import { UnsupportedError } from './unsupported.js';
 
 const MAX_REGISTRATION_BYTES = 16 * 1024 * 1024;
 
@@ -32,14 +34,26 @@ export interface DevApp {
 /** The apps that registered. A registration replaces what the same app registered before. */
 export class Registry {
 	readonly #apps = new Map<string, DevApp>();
+	readonly #byId = new Map<string, DevFunction>();
 	readonly #warnings: Warnings;
 	readonly #logger: DevLogger;
+	readonly #onChange: (functions: readonly DevFunction[]) => void;
 	/** How often an app has registered. */
 	registrations = 0;
+	/** How often a registration was refused, with the reason in the log. */
+	refusals = 0;
+	/** Why the last registration was refused. */
+	#refusal: string | undefined;
 
-	constructor(warnings: Warnings, logger: DevLogger) {
+	/** @param onChange Called with all functions when an app has registered others than before. */
+	constructor(
+		warnings: Warnings,
+		logger: DevLogger,
+		onChange: (functions: readonly DevFunction[]) => void
+	) {
 		this.#warnings = warnings;
 		this.#logger = logger;
+		this.#onChange = onChange;
 	}
 
 	get apps(): DevApp[] {
@@ -50,9 +64,9 @@ export class Registry {
 		return this.apps.flatMap((app) => app.functions);
 	}
 
-	/** The function of this id, in either form. */
+	/** The function of this id, as it is registered now. */
 	find(id: string): DevFunction | undefined {
-		return this.functions.find((fn) => fn.id === id || fn.uuid === id);
+		return this.#byId.get(id);
 	}
 
 	/** `POST /fn/register` */
@@ -70,9 +84,18 @@ export class Registry {
 			return reply(response, 400, { error: `Invalid request: ${(error as Error).message}` });
 		}
 		const modified = this.#apps.get(app.name)?.checksum !== app.checksum;
-		if (modified) this.#apps.set(app.name, app);
+		if (modified) this.#replace(app);
 		this.registrations++;
+		this.#refusal = undefined;
 		reply(response, 200, { ok: true, modified, sync_id: randomUUID(), app_id: app.uuid });
+	}
+
+	#replace(app: DevApp): void {
+		this.#apps.set(app.name, app);
+		const { functions } = this;
+		this.#byId.clear();
+		for (const fn of functions) this.#byId.set(fn.id, fn).set(fn.uuid, fn);
+		this.#onChange(functions);
 	}
 
 	#read(value: unknown): DevApp {
@@ -84,26 +107,39 @@ export class Registry {
 				'App sync was blocked because this application is using an Inngest JavaScript SDK with a known security vulnerability. Please upgrade to v3.54.0 or later. See more information: https://www.inngest.com/blog/cve-2026-42047'
 			);
 		}
+		const uuid = uuidOf(appName);
 		return {
-			uuid: uuidOf(appName),
+			uuid,
 			name: appName,
 			url: url ?? '',
 			sdk: sdk ?? '',
 			framework: framework ?? '',
-			functions: (functions ?? []).map((item) => this.#readFunction(item)),
+			functions: (functions ?? []).map((item) => this.#readFunction(item, uuid)),
 			checksum: checksum(value)
 		};
 	}
 
-	#readFunction(value: unknown): DevFunction {
+	#readFunction(value: unknown, appUuid: string): DevFunction {
 		try {
-			return readFunction(value, this.#warnings);
+			return readFunction(value, appUuid, this.#warnings);
 		} catch (error) {
+			if (error instanceof UnsupportedError) {
+				this.#refuse('warn', error.message);
+				throw new HttpError(400, error.message);
+			}
 			const { id } = (value ?? {}) as { id?: unknown };
 			const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-			this.#logger.error(`[inngest dev] Function "${String(id)}" is invalid: ${why}`);
+			this.#refuse('error', `Function "${String(id)}" is invalid. ${why}`);
 			throw new HttpError(400, 'At least one function is invalid');
 		}
+	}
+
+	/** Logs why a registration is refused; not again while the app only repeats it. */
+	#refuse(level: 'warn' | 'error', why: string): void {
+		this.refusals++;
+		if (why === this.#refusal) return;
+		this.#refusal = why;
+		this.#logger[level](`[inngest dev] The app was not registered. ${printable(why)}`);
 	}
 }
 
@@ -113,7 +149,7 @@ function checksum(value: unknown): string {
 	return createHash('sha256').update(JSON.stringify(registered)).digest('hex');
 }
 
-/** Versions that the real server refuses, too. */
+/** Versions of the SDK that the real server refuses as well. */
 function isBlocked(sdk: string): boolean {
 	const [, minor, patch] = /^(?:inngest-)?js:v?3\.(\d+)\.(\d+)$/.exec(sdk) ?? [];
 	if (minor === undefined) return false;

@@ -1,5 +1,7 @@
 import { post } from '../post.js';
+import { printable } from '../printable.js';
 import type { DevLogger } from '../types.js';
+import { explainStatus } from '../vite/registration.js';
 import type { Registry } from './registry.js';
 
 const POLL_MS = 5_000;
@@ -7,8 +9,8 @@ const FIRST_POLL_MS = 250;
 const TIMEOUT_MS = 30_000;
 
 /**
- * Asks apps to register. Those given to `keep` are asked as soon as they answer, and every 5 seconds
- * from then on, as the real dev server does. Ended by `close()`.
+ * Asks apps to register. Those given to `keep` are asked until they answer, and every 5 seconds from
+ * then on, as the real dev server does. Ended by `close()`.
  */
 export class AppSync {
 	readonly #registry: Registry;
@@ -16,6 +18,8 @@ export class AppSync {
 	readonly #closed = new AbortController();
 	readonly #problems = new Map<string, string>();
 	readonly #timers = new Map<string, NodeJS.Timeout>();
+	/** URLs of apps that have registered when they were asked. */
+	readonly #known = new Set<string>();
 
 	constructor(registry: Registry, logger: DevLogger) {
 		this.#registry = registry;
@@ -26,28 +30,40 @@ export class AppSync {
 	keep(url: string, failures = 0): void {
 		void this.register(url).then((registered) => {
 			if (this.#closed.signal.aborted) return;
-			// An app that is just starting answers soon; one that is not there is no reason to be busy.
+			// Soon at first, as the app may just be starting; then less and less often.
 			const waitMs = registered ? POLL_MS : Math.min(POLL_MS, FIRST_POLL_MS * 2 ** failures);
 			const timer = setTimeout(() => this.keep(url, registered ? 0 : failures + 1), waitMs);
 			this.#timers.set(url, timer.unref());
 		});
 	}
 
+	/** Asks all apps again that have registered when they were asked. */
+	refresh(): void {
+		for (const url of this.#known) void this.register(url);
+	}
+
 	/** Asks the app that is served at `url` once; returns whether it registered here. */
 	async register(url: string): Promise<boolean> {
-		const before = this.#registry.registrations;
+		const { registrations, refusals } = this.#registry;
+		const registered = (): boolean => this.#registry.registrations > registrations;
 		try {
 			const { status, body } = await post(url, JSON.stringify({ url }), {
 				method: 'PUT',
 				headers: { 'content-type': 'application/json', 'x-inngest-server-kind': 'dev' },
 				signal: AbortSignal.any([this.#closed.signal, AbortSignal.timeout(TIMEOUT_MS)])
 			});
-			if (this.#registry.registrations > before) this.#problems.delete(url);
-			else this.#problem(url, explain(status, body.toString('utf8')));
+			if (registered()) {
+				this.#problems.delete(url);
+				this.#known.add(url);
+			}
+			// A refusal is in the log, with more than the answer tells.
+			else if (this.#registry.refusals === refusals) {
+				this.#problem(url, explain(status, body.toString('utf8')));
+			}
 		} catch {
 			// Not up yet, or restarting.
 		}
-		return this.#registry.registrations > before;
+		return registered();
 	}
 
 	close(): void {
@@ -58,7 +74,7 @@ export class AppSync {
 	#problem(url: string, text: string): void {
 		if (this.#problems.get(url) === text || this.#closed.signal.aborted) return;
 		this.#problems.set(url, text);
-		this.#logger.warn(`[inngest dev] The app at ${url} did not register. ${text}`);
+		this.#logger.warn(`[inngest dev] The app at ${url} did not register. ${printable(text)}`);
 	}
 }
 
@@ -66,7 +82,5 @@ function explain(status: number, text: string): string {
 	if (status === 200) {
 		return 'It registered somewhere else: set INNGEST_DEV=1 and INNGEST_BASE_URL before its Inngest client is created.';
 	}
-	if (status === 404)
-		return 'Nothing is served there: mount serve() of the Inngest SDK at this path.';
-	return `It answered ${status}${text.startsWith('<') ? '' : `: ${text.slice(0, 300)}`}.`;
+	return explainStatus(status, text);
 }

@@ -7,7 +7,7 @@ import type { Run } from './run.js';
 
 const MAX_CHECKPOINT_BYTES = 32 * 1024 * 1024;
 
-/** Routes to look at runs, to cancel them, and for SDKs that report steps while they run. */
+/** Routes that show runs and cancel them, and that take the steps which SDKs report while a run goes on. */
 export function runRoutes(dispatcher: Dispatcher): Routes {
 	return {
 		'GET /v1/runs/:': ({ response, param }) => {
@@ -27,7 +27,7 @@ export function runRoutes(dispatcher: Dispatcher): Routes {
 	};
 }
 
-/** Remembers steps that the SDK has run and goes on after without waiting to be called again. */
+/** Keeps steps that the SDK has run. It goes on without waiting to be called again. */
 async function checkpoint(
 	dispatcher: Dispatcher,
 	{ request, response, param }: Exchange
@@ -61,7 +61,6 @@ function find(dispatcher: Dispatcher, param: string): Run {
 
 function describe(run: Run): unknown {
 	const { outcome } = run;
-	const output = outcome?.status === 'Failed' ? outcome.error : outcomeOutput(run);
 	return {
 		run_id: run.id,
 		run_started_at: new Date(run.startedAt ?? run.createdAt).toISOString(),
@@ -71,12 +70,8 @@ function describe(run: Run): unknown {
 		event_id: run.event.internalId,
 		status: run.status,
 		ended_at: run.endedAt === undefined ? null : new Date(run.endedAt).toISOString(),
-		...(outcome ? { output } : {})
+		...(outcome && 'output' in outcome ? { output: outcome.output } : {})
 	};
-}
-
-function outcomeOutput({ outcome }: Run): unknown {
-	return outcome?.status === 'Completed' ? outcome.output : undefined;
 }
 
 function answer(response: Exchange['response'], data: unknown): void {

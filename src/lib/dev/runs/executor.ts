@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { parseDuration, parseSleep } from '../duration.js';
 import type { DevEvent } from '../events.js';
+import { Expression } from '../expressions/expression.js';
 import type { DevFunction } from '../registry/function.js';
 import type { Warnings } from '../warnings.js';
 import { isLazy, isPlan, isRace, stepName, stepState, UNSUPPORTED } from './opcode.js';
@@ -9,28 +10,39 @@ import { callApp, plainError } from './protocol.js';
 import type { CallResult } from './protocol.js';
 import { Run } from './run.js';
 import type { Job, RunOutcome } from './run.js';
+import type { Wait } from './waits.js';
 
 /** Wait before the first retry, in milliseconds; it doubles with each further one. */
-export const RETRY_MS = 200;
+const RETRY_MS = 200;
 /** Longest wait before a retry, in milliseconds. */
-export const MAX_RETRY_MS = 5_000;
-// The first version of the protocol in which the engine waits for all parallel steps.
+const MAX_RETRY_MS = 5_000;
+/** Wait before a retry where no SDK answered, in milliseconds: longer than an app takes to restart. */
+const AWAY_RETRY_MS = 4_000;
+// From this version of the protocol on the engine waits for all parallel steps.
 const WAITS_FOR_ALL = 2;
 const MAX_STEPS = 1_000;
 const ONE_YEAR_MS = 366 * 86_400_000;
 
-/** What happens around runs. */
+/** What the executor needs of others, and tells them. */
 export interface ExecutorSurroundings {
 	warnings: Warnings;
-	/** A run ended; called once for each. */
+	/** Where a function is served now. */
+	locate(fn: DevFunction): string;
+	/** No SDK answered a call. */
+	onAway(): void;
+	/** The first call for a run is about to be made. */
+	onStart(run: Run): void;
+	/** A run has ended. Called once for each run. */
 	onEnd(run: Run, outcome: RunOutcome): void;
-	/** A run calls another function; `answer` takes the state of the step that waits for it. */
+	/** A step waits for an event. */
+	onWait(wait: Wait): void;
+	/** A run invokes another function; `answer` takes the state of the step that waits for it. */
 	onInvoke(run: Run, op: Opcode, answer: (state: string) => void): void;
 }
 
 /**
  * Drives runs through the SDK's protocol: calls the app, does what it asks for, and calls it again
- * with the steps done so far, until it answers with the function's result.
+ * with the steps that are done, until it answers with the function's result.
  */
 export class Executor {
 	readonly #surroundings: ExecutorSurroundings;
@@ -39,9 +51,12 @@ export class Executor {
 		this.#surroundings = surroundings;
 	}
 
+	/** Starts a run: now, or at the time of its event where that is in the future. */
 	start(fn: DevFunction, event: DevEvent): Run {
 		const run = new Run(fn, event);
-		this.#enqueue(run, { id: run.id, after: '', attempt: 0, race: false });
+		const job = { id: run.id, after: '', attempt: 0, race: false };
+		run.claim(job.id);
+		run.at(event.ts, () => this.#execute(run, job));
 		return run;
 	}
 
@@ -56,15 +71,19 @@ export class Executor {
 
 	#execute(run: Run, job: Job): void {
 		this.#call(run, job).catch((error: unknown) => {
-			this.#fail(run, `The engine could not go on: ${String(error)}`);
+			this.#fail(run, `The engine could not continue the run: ${String(error)}`);
 		});
 	}
 
 	async #call(run: Run, job: Job): Promise<void> {
-		run.startedAt ??= Date.now();
+		if (run.startedAt === undefined) {
+			run.startedAt = Date.now();
+			this.#surroundings.onStart(run);
+		}
 		run.attempts = Math.max(run.attempts, job.attempt + 1);
-		const result = await callApp(run, job);
+		const result = await callApp(run, job, this.#surroundings.locate(run.fn));
 		if (run.outcome) return;
+		if (result.isAway) this.#surroundings.onAway();
 		if (result.kind === 'output') {
 			this.end(run, { status: 'Completed', output: result.output });
 		} else if (result.kind === 'opcodes') this.#handleAll(run, job, result, result.opcodes);
@@ -74,9 +93,9 @@ export class Executor {
 	}
 
 	/** Does the job again later; `false` when that was the last attempt. */
-	#retry(run: Run, job: Job, { noRetry, retryAt }: CallResult): boolean {
+	#retry(run: Run, job: Job, { noRetry, retryAt, isAway }: CallResult): boolean {
 		if (noRetry || job.attempt >= run.fn.retries) return false;
-		const waitMs = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** job.attempt);
+		const waitMs = isAway ? AWAY_RETRY_MS : Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** job.attempt);
 		run.at(retryAt ?? Date.now() + waitMs, () => {
 			this.#execute(run, { ...job, attempt: job.attempt + 1 });
 		});
@@ -86,7 +105,7 @@ export class Executor {
 	#handleAll(run: Run, job: Job, result: CallResult, opcodes: Opcode[]): void {
 		if (run.requestVersion === -1) run.requestVersion = result.requestVersion;
 		if (opcodes.every((op) => op.op === 'None' && op.id === '')) {
-			// Nothing to do and no result: the function's code is run again from what is known by now.
+			// Neither a step nor a result: the function's code runs again with the steps that are done.
 			const after = run.stack.at(-1) ?? `redrive-${randomUUID()}`;
 			return this.#goOn(run, job, after, job.race);
 		}
@@ -132,6 +151,8 @@ export class Executor {
 				return this.#sleep(run, op);
 			case 'InvokeFunction':
 				return this.#invoke(run, op, group.parallelKey);
+			case 'WaitForEvent':
+				return this.#waitForEvent(run, op, group.parallelKey);
 			case 'RunComplete':
 				return this.end(run, { status: 'Completed', output: op.data ?? null });
 			case 'DiscoveryRequest':
@@ -163,13 +184,40 @@ export class Executor {
 		});
 	}
 
-	#invoke(run: Run, op: Opcode, parallelKey: string | undefined): void {
+	#waitForEvent(run: Run, op: Opcode, parallelKey: string | undefined): void {
 		if (!run.claim(`${run.id}-${op.id}`)) return;
+		const { event, timeout, if: text } = (op.opts ?? {}) as Record<string, string | undefined>;
+		const timeoutMs = parseSleep(timeout ?? '');
+		if (timeoutMs === undefined || timeoutMs > ONE_YEAR_MS) {
+			const why =
+				timeoutMs === undefined ? 'is no duration and no date' : 'is longer than one year';
+			return this.#fail(run, `The timeout "${timeout}" of step "${stepName(op)}" ${why}.`);
+		}
+		let condition: Expression | undefined;
+		try {
+			if (text) condition = new Expression(text);
+		} catch (error) {
+			const { message } = error as Error;
+			const why = `The expression "${text}" of step "${stepName(op)}" is invalid: ${message}.`;
+			return this.#fail(run, why, 'InvalidExpression');
+		}
+		const resume = this.#resume(run, op, parallelKey);
+		this.#surroundings.onWait({ run, event: event || (op.name ?? ''), condition, resume });
+		run.at(Date.now() + timeoutMs, () => resume('null'));
+	}
+
+	/** Takes the state of a step that waits for something, once, and goes on with the run. */
+	#resume(run: Run, op: Opcode, parallelKey: string | undefined): (state: string) => void {
 		const job = { race: isRace(op), ...parallel(parallelKey) };
-		const answer = (state: string): void => {
+		return (state) => {
 			if (run.outcome || !run.save(op.id, state)) return;
 			this.#discover(run, this.#discoveryId(run, job, `${op.id}-event`), op.id, job.race);
 		};
+	}
+
+	#invoke(run: Run, op: Opcode, parallelKey: string | undefined): void {
+		if (!run.claim(`${run.id}-${op.id}`)) return;
+		const answer = this.#resume(run, op, parallelKey);
 		const timeout = op.opts?.timeout;
 		const timeoutMs = typeof timeout === 'string' ? parseDuration(timeout) : undefined;
 		if (timeoutMs) run.at(Date.now() + timeoutMs, () => answer(INVOKE_TIMEOUT));
@@ -187,7 +235,7 @@ export class Executor {
 		this.#enqueue(run, { id, after, attempt: 0, race });
 	}
 
-	/** All steps of a parallel group go on as one job, whichever is done last. */
+	/** The steps of a parallel group share one job that goes on after the last of them. */
 	#discoveryId(run: Run, job: Pick<Job, 'parallelKey' | 'race'>, own: string): string {
 		return job.parallelKey && !job.race
 			? `${run.id}-${job.parallelKey}-discover`

@@ -8,9 +8,9 @@ export const FAILED = 'inngest/function.failed';
 export const CANCELLED = 'inngest/function.cancelled';
 export const INVOKED = 'inngest/function.invoked';
 
-/** The events that report the end of a run; `onFailure` functions are started by them. */
+/** The events that report the end of a run. They start `onFailure` functions. */
 export function finishEvents(run: Run, outcome: RunOutcome): DevEvent[] {
-	// A handler of such events that fails itself must not start itself.
+	// Otherwise a handler of these events that fails would start itself.
 	if (run.event.name === FAILED || run.event.name === FINISHED) return [];
 	const event = eventBody(run.event);
 	const correlationId = readInvocation(run.event)?.correlationId;
@@ -32,11 +32,11 @@ export function finishEvents(run: Run, outcome: RunOutcome): DevEvent[] {
 	return events;
 }
 
-/** Which function an event invokes, and for which step. */
+/** The function that an event invokes, and the step that waits for the result. */
 export function readInvocation(
 	event: DevEvent
 ): { functionId: string; correlationId: string } | undefined {
 	if (event.name !== INVOKED) return undefined;
-	const { fn_id, correlation_id } = event.data._inngest as Record<string, string>;
+	const { fn_id, correlation_id } = event.data!._inngest as Record<string, string>;
 	return { functionId: fn_id ?? '', correlationId: correlation_id ?? '' };
 }

@@ -12,13 +12,13 @@ const opcode = z.looseObject({
 	error: z.looseObject({ name: z.string().nullish(), message: z.string().nullish() }).nullish()
 });
 
-/** One thing that the SDK did or wants done. */
+/** One thing that the SDK has done or asks for. */
 export type Opcode = z.output<typeof opcode>;
 
 /**
  * The opcodes in a 206 response: a list, or a lone one.
  *
- * @throws when it has none that can be read.
+ * @throws when there is none that can be read.
  */
 export function readOpcodes(value: unknown, noRetry: boolean): Opcode[] {
 	const opcodes = z.array(opcode).parse(Array.isArray(value) ? value : [value]);
@@ -28,13 +28,14 @@ export function readOpcodes(value: unknown, noRetry: boolean): Opcode[] {
 			if (noRetry) op.error.noRetry = true;
 		}
 		if (stepState(op).length > MAX_STEP_BYTES) {
-			throw new Error('step output size is greater than the limit');
+			const text = `error validating generator opcode ${op.id}: step output size is greater than the limit`;
+			throw new Error(text);
 		}
 	}
 	return opcodes.length > 0 ? opcodes : [{ op: 'None', id: '', data: undefined }];
 }
 
-/** What is remembered of a step: JSON that says whether it gave data or failed. */
+/** The state of a step that is kept: JSON that says whether it gave data or failed. */
 export function stepState(op: Opcode): string {
 	if (op.op === 'StepError' || op.op === 'StepFailed') {
 		return JSON.stringify({ error: op.error ?? null });
@@ -48,26 +49,25 @@ export function stepName(op: Opcode): string {
 	return op.displayName || op.name || op.id;
 }
 
-/** Whether the run goes on as soon as this step is done, without waiting for its siblings. */
+/** Whether the run goes on as soon as this step is done, without waiting for the steps beside it. */
 export function isRace(op: Opcode): boolean {
 	return op.opts?.parallelMode === 'race';
 }
 
 /** Opcodes that ask the engine for something before the run can go on. */
-const PLANS = new Set(['InvokeFunction', 'Sleep', 'StepPlanned']);
+const PLANS = new Set(['InvokeFunction', 'Sleep', 'StepPlanned', 'WaitForEvent']);
 
 export function isPlan(op: Opcode): boolean {
 	return PLANS.has(op.op);
 }
 
-/** Opcodes that ride along with others. */
+/** Opcodes that come along with others and that no run waits for. */
 export function isLazy(op: Opcode): boolean {
 	return op.op === 'DeferAdd' || op.op === 'DeferAbort';
 }
 
-/** Names of what this engine cannot do, by opcode. */
+/** Names of what this engine does not support, by opcode. */
 export const UNSUPPORTED: Record<string, string> = {
-	WaitForEvent: 'step.waitForEvent()',
 	WaitForSignal: 'step.waitForSignal()',
 	AIGateway: 'step.ai.infer()',
 	Gateway: 'step.fetch()',

@@ -1,6 +1,7 @@
 import { parseRetryAfter } from '../duration.js';
 import { DEV_ACCOUNT_ID, ulid } from '../ids.js';
 import { post } from '../post.js';
+import { traceHeaders } from '../trace.js';
 import type { PostAnswer } from '../post.js';
 import type { DevEvent } from '../events.js';
 import { readOpcodes } from './opcode.js';
@@ -11,15 +12,25 @@ const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const MAX_UPSTREAM_BODY = 8_192;
 
 /** What came of one call of the app. */
-export type CallResult = { noRetry: boolean; retryAt?: number; requestVersion: number } & (
+export type CallResult = {
+	noRetry: boolean;
+	retryAt?: number;
+	requestVersion: number;
+	/** Whether no SDK answered: the app is away, or something in front of it answered. */
+	isAway?: boolean;
+} & (
 	| { kind: 'opcodes'; opcodes: Opcode[] }
 	| { kind: 'output'; output: unknown }
 	| { kind: 'error'; error: RunError; output: unknown }
 );
 
-/** Calls the app for a job. Never throws: whatever goes wrong is a failed attempt. */
-export async function callApp(run: Run, job: Job): Promise<CallResult> {
-	const url = new URL(run.fn.url);
+/**
+ * Calls the app for a job. Never throws: whatever goes wrong is a failed attempt.
+ *
+ * @param fnUrl Where the function is served now.
+ */
+export async function callApp(run: Run, job: Job, fnUrl: string): Promise<CallResult> {
+	const url = new URL(fnUrl);
 	const stepId = job.stepId ?? 'step';
 	url.searchParams.set('stepId', stepId);
 	const requestId = ulid();
@@ -33,23 +44,30 @@ export async function callApp(run: Run, job: Job): Promise<CallResult> {
 				'x-inngest-generation-id': String(job.attempt + 1),
 				'x-inngest-job-id': job.id,
 				'x-inngest-req-version': String(run.requestVersion),
-				'x-inngest-step-id': stepId
+				'x-inngest-step-id': stepId,
+				...traceHeaders(run.trace, run.fn)
 			},
 			signal: run.signal,
 			maxBytes: MAX_ANSWER_BYTES
 		});
 		return readAnswer(answer);
 	} catch (error) {
-		const text = (error as NodeJS.ErrnoException).code
-			? `Unable to reach SDK URL: ${(error as Error).message}`
-			: (error as Error).message;
-		return failed(plainError(text), undefined, { noRetry: false, requestVersion: 0 });
+		const isAway = (error as NodeJS.ErrnoException).code !== undefined;
+		const { message } = error as Error;
+		const failure = plainError(isAway ? `Unable to reach SDK URL: ${message}` : message);
+		const output = isAway ? failure : { error: failure };
+		return failed(failure, output, { noRetry: false, requestVersion: 0, isAway });
 	}
 }
 
 /** An event as functions receive it. */
 export function eventBody({ id, name, data, ts, user, v }: DevEvent): Record<string, unknown> {
 	return { data, id, name, ts, user, ...(v ? { v } : {}) };
+}
+
+/** An event as expressions see it. */
+export function expressionBody(event: DevEvent): Record<string, unknown> {
+	return { ...eventBody(event), data: event.data ?? {} };
 }
 
 /** An error of the engine's own. */
@@ -96,7 +114,7 @@ function readAnswer(answer: PostAnswer): CallResult {
 	};
 	if (status >= 200 && status < 300 && !sdk) {
 		const error = plainError('The response did not come from an Inngest SDK', 'not_sdk');
-		return failed(error, undefined, common);
+		return failed(error, status === 206 ? '' : text, { ...common, isAway: true });
 	}
 	if (status === 206) {
 		const opcodes = readOpcodes(JSON.parse(text), common.noRetry);
@@ -108,7 +126,7 @@ function readAnswer(answer: PostAnswer): CallResult {
 	}
 	if (!sdk) {
 		const error = upstreamError(status, text, headers['content-type']);
-		return failed(error, error, common);
+		return failed(error, error, { ...common, isAway: true });
 	}
 	const fallback = common.noRetry ? 'NonRetriableError' : `invalid status code: ${status}`;
 	return failed(thrownError(output, fallback), output, common);
@@ -117,7 +135,7 @@ function readAnswer(answer: PostAnswer): CallResult {
 function failed(
 	error: RunError,
 	output: unknown,
-	common: Pick<CallResult, 'noRetry' | 'retryAt' | 'requestVersion'>
+	common: Pick<CallResult, 'noRetry' | 'retryAt' | 'requestVersion' | 'isAway'>
 ): CallResult {
 	return { kind: 'error', error, output: output ?? error, ...common };
 }
@@ -150,7 +168,7 @@ function parseOutput(text: string): unknown {
 	if (text === '') return null;
 	try {
 		const value: unknown = JSON.parse(text);
-		// A body that was encoded twice.
+		// The body may have been encoded twice.
 		if (typeof value !== 'string' || !/^\{.*\}$/s.test(value)) return value;
 		return JSON.parse(value);
 	} catch {
@@ -158,7 +176,7 @@ function parseOutput(text: string): unknown {
 	}
 }
 
-/** The error that an SDK reports: the output itself, or what it has under `error` or `body`. */
+/** The error that an SDK reports: the output itself, or its field `error` or `body`. */
 function thrownError(output: unknown, fallback: string): RunError {
 	const fields = errorFields(output);
 	const text = (key: string): string | undefined => {
@@ -187,7 +205,7 @@ function errorFields(output: unknown): Record<string, unknown> {
 	return fields;
 }
 
-/** The error for an answer that no SDK gave: a proxy, a crash, a development server that restarts. */
+/** The error for an answer that is not an SDK's: of a proxy, a crash, a development server that restarts. */
 function upstreamError(
 	status: number,
 	text: string,

@@ -1,12 +1,12 @@
 import type { DevEvent } from '../events.js';
 import { ulid } from '../ids.js';
 import type { DevFunction } from '../registry/function.js';
+import { callAt } from '../timer.js';
+import { newTrace } from '../trace.js';
+import type { Trace } from '../trace.js';
 import type { DevRun, DevRunStatus } from '../types.js';
 
-// The longest wait that a timer takes.
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** Why a run failed, in the shape that the real server gives it. */
+/** Why a run failed, in the shape of the real server. */
 export interface RunError {
 	error: string;
 	name: string;
@@ -23,20 +23,20 @@ export type RunOutcome =
 
 /** One call of the app that is due. */
 export interface Job {
-	/** A job of an id runs once in the life of a run. */
+	/** Jobs with the same id run once in the life of a run. */
 	id: string;
-	/** Step to run; without one, the function's code is run up to its next unknown step. */
+	/** Step to run; without one, the function's code runs up to the next step that is not done. */
 	stepId?: string;
-	/** Step that was done last. */
+	/** Step that was done before. */
 	after: string;
 	/** Counted from 0. */
 	attempt: number;
-	/** Set where the job is one of several steps at once. */
+	/** Set where the job is one of several parallel steps. */
 	parallelKey?: string;
 	race: boolean;
 }
 
-/** One run of a function: what it remembers, and the timers and calls that are under way for it. */
+/** One run of a function: what it remembers, and its timers and calls under way. */
 export class Run {
 	readonly id = ulid();
 	readonly fn: DevFunction;
@@ -44,11 +44,11 @@ export class Run {
 	readonly createdAt = Date.now();
 	/** State of the finished steps, as JSON by id. */
 	readonly steps = new Map<string, string>();
-	/** Ids of the finished steps in their order. */
+	/** Ids of the finished steps, in the order in which they finished. */
 	readonly stack: string[] = [];
 	/** Steps that must be done before the function's code goes on. */
 	pending = new Set<string>();
-	/** Version of the protocol, which the SDK chooses in its first answer. */
+	/** Version of the protocol: the SDK chooses it in its first answer. */
 	requestVersion = -1;
 	/** Whether the SDK must report steps instead of running them at once. */
 	forceStepPlan = false;
@@ -56,13 +56,18 @@ export class Run {
 	startedAt: number | undefined;
 	endedAt: number | undefined;
 	attempts = 0;
+	/** Channels that it has published to. */
+	readonly channels = new Set<string>();
+	readonly trace: Trace;
 	readonly #jobs = new Set<string>();
-	readonly #timers = new Set<NodeJS.Timeout>();
+	readonly #timers = new Set<() => void>();
+	readonly #cleanups = new Set<() => void>();
 	readonly #ended = new AbortController();
 
 	constructor(fn: DevFunction, event: DevEvent) {
 		this.fn = fn;
 		this.event = event;
+		this.trace = event.trace ?? newTrace();
 	}
 
 	/** Aborted when the run ends. */
@@ -74,14 +79,14 @@ export class Run {
 		return this.outcome?.status ?? (this.startedAt === undefined ? 'Queued' : 'Running');
 	}
 
-	/** Claims a job id; `false` when it was claimed before. */
+	/** Claims the id of a job; `false` when it was claimed before. */
 	claim(jobId: string): boolean {
 		if (this.#jobs.has(jobId)) return false;
 		this.#jobs.add(jobId);
 		return true;
 	}
 
-	/** Remembers a step; `false` when it was remembered before. */
+	/** Keeps the state of a step; `false` when there was one already. */
 	save(stepId: string, state: string): boolean {
 		if (this.steps.has(stepId)) return false;
 		this.steps.set(stepId, state);
@@ -90,28 +95,30 @@ export class Run {
 		return true;
 	}
 
-	/** Calls `action` at a time, unless the run ends before. */
+	/** Calls `action` at a time (milliseconds since the epoch), unless the run ends before. */
 	at(timeMs: number, action: () => void): void {
-		const waitMs = Math.max(0, timeMs - Date.now());
-		const timer = setTimeout(
-			() => {
-				this.#timers.delete(timer);
-				if (waitMs > MAX_TIMER_MS) this.at(timeMs, action);
-				else action();
-			},
-			Math.min(waitMs, MAX_TIMER_MS)
-		).unref();
-		this.#timers.add(timer);
+		const cancel = callAt(timeMs, () => {
+			this.#timers.delete(cancel);
+			action();
+		});
+		this.#timers.add(cancel);
 	}
 
-	/** Ends the run: no call, no timer goes on. `false` when it had ended before. */
+	/** Calls `action` when the run ends. */
+	whenEnded(action: () => void): void {
+		this.#cleanups.add(action);
+	}
+
+	/** Ends the run, with its calls and timers; `false` when it had ended before. */
 	end(outcome: RunOutcome): boolean {
 		if (this.outcome) return false;
 		this.outcome = outcome;
 		this.endedAt = Date.now();
-		for (const timer of this.#timers) clearTimeout(timer);
+		for (const cancel of this.#timers) cancel();
 		this.#timers.clear();
 		this.#ended.abort();
+		for (const cleanup of this.#cleanups) cleanup();
+		this.#cleanups.clear();
 		return true;
 	}
 

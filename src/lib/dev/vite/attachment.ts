@@ -1,26 +1,22 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { startInngestDev } from '../engine.js';
-import { post } from '../post.js';
 import type { DevLogger, InngestDev } from '../types.js';
 import { findEngine } from './discover.js';
-import type { FoundEngine } from './discover.js';
 import { AppEnvironment, readEnvironment } from './environment.js';
+import { Registration } from './registration.js';
 
-/** Counts loads of the app's server code; its presence tells the package's server side of the plugin. */
+/** Counts loads of the app's server code. The package's server side knows by it that the plugin is there. */
 const LOADS = Symbol.for('sveltekit-inngest.loads');
-/** Functions that end what holds on to old code. */
+/** Functions that end what still uses old code. */
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
 const SHARED = Symbol.for('sveltekit-inngest.engine');
 
 const RELOAD_MS = 100;
 const PORTS_TO_TRY = 20;
-// A dev server looks for apps by itself every 5 seconds.
-const EXTERNAL_HELP_MS = 6_000;
 
-/** An engine of our own, one that was found, or none: Inngest Cloud. */
-type Engine = { own?: InngestDev; found?: FoundEngine };
+/** An embedded engine, the URL of a dev server that was found, or neither: Inngest Cloud. */
+type Engine = { own?: InngestDev; foundUrl?: string };
 
-/** The engine of this process, and how many Vite servers use it: while one restarts there are two. */
+/** The engine of this process, and how many Vite servers use it. While one restarts there are two. */
 interface Shared {
 	engine: Engine;
 	environment: AppEnvironment;
@@ -38,23 +34,30 @@ export interface AttachmentOptions {
 	logger: DevLogger;
 	port: number;
 	servePath: string;
-	/** What `.env` files say of Inngest. */
+	/** See `InngestDevOptions`. */
+	allowedHosts: readonly string[];
+	/** Variables of `.env` files that concern Inngest. */
 	envFiles: Record<string, string>;
 }
 
-/** What one Vite server has to do with the engine. Ended by `close()`. */
+/** Connects one Vite server to the engine. Ended by `close()`. */
 export class Attachment {
 	readonly #logger: DevLogger;
 	readonly #shared: Shared;
 	readonly #servePath: string;
 	readonly #closed = new AbortController();
+	readonly #registration: Registration | undefined;
 	#appUrl: string | undefined;
+	/** Whether the embedded engine knows the app. */
+	#isRegistered: boolean | undefined;
 	#reloadTimer: NodeJS.Timeout | undefined;
 
 	private constructor({ logger, servePath }: AttachmentOptions, shared: Shared) {
 		this.#logger = logger;
 		this.#servePath = servePath;
 		this.#shared = shared;
+		const { foundUrl } = shared.engine;
+		this.#registration = foundUrl ? new Registration(logger, foundUrl) : undefined;
 		shared.users++;
 	}
 
@@ -70,21 +73,25 @@ export class Attachment {
 		return new Attachment(options, shared);
 	}
 
-	/** Has the app registered that listens on `origin` from now on. */
-	serve(origin: string): void {
-		this.#appUrl = origin + this.#servePath;
-		const { own, found } = this.#shared.engine;
-		if (own) void own.register(this.#appUrl);
-		else if (found) void this.#help(found, this.#appUrl);
+	/**
+	 * Registers the app, which listens from now on.
+	 *
+	 * @param baseUrl Its origin, with the base path if it has one.
+	 */
+	serve(baseUrl: string): void {
+		const base = new URL(baseUrl).pathname.replace(/\/$/, '');
+		const hasBase = base !== '' && this.#servePath.startsWith(`${base}/`);
+		this.#appUrl = new URL(hasBase ? this.#servePath : base + this.#servePath, baseUrl).href;
+		void this.#register();
 	}
 
-	/** Server code changed: ends what holds on to the old one, and registers the app again. */
+	/** Ends what still uses server code that has changed, and registers the app again. */
 	reload(): void {
 		countLoad();
 		clearTimeout(this.#reloadTimer);
 		this.#reloadTimer = setTimeout(() => {
 			for (const end of globals[RELOAD] ?? []) this.#attempt(end);
-			if (this.#appUrl) void this.#shared.engine.own?.register(this.#appUrl);
+			void this.#register();
 		}, RELOAD_MS).unref();
 	}
 
@@ -99,20 +106,17 @@ export class Attachment {
 		await this.#shared.engine.own?.close();
 	}
 
-	/** Registers the app where a dev server has not found it by itself. */
-	async #help({ url }: FoundEngine, appUrl: string): Promise<void> {
-		try {
-			const { signal } = this.#closed;
-			await delay(EXTERNAL_HELP_MS, undefined, { signal, ref: false });
-			if ((await findEngine(url))?.knows(this.#servePath)) return;
-			await post(appUrl, '{}', {
-				method: 'PUT',
-				headers: { 'content-type': 'application/json' },
-				signal
-			});
-		} catch {
-			// Closed, or the app does not answer: the dev server goes on asking it.
-		}
+	/** Registers the app. Always, as its URL or functions may differ from those known to the engine. */
+	async #register(): Promise<void> {
+		const appUrl = this.#appUrl;
+		if (!appUrl) return;
+		await this.#registration?.register(appUrl, this.#closed.signal);
+		const { own } = this.#shared.engine;
+		const registered = await own?.register(appUrl);
+		if (this.#closed.signal.aborted || this.#isRegistered === registered) return;
+		this.#isRegistered = registered;
+		// Why it did not is in the log.
+		if (registered) this.#logger.info(`[inngest dev] Registered the app at ${appUrl}`);
 	}
 
 	#attempt(end: () => void): void {
@@ -128,7 +132,8 @@ function countLoad(): void {
 	globals[LOADS] = (globals[LOADS] ?? 0) + 1;
 }
 
-async function share({ logger, port, envFiles }: AttachmentOptions): Promise<Shared> {
+async function share(options: AttachmentOptions): Promise<Shared> {
+	const { logger, port, envFiles } = options;
 	const environment = new AppEnvironment();
 	environment.offer(envFiles);
 	const { cloud, url: asked } = readEnvironment();
@@ -136,29 +141,30 @@ async function share({ logger, port, envFiles }: AttachmentOptions): Promise<Sha
 		logger.info('  ➜  Inngest: Inngest Cloud, as INNGEST_DEV=0 says');
 		return { engine: {}, environment, users: 0 };
 	}
-	const found = await find(asked, port);
-	const own = found ? undefined : await start(logger, port);
-	const url = found?.url ?? own!.url;
+	const foundUrl = await find(asked, port);
+	const own = foundUrl ? undefined : await start(options);
+	const url = foundUrl ?? own!.url;
 	const missed = asked && own ? ` (nothing answers at ${asked})` : '';
 	logger.info(`  ➜  Inngest: ${own ? 'embedded engine' : 'dev server'} at ${url}${missed}`);
 	environment.set('INNGEST_BASE_URL', url);
 	if (!isDevMode(process.env.INNGEST_DEV, url)) environment.set('INNGEST_DEV', '1');
-	return { engine: { ...(found && { found }), ...(own && { own }) }, environment, users: 0 };
+	const engine = own ? { own } : { foundUrl: url };
+	return { engine, environment, users: 0 };
 }
 
-/** What answers where the environment says; without that, a full dev server at the usual port. */
-async function find(asked: string | undefined, port: number): Promise<FoundEngine | undefined> {
-	if (asked) return findEngine(asked);
+/** URL of what answers where the environment says; without that, of a full dev server at the port. */
+async function find(asked: string | undefined, port: number): Promise<string | undefined> {
+	if (asked) return (await findEngine(asked))?.url;
 	const usual = await findEngine(`http://localhost:${port}`);
 	// An embedded one belongs to another process and ends with it.
-	return usual?.embedded ? undefined : usual;
+	return usual?.embedded ? undefined : usual?.url;
 }
 
 /** Starts an engine at `port`, or at the next that is free. */
-async function start(logger: DevLogger, port: number): Promise<InngestDev> {
+async function start({ logger, port, allowedHosts }: AttachmentOptions): Promise<InngestDev> {
 	for (let offset = 0; ; offset++) {
 		try {
-			return await startInngestDev({ port: port && port + offset, logger });
+			return await startInngestDev({ port: port && port + offset, logger, allowedHosts });
 		} catch (error) {
 			const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
 			if (!taken || offset >= PORTS_TO_TRY) throw error;
@@ -166,7 +172,7 @@ async function start(logger: DevLogger, port: number): Promise<InngestDev> {
 	}
 }
 
-/** Whether the SDK takes this value of INNGEST_DEV for "use the engine". */
+/** Whether this value of INNGEST_DEV makes the SDK use the engine. */
 function isDevMode(mode: string | undefined, url: string): boolean {
 	if (!mode) return false;
 	return URL.canParse(mode) ? new URL(mode).origin === new URL(url).origin : true;

@@ -8,24 +8,39 @@ export interface FoundEngine {
 	url: string;
 	/** Whether it is an embedded engine, of another process. */
 	embedded: boolean;
-	/** Whether an app that is served at a path of this name is known to it. */
-	knows(path: string): boolean;
+	/** URLs at which it has been told to look for apps. */
+	appUrls: string[];
 }
 
 /** The Inngest dev server at `url`, or `undefined` where none answers. */
 export async function findEngine(url: string): Promise<FoundEngine | undefined> {
 	try {
 		const response = await fetch(new URL('/dev', url), { signal: AbortSignal.timeout(TIMEOUT_MS) });
-		const text = await response.text();
-		const info: unknown = JSON.parse(text);
+		const info: unknown = await response.json();
 		if (typeof info !== 'object' || info === null) return undefined;
 		if (!('version' in info && 'startOpts' in info && 'functions' in info)) return undefined;
+		const { urls } = (info.startOpts ?? {}) as { urls?: unknown };
 		return {
 			url: new URL(url).origin,
 			embedded: info.version === EMBEDDED_VERSION,
-			knows: (path) => text.includes(path)
+			appUrls: Array.isArray(urls) ? urls.map(String) : []
 		};
 	} catch {
 		return undefined;
 	}
+}
+
+/**
+ * The host and port by which a dev server calls the app that is served at `appUrl`. One that runs in a
+ * container has been started with a name of its own for the same port and path, such as
+ * `http://host.docker.internal:5173/api/inngest`.
+ */
+export function hostFor({ appUrls }: FoundEngine, appUrl: string): string {
+	const { host, port, pathname } = new URL(appUrl);
+	const told = appUrls
+		.map((url) => (url.includes('://') ? url : `http://${url}`))
+		.filter((url) => URL.canParse(url))
+		.map((url) => new URL(url))
+		.find((url) => url.port === port && url.pathname === pathname);
+	return told?.host ?? host;
 }

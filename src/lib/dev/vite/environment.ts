@@ -1,6 +1,6 @@
 /**
- * Environment variables set for the app, whose Inngest client reads `process.env`: neither Vite nor
- * SvelteKit puts there what `.env` files say. `restore()` gives back what was there before.
+ * Sets environment variables for the app. Its Inngest client reads `process.env`, which neither Vite nor
+ * SvelteKit fills from `.env` files. `restore()` puts back the values from before.
  */
 export class AppEnvironment {
 	readonly #before = new Map<string, string | undefined>();
@@ -12,7 +12,7 @@ export class AppEnvironment {
 		process.env[name] = value;
 	}
 
-	/** Sets what is not set but by an earlier offer. */
+	/** Sets variables that nobody else has set. */
 	offer(values: Record<string, string>): void {
 		for (const [name, value] of Object.entries(values)) {
 			if (process.env[name] !== undefined && !this.#offered.has(name)) continue;

@@ -4,6 +4,7 @@ import type { RUN_TOPIC } from '../../protocol/constants.js';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
 import type { RealtimeTopicMessage, TopicKey } from '../../protocol/types.js';
 import type { ReplayLimits } from '../backend/replay.js';
+import type { RealtimeSource } from '../hub/source.js';
 
 type MaybePromise<T> = T | Promise<T>;
 
@@ -66,6 +67,11 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	) => MaybePromise<boolean>;
 	/** Per-channel override. @default the endpoint's `reauthorizeOnEachMessage` */
 	reauthorizeOnEachMessage?: boolean;
+	/**
+	 * Where the channel's messages come from besides `emit`: a source such as `postgresSource()`, or
+	 * `false` for `emit` alone, which needs no socket to Inngest. @default Inngest
+	 */
+	source?: RealtimeSource | false;
 	/**
 	 * Whether the channel is listened to from the creation of the endpoint on, so that there is history
 	 * before its first reader. For channels with a fixed name. Where `scope` is `request`, it has no

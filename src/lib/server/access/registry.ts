@@ -4,6 +4,7 @@ import { RealtimeError } from '../../protocol/errors.js';
 import { RUN_TOPIC } from '../../protocol/constants.js';
 import type { SubscriptionRequest } from '../../protocol/request.js';
 import { Failure, TEXT } from '../failure/failure.js';
+import { emitOnlySource } from '../hub/emitOnly.js';
 import type { FeedSpec } from '../hub/source.js';
 import type { RealtimeChannelConfig } from './options.js';
 
@@ -113,6 +114,7 @@ export function feedSpec(
 		entry,
 		topics: [...topics].sort(),
 		definitions: channel.definitions,
+		source: config?.source === false ? emitOnlySource : config?.source,
 		replay: config?.replay
 	};
 }

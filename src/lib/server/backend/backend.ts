@@ -1,3 +1,6 @@
+import type { IdempotencyStore } from './idempotency.js';
+import type { PresenceStore } from './presence.js';
+import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayedEvent, ReplayEvent, ReplayStore } from './replay.js';
 
 /**
@@ -16,6 +19,12 @@ export interface RealtimeBackend {
 	readonly replay?: ReplayStore;
 	/** Messages published without Inngest. Needs `replay`: what is announced is the log's. */
 	readonly bus?: BackendBus;
+	/** Who is in which channel. */
+	readonly presence?: PresenceStore;
+	/** How often whom may do what. */
+	readonly rateLimit?: RateLimitStore;
+	/** What ran already. */
+	readonly idempotency?: IdempotencyStore;
 	/** Ends the connections that the backend made itself. */
 	close?(): void | PromiseLike<void>;
 }

@@ -1,4 +1,5 @@
 import { formatCursor, parseCursor } from '../../protocol/cursor.js';
+import type { RealtimeBackend } from './backend.js';
 import type { ReplayEvent, ReplayLimits, ReplaySlice, ReplayStore } from './replay.js';
 
 /** Bounds of the in-memory log. */
@@ -9,7 +10,7 @@ export interface ReplayOptions {
 	maxAgeMs?: number;
 	/** Most bytes kept for all channels of the process; the oldest message goes first. @default 16_777_216 */
 	maxBytes?: number;
-	/** Milliseconds since the epoch. @default Date.now */
+	/** A clock in milliseconds, of which only differences count. @default performance.now, which nobody sets */
 	now?: () => number;
 }
 
@@ -60,7 +61,7 @@ export class MemoryReplayStore implements ReplayStore {
 		this.#maxEvents = options.maxEvents ?? 1000;
 		this.#maxAgeMs = options.maxAgeMs ?? 3_600_000;
 		this.#maxBytes = options.maxBytes ?? 16 * 1024 * 1024;
-		this.#now = options.now ?? Date.now;
+		this.#now = options.now ?? (() => performance.now());
 	}
 
 	/** Bytes and events kept now. */
@@ -195,4 +196,16 @@ export class MemoryReplayStore implements ReplayStore {
 		this.#order = this.#order.slice(this.#oldest).filter(({ payload }) => payload !== undefined);
 		this.#oldest = 0;
 	}
+}
+
+/**
+ * The default backend: everything is kept in the memory of this process, and nothing is shared.
+ *
+ * @example
+ * ```ts
+ * const backend = process.env.REDIS_URL ? redisBackend(createClient()) : memoryBackend();
+ * ```
+ */
+export function memoryBackend(): RealtimeBackend {
+	return { name: 'memory' };
 }

@@ -1,8 +1,8 @@
 import type { SourceMessage } from '../hub/source.js';
 
 /**
- * What two deliveries of one message have in common, whichever socket or process they came by. Two
- * messages published alike within the resolution of `created_at` share it; callers count them.
+ * What two deliveries of one message have in common, whichever socket or process they came through. Equal
+ * messages that were published within the resolution of `created_at` share it, so callers count them.
  */
 export function fingerprint(message: Omit<SourceMessage, 'key'>): string {
 	const { channel, topic, createdAt = '', streamId = '', kind, data } = message;
@@ -13,12 +13,12 @@ function textOf(data: unknown): string {
 	try {
 		return JSON.stringify(data) ?? '';
 	} catch {
-		// What was read can be nested too deep to be written; the other fields tell it apart.
+		// What was read can be nested too deeply to be written; the other fields distinguish it.
 		return '';
 	}
 }
 
-/** 64 bits of FNV-1a in two lanes: enough to tell apart messages of one topic and one instant. */
+/** 64 bits of FNV-1a in two lanes: enough to distinguish messages of one topic and one instant. */
 function hash(text: string): string {
 	let low = 0x811c9dc5;
 	let high = 0xcbf29ce4;

@@ -38,6 +38,8 @@ export interface Address {
 	channel: string;
 	topic: string;
 	schema: StandardSchemaV1 | undefined;
+	/** The topic's definition, where it is known: what tells which registry entry it is of. */
+	definition: TopicDefinition | undefined;
 }
 
 /** The address of a topic; of a topic function, the schema is found if its channel is registered. */
@@ -48,11 +50,21 @@ export async function addressOf(
 ): Promise<Address> {
 	if (typeof target !== 'function') {
 		const { channel, topic, config } = target;
-		return { channel, topic, schema: config.schema };
+		const definition = registered
+			.map(({ topics }) => topics[topic])
+			.find(
+				(candidate) => candidate && 'schema' in candidate && candidate.schema === config?.schema
+			);
+		return { channel, topic, schema: config?.schema, definition };
 	}
 	const { called, asked } = callWatched(target, data, registered);
 	const { channel, topic } = await called;
-	return { channel, topic, schema: topicSchema(asked ?? named(registered, channel, topic)) };
+	const candidates = registered.filter(({ topics }) => Object.hasOwn(topics, topic));
+	const named = candidates.find((candidate) => isNamed(candidate, channel));
+	const definition = asked ?? named?.topics[topic];
+	// On the only channel that has a topic of that name it is likely the one; no more is known of it.
+	const likely = candidates.length === 1 ? candidates[0]?.topics[topic] : undefined;
+	return { channel, topic, schema: topicSchema(definition ?? likely), definition };
 }
 
 /**
@@ -85,17 +97,6 @@ function callWatched(
 	} finally {
 		for (const put of restore) put();
 	}
-}
-
-/** The topic of that name on the channel of that name, or on the only channel that has one. */
-function named(
-	registered: readonly ChannelLike[],
-	channel: string,
-	topic: string
-): TopicDefinition | undefined {
-	const candidates = registered.filter(({ topics }) => Object.hasOwn(topics, topic));
-	const match = candidates.find((candidate) => isNamed(candidate, channel));
-	return (match ?? (candidates.length === 1 ? candidates[0] : undefined))?.topics[topic];
 }
 
 function isNamed(candidate: ChannelLike, channel: string): boolean {

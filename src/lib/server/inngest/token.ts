@@ -31,10 +31,10 @@ interface InngestApi {
 
 const TIMEOUT_MS = 10_000;
 const CLOUD = 'https://api.inngest.com';
-const NOT_CONFIGURED =
-	'Neither INNGEST_DEV nor INNGEST_SIGNING_KEY is set. In development, add inngestDev() to vite.config.ts or set INNGEST_DEV=1; in production, set INNGEST_SIGNING_KEY.';
-const NOT_RUNNING =
-	'Is Inngest running there? In development, add inngestDev() to vite.config.ts or start `npx inngest-cli dev`.';
+const WHAT_TO_SET =
+	'In development, add inngestDev() to vite.config.ts or set INNGEST_DEV=1; in production, set INNGEST_SIGNING_KEY.';
+const HOW_TO_START =
+	'In development, add inngestDev() to vite.config.ts or start `npx inngest-cli dev`.';
 const TIMEOUT_TEXT = `none within ${TIMEOUT_MS / 1000} s`;
 
 /** Talks to the realtime API of one Inngest client. Keys and URL are read at each call, as they may come late. */
@@ -81,14 +81,14 @@ export class TokenClient {
 
 	/** @returns the URL that a token's socket connects to. */
 	async socketUrl(jwt: string): Promise<string> {
-		const url = await this.#api.getTargetUrl('/v1/realtime/connect');
+		const url = await this.#url('/v1/realtime/connect');
 		url.protocol = url.protocol === 'http:' ? 'ws:' : 'wss:';
 		url.searchParams.set('token', jwt);
 		return url.href;
 	}
 
 	async #request(topics: readonly UpstreamTopic[], signal: AbortSignal): Promise<UpstreamToken> {
-		const url = await this.#api.getTargetUrl('/v1/realtime/token');
+		const url = await this.#url('/v1/realtime/token');
 		const body = JSON.stringify(
 			topics.map(({ channel, name }) => ({ channel, name, kind: 'run' }))
 		);
@@ -112,6 +112,18 @@ export class TokenClient {
 		return { jwt, envId: readEnvironment(jwt) };
 	}
 
+	async #url(path: string): Promise<URL> {
+		try {
+			return await this.#api.getTargetUrl(path);
+		} catch (error) {
+			throw new RealtimeError(
+				'TOKEN',
+				`The Inngest client has no valid address: ${(error as Error).message}. Check INNGEST_BASE_URL and INNGEST_DEV.`,
+				{ cause: error }
+			);
+		}
+	}
+
 	async #post(
 		url: URL,
 		body: string,
@@ -131,21 +143,24 @@ export class TokenClient {
 	}
 
 	#refusal({ origin }: URL, status: number, text: string): RealtimeError {
-		const answer = `${status} ${text.slice(0, 200)}`.trim();
+		const answer = `(${status} ${text.slice(0, 200)})`;
 		if (status !== 401 && status !== 403) {
-			return new RealtimeError('TOKEN', `${origin} failed to give a realtime token (${answer}).`);
+			return new RealtimeError('TOKEN', `${origin} failed to give a realtime token ${answer}.`);
 		}
-		const hint = this.#isConfigured
-			? 'Check INNGEST_SIGNING_KEY and the environment.'
-			: NOT_CONFIGURED;
-		return new RealtimeError('TOKEN', `${origin} refused a realtime token (${answer}). ${hint}`);
+		const why = this.#isConfigured
+			? `check INNGEST_SIGNING_KEY and the environment ${answer}.`
+			: `neither INNGEST_DEV nor INNGEST_SIGNING_KEY is set ${answer}. ${WHAT_TO_SET}`;
+		return new RealtimeError('TOKEN', `${origin} refused a realtime token: ${why}`);
 	}
 
 	#noAnswer(origin: string, why: string, cause?: unknown): RealtimeError {
-		const hint = origin === CLOUD && !this.#isConfigured ? NOT_CONFIGURED : NOT_RUNNING;
+		const hint =
+			origin === CLOUD && !this.#isConfigured
+				? `neither INNGEST_DEV nor INNGEST_SIGNING_KEY is set. ${WHAT_TO_SET}`
+				: `is Inngest running there? ${HOW_TO_START}`;
 		return new RealtimeError(
 			'TOKEN',
-			`No answer from ${origin} to a realtime token request (${why}). ${hint}`,
+			`No answer from ${origin} to a realtime token request (${why}); ${hint}`,
 			{ cause }
 		);
 	}

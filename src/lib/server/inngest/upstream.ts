@@ -16,7 +16,7 @@ const MAX_TOPICS = 1_000;
 
 /**
  * Keeps what the sockets carry in agreement with what is listened to. Everything happens in one loop, so
- * that a topic that is added and dropped in any order ends as it was wanted last. Owned by a hub, ended
+ * that a topic that is added and dropped in any order ends up as it was wanted last. Owned by a hub, ended
  * by `close`.
  */
 export class Upstream implements RealtimeSource {

@@ -1,0 +1,280 @@
+import { DEV } from 'esm-env';
+import { untrack } from 'svelte';
+import { SvelteMap } from 'svelte/reactivity';
+import type { ResyncPayload } from '../../protocol/health.js';
+import { ChannelState } from '../state/channel.js';
+import { onEnd } from '../state/lifetime.svelte.js';
+import { Signal } from '../state/signal.js';
+import { duplicate, identify, resolveSubscription, type Subscriptions } from '../subscriptions.js';
+import type { Transport, TransportOptions, TransportOwner } from '../transport/transport.js';
+import type {
+	CheckedSubscription,
+	ReactiveCurrent,
+	RealtimeBusStatus,
+	RealtimeClientFailureContext,
+	RealtimePauseReason,
+	RealtimeResolvedSubscription,
+	RealtimeSubscription
+} from '../types.js';
+
+/** What the app wants of a bus; read whenever it is needed. */
+export interface BusSettings {
+	enabled?: boolean;
+	bufferIntervalMs?: number;
+	onFailure?: (failure: RealtimeClientFailureContext) => void;
+	onResync?: (resync: ResyncPayload) => void;
+}
+
+/** What a bus is made of. */
+export interface BusOptions {
+	/** The subscriptions of the manager; reactive. */
+	subscriptions: () => Subscriptions;
+	/** Makes what brings the frames, when the bus is first updated. */
+	connect: (owner: TransportOwner) => Transport;
+	settings: () => BusSettings;
+	/** The bus of the manager around. */
+	parent?: RealtimeBus;
+}
+
+/**
+ * In development, the buses in use on the page and what each is subscribed to: what the inspector shows,
+ * wherever it stands. It must not ask a bus, whose manager may be about to go.
+ */
+export const openBuses = /* @__PURE__ */ new SvelteMap<RealtimeBus, Subscriptions>();
+
+/** A channel that was subscribed by `subscribe`. */
+interface Added {
+	readonly subscription: RealtimeResolvedSubscription;
+	/** How many have subscribed and not stopped. */
+	users: number;
+}
+
+/**
+ * What a `RealtimeManager` provides to the components inside: the state of its channels, and the one
+ * transport that fills it. Made by the manager and ended with it; afterwards everything that was read
+ * from it keeps its last value.
+ *
+ * @example
+ * ```ts
+ * const bus = getRealtimeBus();
+ * const isLive = $derived(bus.status.current.status === 'connected');
+ * const tryAgain = () => bus.reconnect();
+ * ```
+ */
+export class RealtimeBus implements TransportOwner {
+	/**
+	 * How all channels of this manager are doing together: `degraded` when one has failed, `connecting` when
+	 * one is on its way, `connected` when all are live, `paused` with a `reason` when there is no stream on
+	 * purpose. On the server `connecting`, or `paused`.
+	 */
+	readonly status: ReactiveCurrent<RealtimeBusStatus>;
+	/** @internal That of the manager around. */
+	readonly parent: RealtimeBus | undefined;
+	readonly #own: () => Subscriptions;
+	readonly #connect: BusOptions['connect'];
+	readonly #settings: () => BusSettings;
+	readonly #states = new Map<string, ChannelState>();
+	readonly #added = new SvelteMap<string, Added>();
+	/** Emits when the status may have changed. */
+	readonly #changes = new Signal(console.error, () => this.bufferIntervalMs);
+	#transport: Transport | undefined;
+	#options: TransportOptions | undefined;
+	#isHidden = false;
+
+	/** @internal */
+	constructor({ subscriptions, connect, settings, parent }: BusOptions) {
+		this.#own = subscriptions;
+		this.#connect = connect;
+		this.#settings = settings;
+		this.parent = parent;
+		const readStatus = (): RealtimeBusStatus => this.#readStatus();
+		this.status = {
+			get current() {
+				return readStatus();
+			}
+		};
+		// A list that makes no sense throws now, not when something first reads it.
+		subscriptions();
+	}
+
+	/** Subscriptions of this manager and those added to it, without those of managers around it. */
+	get subscriptions(): readonly RealtimeResolvedSubscription[] {
+		return [...this.#merge(this.#own()).values()];
+	}
+
+	/**
+	 * Adds a channel to the stream of this manager, which costs no further connection. Hooks that are called
+	 * afterwards find it. It stays until the returned function is called, or until the component ends that
+	 * called this while it initialised. Subscribed several times, it stays until all have stopped.
+	 *
+	 * @throws {RealtimeError} `DUPLICATE_CHANNEL` when the channel is subscribed already with other topics or
+	 * params, `INVALID_OPTION` when the subscription is invalid.
+	 * @example
+	 * ```ts
+	 * const bus = getRealtimeBus();
+	 * bus.subscribe({ channel: jobChannel, channelParams: jobId });
+	 * const progress = getRealtimeBusTopicState(jobChannel, 'progress', { channelParams: jobId });
+	 * ```
+	 */
+	subscribe<const TSubscription extends RealtimeSubscription>(
+		subscription: TSubscription & CheckedSubscription<TSubscription>
+	): () => void {
+		const stop = untrack(() => this.#add(resolveSubscription(subscription)));
+		onEnd(stop);
+		return stop;
+	}
+
+	/** Connects again and tries every channel, also those that were refused. */
+	reconnect(): void {
+		this.#transport?.reconnect();
+	}
+
+	/** @internal Finds the bus of an active channel: this one, or one around it. */
+	find(channelId: string): RealtimeBus | undefined {
+		const isMine = this.#own().has(channelId) || this.#added.has(channelId);
+		return isMine ? this : this.parent?.find(channelId);
+	}
+
+	/** @internal Topics that a channel is subscribed to. */
+	topics(channelId: string): readonly string[] {
+		const subscription = this.#own().get(channelId) ?? this.#added.get(channelId)?.subscription;
+		return subscription?.topics ?? [];
+	}
+
+	/**
+	 * @internal What is known of a channel of this manager.
+	 *
+	 * @param held What a hook still has of it from before it was last unsubscribed.
+	 */
+	state(channelId: string, held?: ChannelState): ChannelState {
+		let state = this.#states.get(channelId) ?? held;
+		if (!state) {
+			const message = `A handler of realtime channel "${channelId}" threw.`;
+			state = new ChannelState(
+				channelId,
+				(error) => this.report({ source: 'handler', message, channelId, error }),
+				() => this.bufferIntervalMs
+			);
+			state.onResync((resync) => this.#settings().onResync?.(resync));
+			state.healthChanges.listen(() => this.#changes.emit());
+		}
+		this.#states.set(channelId, state);
+		return state;
+	}
+
+	/** @internal Leaves a channel alone from now on. */
+	finish(channelId: string, detail: string): void {
+		this.#transport?.refuse([channelId], detail);
+	}
+
+	/** @internal Milliseconds between updates; `undefined` is one frame. */
+	get bufferIntervalMs(): number | undefined {
+		return this.#settings().bufferIntervalMs;
+	}
+
+	/** @internal Takes over what the manager wants now. */
+	update(options: TransportOptions): void {
+		this.#options = options;
+		this.#apply();
+	}
+
+	/** @internal */
+	close(): void {
+		this.#options = undefined;
+		if (DEV) openBuses.delete(this);
+		this.#transport?.close();
+		this.#retire(new Map());
+		this.#changes.emit();
+	}
+
+	/** @internal */
+	hidden(isHidden: boolean): void {
+		this.#isHidden = isHidden;
+		this.#changes.emit();
+	}
+
+	/** @internal Tells the app about a failure; about a mistake in its code, the console as well. */
+	report(failure: RealtimeClientFailureContext): void {
+		const { onFailure } = this.#settings();
+		const { source, message, error } = failure;
+		if (source === 'handler' || source === 'parse') console.error(message, error);
+		else if (DEV && failure.fatal && !onFailure) console.warn(describeFatal(failure));
+		try {
+			onFailure?.(failure);
+		} catch (thrown) {
+			console.error(thrown);
+		}
+	}
+
+	#add(subscription: RealtimeResolvedSubscription): () => void {
+		const { channelId } = subscription;
+		const added = this.#added.get(channelId) ?? { subscription, users: 0 };
+		const known = this.#own().get(channelId) ?? added.subscription;
+		if (identify(known) !== identify(subscription)) {
+			throw duplicate(channelId, 'already, with other topics or params');
+		}
+		added.users++;
+		this.#added.set(channelId, added);
+		this.#apply();
+		let isStopped = false;
+		return () => {
+			if (isStopped) return;
+			isStopped = true;
+			if (--added.users > 0) return;
+			this.#added.delete(channelId);
+			this.#apply();
+		};
+	}
+
+	/** Makes the transport follow what is wanted; before the first update, and after the end, nothing is. */
+	#apply(): void {
+		if (!this.#options) return;
+		const subscriptions = untrack(() => this.#merge(this.#options!.subscriptions));
+		this.#transport ??= this.#connect(this);
+		if (DEV) openBuses.set(this, subscriptions);
+		this.#retire(subscriptions);
+		this.#transport.update({ ...this.#options, subscriptions });
+		this.#changes.emit();
+	}
+
+	/** What the manager subscribes to takes precedence over what was added. */
+	#merge(own: Subscriptions): Subscriptions {
+		const merged = new Map(own);
+		for (const [channelId, { subscription }] of this.#added) {
+			if (!own.has(channelId)) merged.set(channelId, subscription);
+		}
+		return merged;
+	}
+
+	#readStatus(): RealtimeBusStatus {
+		this.#changes.track();
+		const reason = this.#pauseReason();
+		if (reason) return { status: 'paused', reason };
+		const statuses = this.subscriptions.map(({ channelId }) => this.state(channelId).health.status);
+		if (statuses.includes('degraded')) return { status: 'degraded' };
+		return { status: statuses.includes('connecting') ? 'connecting' : 'connected' };
+	}
+
+	#pauseReason(): RealtimePauseReason | undefined {
+		if (this.#transport && !this.#options) return 'closed';
+		if (this.#settings().enabled === false) return 'disabled';
+		if (this.subscriptions.length === 0) return 'empty';
+		return this.#isHidden ? 'hidden' : undefined;
+	}
+
+	/** Lets go of all but these channels; whoever still holds one is told that nothing will come. */
+	#retire(active: Subscriptions): void {
+		for (const [channelId, state] of this.#states) {
+			if (active.has(channelId)) continue;
+			this.#states.delete(channelId);
+			state.tell('degraded', 'The channel is not subscribed.');
+		}
+	}
+}
+
+function describeFatal({ channelId, message, status }: RealtimeClientFailureContext): string {
+	const what =
+		channelId === undefined ? 'Realtime channels are' : `Realtime channel "${channelId}" is`;
+	const code = status ? ` (status ${status})` : '';
+	return `${what} not tried again: ${message}${code} Pass onFailure to <RealtimeManager> to handle this.`;
+}

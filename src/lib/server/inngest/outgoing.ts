@@ -1,0 +1,105 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { RealtimeError } from '../../protocol/errors.js';
+import type { Address } from './target.js';
+
+/** Most bytes of a message. Inngest cuts off what follows, and what is left is not JSON any more. */
+const MAX_MESSAGE_BYTES = 512 * 1024;
+
+/** A message that is about to be sent. */
+export interface Outgoing {
+	/** The data as JSON. */
+	json: string;
+	/** What its readers get: what the topic's schema makes of that JSON. */
+	output: unknown;
+}
+
+/**
+ * Checks a message as its readers will receive it, after JSON.
+ *
+ * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB,
+ *   or does not match the topic's schema as JSON.
+ */
+export async function checkOutgoing(address: Address, data: unknown): Promise<Outgoing> {
+	const place = describePlace(address);
+	const json = toJson(data, place);
+	const { schema } = address;
+	return {
+		json,
+		output: schema ? await validate(schema, { data, json, place }) : JSON.parse(json)
+	};
+}
+
+export function describePlace({ channel, topic }: Pick<Address, 'channel' | 'topic'>): string {
+	return `topic "${topic}" of channel "${channel}"`;
+}
+
+/** @throws {RealtimeError} `INVALID_MESSAGE` for what JSON cannot express, or Inngest does not take. */
+function toJson(data: unknown, place: string): string {
+	let json: string | undefined;
+	try {
+		json = JSON.stringify(data);
+	} catch (error) {
+		throw invalid(place, `the data cannot be sent as JSON: ${(error as Error).message}`, error);
+	}
+	if (json === undefined) {
+		const what = data === undefined ? 'undefined' : `a ${typeof data}`;
+		throw invalid(place, `the data is ${what}, which JSON cannot express; publish null instead`);
+	}
+	const bytes = new TextEncoder().encode(json).length;
+	if (bytes > MAX_MESSAGE_BYTES) {
+		throw invalid(
+			place,
+			`the data is ${bytes} bytes as JSON, and Inngest takes at most ${MAX_MESSAGE_BYTES} (512 KiB); publish a reference to it instead`
+		);
+	}
+	return json;
+}
+
+/**
+ * @returns what readers get of the data: what the schema makes of its JSON.
+ * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match after it was sent as JSON.
+ */
+async function validate(
+	schema: StandardSchemaV1,
+	{ data, json, place }: { data: unknown; json: string; place: string }
+): Promise<unknown> {
+	const result = await outputOf(schema, JSON.parse(json));
+	if (!('mismatch' in result)) return result.output;
+	const { text, cause } = result.mismatch;
+	if ('mismatch' in (await outputOf(schema, data))) {
+		throw invalid(place, `the data does not match the topic's schema: ${text}`, cause);
+	}
+	throw invalid(
+		place,
+		`the data matches the topic's schema, but what readers receive does not: ${text}. They receive JSON, in which a Date is a text, NaN is null and a Map is {}. Write the schema for that: z.coerce.date() instead of z.date(), for example`,
+		cause
+	);
+}
+
+/** @returns what the schema makes of the data, or why readers would not get it. */
+async function outputOf(
+	schema: StandardSchemaV1,
+	data: unknown
+): Promise<{ output: unknown } | { mismatch: { text: string; cause: unknown } }> {
+	try {
+		const result = await schema['~standard'].validate(data);
+		if (result.issues) {
+			return { mismatch: { text: describe(result.issues[0]), cause: result.issues } };
+		}
+		// Browsers get the output of the schema, as JSON again.
+		JSON.stringify(result.value);
+		return { output: result.value };
+	} catch (error) {
+		return { mismatch: { text: String(error), cause: error } };
+	}
+}
+
+function describe(issue: StandardSchemaV1.Issue | undefined): string {
+	if (!issue) return 'invalid';
+	const path = (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part));
+	return path.length === 0 ? issue.message : `${issue.message} (at ${path.join('.')})`;
+}
+
+function invalid(place: string, why: string, cause?: unknown): RealtimeError {
+	return new RealtimeError('INVALID_MESSAGE', `Not published to ${place}: ${why}.`, { cause });
+}

@@ -1,0 +1,200 @@
+import { RealtimeBus, type BusSettings } from '../client/bus/bus.js';
+import { busContext } from '../client/bus/context.js';
+import { resolveSubscriptions } from '../client/subscriptions.js';
+import type {
+	ChannelOf,
+	CheckedSubscriptions,
+	RealtimeSubscription,
+	TopicOf
+} from '../client/types.js';
+import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
+import { RealtimeError } from '../protocol/errors.js';
+import type { HealthPayload, HealthStatus, ResyncReason } from '../protocol/health.js';
+import type { RealtimeTopicEnvelope, TopicData } from '../protocol/types.js';
+import { TestTransport } from './transport.js';
+
+/** The channels of a list of subscriptions. */
+type ChannelsOf<TSubscriptions extends readonly RealtimeSubscription[]> =
+	TSubscriptions[number]['channel'];
+
+/** The channels of a list that have a topic. */
+type WithTopic<TChannel extends ChannelLike, TTopic extends string> = TChannel extends ChannelLike
+	? TTopic extends TopicOf<TChannel>
+		? TChannel
+		: never
+	: never;
+
+/** What a topic carries, in whichever channel of a list it is. */
+type DataOf<TChannel extends ChannelLike, TTopic extends string> = TChannel extends ChannelLike
+	? TTopic extends TopicOf<TChannel>
+		? TopicData<ChannelOf<TChannel>, TTopic>
+		: never
+	: never;
+
+/** Topics of all channels of a list. */
+type TopicsOf<TChannel extends ChannelLike> =
+	(TChannel extends ChannelLike ? TopicOf<TChannel> : never) | '$run';
+
+/** Which channel of a test bus is meant: a name, or what it is subscribed with. */
+export interface TestBusTarget<TChannel extends ChannelLike = ChannelLike> {
+	/** Name of the channel, the channel, or its definition. @default the only channel that fits */
+	channel?: string | TChannel;
+	/** A builder's only argument, or a list of its arguments. */
+	channelParams?: unknown;
+}
+
+/** What else a message of a test bus has. */
+export type TestBusMessage = Partial<
+	Pick<RealtimeTopicEnvelope, 'kind' | 'runId' | 'streamId' | 'createdAt' | 'history'>
+>;
+
+/** Options of `createTestBus`. */
+export interface TestBusOptions extends Omit<BusSettings, 'enabled'> {
+	/** Least milliseconds between two updates of what reads; `0` updates with every message. @default 0 */
+	bufferIntervalMs?: number;
+}
+
+/** A bus without a network. Hooks and components use it as they use that of a `RealtimeManager`. */
+export class TestBus<TChannel extends ChannelLike = ChannelLike> extends RealtimeBus {
+	readonly #transport: () => TestTransport;
+
+	/** @internal */
+	constructor(subscriptions: readonly RealtimeSubscription[], options: TestBusOptions) {
+		const active = resolveSubscriptions(subscriptions);
+		let transport: TestTransport | undefined;
+		super({
+			subscriptions: () => active,
+			connect: (owner) => (transport ??= new TestTransport(owner)),
+			settings: () => ({ bufferIntervalMs: 0, ...options })
+		});
+		this.#transport = () => {
+			if (!transport) throw new Error('The transport is made by `update`.');
+			return transport;
+		};
+		this.update({ endpoint: '', subscriptions: active });
+	}
+
+	/**
+	 * For components that are mounted without a `RealtimeManager` around them:
+	 * `render(Panel, { context: bus.context })`.
+	 */
+	get context(): Map<symbol, unknown> {
+		return busContext(this);
+	}
+
+	/**
+	 * Delivers a message, as if the server had sent it.
+	 *
+	 * @param data What subscribers read: the output of the topic's schema, after JSON.
+	 * @param options Names the channel where several have the topic; may set further fields of the message.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not clear which channel is meant, `CHANNEL_NOT_ACTIVE`
+	 * when the channel is not subscribed, `UNKNOWN_TOPIC` when its subscription does not request the topic.
+	 * @example
+	 * ```ts
+	 * bus.emit('message', { message: 'Hello' });
+	 * bus.emit('message', { message: 'Hello' }, { channel: userChannel, channelParams: 'alice' });
+	 * ```
+	 */
+	emit<
+		TTopic extends TopicsOf<TChannel>,
+		TTarget extends WithTopic<TChannel, TTopic> = WithTopic<TChannel, TTopic>
+	>(
+		topic: TTopic,
+		data: TTopic extends '$run' ? unknown : DataOf<TTarget, TTopic>,
+		{ channel, channelParams, ...message }: TestBusTarget<TTarget> & TestBusMessage = {}
+	): void {
+		const fitting = this.#transport().channels.filter((id) => this.topics(id).includes(topic));
+		const [target, another] =
+			channel === undefined ? fitting : [this.#find(channel, channelParams)];
+		if (target === undefined || (channel !== undefined && !fitting.includes(target))) {
+			throw new RealtimeError(
+				'UNKNOWN_TOPIC',
+				`Topic "${topic}" is not subscribed${target === undefined ? '' : ` on realtime channel "${target}"`}.`
+			);
+		}
+		if (another !== undefined) {
+			throw new RealtimeError(
+				'INVALID_OPTION',
+				`Several realtime channels have the topic "${topic}": ${fitting.join(', ')}. Name one: emit(topic, data, { channel }).`
+			);
+		}
+		this.#transport().message({
+			channel: target,
+			topic,
+			data,
+			createdAt: new Date().toISOString(),
+			kind: topic === '$run' ? 'run' : 'data',
+			...message
+		});
+	}
+
+	/**
+	 * Sets the health of a channel, or of all of them. Channels are `connected` until it is called.
+	 *
+	 * @param options Names a channel; may set further fields: `detail`, `code`, `stage`, `fatal`.
+	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
+	 * @example
+	 * ```ts
+	 * bus.health('degraded', { detail: 'Denied', code: 403, fatal: true });
+	 * ```
+	 */
+	health(
+		status: HealthStatus,
+		{
+			channel,
+			channelParams,
+			...more
+		}: TestBusTarget<TChannel> & Partial<Omit<HealthPayload, 'channel' | 'status'>> = {}
+	): void {
+		for (const target of this.#targets(channel, channelParams)) {
+			this.#transport().health(target, status, more);
+		}
+	}
+
+	/**
+	 * Announces that messages of a channel, or of all of them, may be missing.
+	 *
+	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
+	 */
+	resync(
+		reason: ResyncReason = 'restart',
+		{ channel, channelParams }: TestBusTarget<TChannel> = {}
+	): void {
+		for (const target of this.#targets(channel, channelParams)) {
+			this.#transport().resync(target, reason);
+		}
+	}
+
+	#targets(channel: string | ChannelLike | undefined, params: unknown): readonly string[] {
+		return channel === undefined ? this.#transport().channels : [this.#find(channel, params)];
+	}
+
+	#find(channel: string | ChannelLike, params: unknown): string {
+		const name = typeof channel === 'string' ? channel : resolveChannel(channel, params).name;
+		if (this.#transport().channels.includes(name)) return name;
+		throw new RealtimeError(
+			'CHANNEL_NOT_ACTIVE',
+			`Realtime channel "${name}" is not active. Add it to the subscriptions of createTestBus().`
+		);
+	}
+}
+
+/**
+ * A bus without a server, for tests of components: pass it to `<RealtimeManager {bus}>`, to hooks as
+ * `{ bus }`, or mount a component with `bus.context`. Everything else works as in an app.
+ *
+ * @param subscriptions What a `RealtimeManager` would be given.
+ * @throws {RealtimeError} as `RealtimeManager` does, when the subscriptions are invalid.
+ * @example
+ * ```ts
+ * const bus = createTestBus([{ channel: demoChannel }]);
+ * render(Panel, { context: bus.context });
+ * bus.emit('message', { message: 'Hello' });
+ * ```
+ */
+export function createTestBus<const TSubscriptions extends readonly RealtimeSubscription[]>(
+	subscriptions: TSubscriptions & CheckedSubscriptions<TSubscriptions>,
+	options: TestBusOptions = {}
+): TestBus<ChannelsOf<TSubscriptions>> {
+	return new TestBus(subscriptions, options);
+}

@@ -1,0 +1,81 @@
+import type { Frame } from '../protocol/frame.js';
+import type { HealthPayload, ResyncReason } from '../protocol/health.js';
+import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { Transport, TransportOptions, TransportOwner } from '../client/transport/transport.js';
+
+/** A transport without a network: a test says what comes. */
+export class TestTransport implements Transport {
+	readonly #owner: TransportOwner;
+	#wanted: readonly string[] = [];
+	/** Channels that are left alone. */
+	readonly #refused = new Set<string>();
+	/** Channels whose health was set. */
+	readonly #started = new Set<string>();
+	#sequence = 0;
+
+	constructor(owner: TransportOwner) {
+		this.#owner = owner;
+	}
+
+	/** Channels that are subscribed now. */
+	get channels(): readonly string[] {
+		return this.#wanted;
+	}
+
+	/** A channel is connected from the moment that it is subscribed. */
+	update({ subscriptions }: Pick<TransportOptions, 'subscriptions'>): void {
+		this.#wanted = [...subscriptions.keys()];
+		for (const channel of this.#started) {
+			if (!subscriptions.has(channel)) this.#started.delete(channel);
+		}
+		for (const channel of this.#wanted) {
+			if (!this.#started.has(channel)) this.health(channel, 'connected');
+		}
+	}
+
+	reconnect(): void {
+		this.#refused.clear();
+		for (const channel of this.#wanted) this.health(channel, 'connected');
+	}
+
+	refuse(channels: readonly string[], detail: string, more?: Partial<HealthPayload>): void {
+		for (const channel of channels) {
+			this.#refused.add(channel);
+			this.#owner.state(channel).tell('degraded', detail, more);
+		}
+	}
+
+	close(): void {
+		this.#wanted = [];
+	}
+
+	message(envelope: RealtimeTopicEnvelope): void {
+		this.#receive({ event: 'message', data: { ...envelope }, ...this.#position(envelope) });
+	}
+
+	resync(channel: string, reason: ResyncReason): void {
+		const data = { channel, reason, ts: Date.now() };
+		this.#receive({ event: 'resync', data, ...this.#position(data) });
+	}
+
+	health(
+		channel: string,
+		status: HealthPayload['status'],
+		more: Partial<HealthPayload> = {}
+	): void {
+		this.#started.add(channel);
+		const data = { ok: status === 'connected', status, ts: Date.now(), channel, ...more };
+		this.#receive({ event: 'health', data, channel, cursor: '', raw: JSON.stringify(data) });
+	}
+
+	#position(data: { channel: string }): Pick<Frame, 'channel' | 'cursor' | 'raw'> {
+		const cursor = `test-${++this.#sequence}`;
+		return { channel: data.channel, cursor, raw: JSON.stringify(data) };
+	}
+
+	#receive(frame: Frame): void {
+		const { channel } = frame;
+		if (!this.#wanted.includes(channel) || this.#refused.has(channel)) return;
+		this.#owner.state(channel).receive(frame, true);
+	}
+}
