@@ -81,7 +81,7 @@ export class PostgresBus implements BackendBus {
 		this.#pollMs = options.pollMs;
 	}
 
-	publish(log: string, event: ReplayEvent, options?: BusPublishOptions): Promise<Published> {
+	publish(log: string, event: ReplayEvent, options: BusPublishOptions = {}): Promise<Published> {
 		return this.#store.publish(log, event, options);
 	}
 

@@ -246,13 +246,13 @@ begin
 			max_age_ms = (r->'limits'->>1)::bigint,
 			touched_at = clock_timestamp()
 		where log = l.log;
-		if r->>'keyTtlMs' is not null then
-			insert into "${schema}".keys
-				select e.log, e.key, l.epoch || '-' || e.sequence,
-					clock_timestamp() + (r->>'keyTtlMs')::float8 * interval '1 ms'
-				from "${schema}".events e where e.log = l.log and e.sequence > l.last
-				on conflict do nothing;
-		end if;
+		insert into "${schema}".keys
+			select e.log, e.key, l.epoch || '-' || e.sequence,
+				clock_timestamp() + (i.event->>4)::float8 * interval '1 ms'
+			from jsonb_array_elements(r->'events') as i(event)
+			join "${schema}".events e on e.log = l.log and e.key = (i.event->>0)::uuid
+			where i.event->>4 is not null and e.sequence > l.last
+			on conflict do nothing;
 	end if;
 	select jsonb_build_object(
 		'added', v_added,
@@ -260,7 +260,8 @@ begin
 		'last', l.last + v_added,
 		'at', case when v_added > 0 then "${schema}".micros(v_at) end,
 		'clock', "${schema}".clock_ms(),
-		'cursors', jsonb_agg(coalesce(l.epoch || '-' || e.sequence, k.cursor) order by i.place)
+		'cursors', jsonb_agg(coalesce(l.epoch || '-' || e.sequence, k.cursor) order by i.place),
+		'isNew', jsonb_agg(coalesce(e.sequence > l.last, false) order by i.place)
 	) into o_payload
 	from jsonb_array_elements(r->'events') with ordinality as i(event, place)
 	left join "${schema}".events e on e.log = l.log and e.key = (i.event->>0)::uuid

@@ -1,5 +1,5 @@
 import { formatCursor, parseCursor } from '../protocol/cursor.js';
-import type { BusPublishOptions, Published } from '../server/backend/backend.js';
+import type { Published } from '../server/backend/backend.js';
 import type {
 	ReplayBounds,
 	ReplayedEvent,
@@ -9,6 +9,7 @@ import type {
 	ReplayStore
 } from '../server/backend/replay.js';
 import type { Row } from './clients/database.js';
+import { Publisher, type Publishing } from './publishing.js';
 import type { Statements } from './statements.js';
 import { escapeText, hash, unescapeText } from './text.js';
 
@@ -57,7 +58,9 @@ interface Added {
 	last: number;
 	at: number | null;
 	clock: number;
+	/** Of each event, in order: its cursor, and whether this call added it. */
 	cursors: string[];
+	isNew: boolean[];
 }
 
 /** A part of a log. */
@@ -79,6 +82,7 @@ export class PostgresReplayStore implements ReplayStore {
 	readonly #statements: Statements;
 	readonly #limits: Required<ReplayLimits>;
 	readonly #ownLimits = new Map<string, ReplayLimits>();
+	readonly #publisher: Publisher;
 	readonly #known = new Map<string, Known>();
 	#readers: Reader[] = [];
 	#pruning: ReturnType<typeof setInterval> | undefined;
@@ -86,11 +90,15 @@ export class PostgresReplayStore implements ReplayStore {
 	constructor(statements: Statements, limits: Required<ReplayLimits>) {
 		this.#statements = statements;
 		this.#limits = limits;
+		this.#publisher = new Publisher(
+			(log, publishing) => this.#publish(log, publishing),
+			statements.timeoutMs
+		);
 	}
 
 	async append(log: string, events: readonly ReplayEvent[]): Promise<readonly string[]> {
 		if (events.length === 0) return [];
-		return (await this.#append(log, events, {})).added.cursors;
+		return (await this.#append(log, events.map(asSent), {})).added.cursors;
 	}
 
 	async appendAndRead(
@@ -99,7 +107,10 @@ export class PostgresReplayStore implements ReplayStore {
 		cursor: string,
 		limit: number
 	): Promise<ReplaySlice> {
-		const { rows } = await this.#append(log, events, { after: position(cursor), limit });
+		const { rows } = await this.#append(log, events.map(asSent), {
+			after: position(cursor),
+			limit
+		});
 		return this.#readPart(log, rows.slice(1)).slice;
 	}
 
@@ -107,10 +118,11 @@ export class PostgresReplayStore implements ReplayStore {
 	async publish(
 		log: string,
 		event: ReplayEvent,
-		{ keyTtlMs, tx }: BusPublishOptions = {}
+		{ keyTtlMs = null, tx }: Partial<Pick<Publishing, 'keyTtlMs'>> & { tx?: unknown } = {}
 	): Promise<Published> {
-		const { added } = await this.#append(log, [event], { keyTtlMs: keyTtlMs ?? null }, tx);
-		return { cursor: added.cursors[0]!, isDuplicate: added.added === 0 };
+		if (tx === undefined) return await this.#publisher.publish(log, event, keyTtlMs);
+		const [published] = await this.#publish(log, [{ event, keyTtlMs, until: 0 }], tx);
+		return published!;
 	}
 
 	async since(log: string, cursor: string, limit = PAGE_EVENTS): Promise<ReplaySlice> {
@@ -158,10 +170,27 @@ export class PostgresReplayStore implements ReplayStore {
 		this.#statements.close();
 	}
 
+	async #publish(
+		log: string,
+		publishing: readonly Publishing[],
+		tx?: unknown
+	): Promise<readonly Published[]> {
+		const events = publishing.map(({ event, keyTtlMs }) => [...asSent(event), keyTtlMs]);
+		const forMs = Math.min(...publishing.map(({ until }) => until)) - performance.now();
+		const { added } = await this.#append(log, events, { forMs }, tx);
+		const seen = new Set<string>();
+		return publishing.map(({ event: { key } }, index) => {
+			const isDuplicate = !added.isNew[index] || seen.has(key);
+			seen.add(key);
+			return { cursor: added.cursors[index]!, isDuplicate };
+		});
+	}
+
+	/** @param forMs How long somebody waits for it, in milliseconds. @default the time limit of calls */
 	async #append(
 		log: string,
-		events: readonly ReplayEvent[],
-		more: { after?: unknown; limit?: number; keyTtlMs?: number | null },
+		events: readonly unknown[],
+		{ forMs, ...more }: { after?: unknown; limit?: number; forMs?: number },
 		tx?: unknown
 	): Promise<{ added: Added; rows: Row[] }> {
 		this.#startPruning();
@@ -169,13 +198,8 @@ export class PostgresReplayStore implements ReplayStore {
 			log: hash(log),
 			limits: this.#limitsOf(log),
 			known: this.#knownOf(log),
-			deadline: tx === undefined ? this.#statements.deadline : null,
-			events: events.map(({ key, kind, topic, payload }) => [
-				hash(key),
-				kind,
-				topic === null ? null : escapeText(topic),
-				escapeText(payload)
-			]),
+			deadline: tx === undefined ? this.#statements.deadline(forMs) : null,
+			events,
 			...more
 		};
 		const rows = await this.#statements.call('append', request, tx);
@@ -273,6 +297,11 @@ export class PostgresReplayStore implements ReplayStore {
 			PRUNE_MS * (0.9 + Math.random() / 5)
 		).unref();
 	}
+}
+
+/** @returns an event as the functions take it. */
+function asSent({ key, kind, topic, payload }: ReplayEvent): (string | null)[] {
+	return [hash(key), kind, topic === null ? null : escapeText(topic), escapeText(payload)];
 }
 
 /** @returns a cursor as the functions take it; one that is no cursor is of no epoch. */

@@ -19,8 +19,9 @@ export interface StatementsOptions {
  */
 export class Statements {
 	readonly schema: string;
+	/** How long, in milliseconds, one call may take. */
+	readonly timeoutMs: number;
 	readonly #database: Database;
-	readonly #timeoutMs: number;
 	readonly #migrates: boolean;
 	#migrated: Promise<void> | undefined;
 	#isClosed = false;
@@ -30,17 +31,18 @@ export class Statements {
 	constructor(database: Database, { schema, migrate, timeoutMs }: StatementsOptions) {
 		this.schema = schema;
 		this.#database = database;
-		this.#timeoutMs = timeoutMs;
+		this.timeoutMs = timeoutMs;
 		this.#migrates = migrate;
 	}
 
 	/**
-	 * The time after which nobody waits for a call that begins now, by the clock of the database. A call
-	 * that the server takes up later, because it hung, must change nothing any more.
+	 * When nobody waits any more for a call that begins now, by the clock of the database. A call that the
+	 * server takes up later, because it hung, must not change anything.
+	 *
+	 * @param forMs How long somebody waits, in milliseconds.
 	 */
-	get deadline(): number | null {
-		if (this.#aheadMs === undefined) return null;
-		return performance.now() + this.#aheadMs + this.#timeoutMs;
+	deadline(forMs: number = this.timeoutMs): number | null {
+		return this.#aheadMs === undefined ? null : performance.now() + this.#aheadMs + forMs;
 	}
 
 	/** Learns the time of the database from one of its answers. */
@@ -57,7 +59,7 @@ export class Statements {
 		const values = [JSON.stringify(request)];
 		if (tx !== undefined) {
 			try {
-				if (this.#migrates) await inTime(this.#migrate(), this.#timeoutMs);
+				if (this.#migrates) await inTime(this.#migrate(), this.timeoutMs);
 				return await queryInTransaction(tx, text, values);
 			} catch (error) {
 				throw explain(error, this.schema);
@@ -79,8 +81,8 @@ export class Statements {
 	async #query(text: string, values: readonly string[]): Promise<Row[]> {
 		if (this.#isClosed) throw new RealtimeError('CLOSED', 'The Postgres backend is closed.');
 		try {
-			if (this.#migrates) await inTime(this.#migrate(), this.#timeoutMs);
-			return await this.#database.query(text, values, this.#timeoutMs);
+			if (this.#migrates) await inTime(this.#migrate(), this.timeoutMs);
+			return await this.#database.query(text, values, this.timeoutMs);
 		} catch (error) {
 			throw explain(error, this.schema);
 		}
