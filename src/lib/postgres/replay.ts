@@ -31,6 +31,9 @@ const GRACE_MS = 300_000;
 /** How long, in milliseconds, a log that nobody appends to or reads is known. */
 const IDLE_MS = 24 * 3_600_000;
 
+/** As long as the database can count back, in milliseconds. */
+const FOREVER_MS = 1_000 * 365 * 24 * 3_600_000;
+
 /** The newest event of a log that this process has handed out, and when it came. */
 interface Known {
 	epoch: string;
@@ -175,7 +178,10 @@ export class PostgresReplayStore implements ReplayStore {
 		publishing: readonly Publishing[],
 		tx?: unknown
 	): Promise<readonly Published[]> {
-		const events = publishing.map(({ event, keyTtlMs }) => [...asSent(event), keyTtlMs]);
+		const events = publishing.map(({ event, keyTtlMs }) => [
+			...asSent(event),
+			keyTtlMs && Math.min(keyTtlMs, FOREVER_MS)
+		]);
 		const forMs = Math.min(...publishing.map(({ until }) => until)) - performance.now();
 		const { added } = await this.#append(log, events, { forMs }, tx);
 		const seen = new Set<string>();
@@ -283,7 +289,7 @@ export class PostgresReplayStore implements ReplayStore {
 
 	#limitsOf(log: string): [maxEvents: number, maxAgeMs: number] {
 		const { maxEvents, maxAgeMs } = { ...this.#limits, ...this.#ownLimits.get(log) };
-		return [maxEvents, maxAgeMs];
+		return [Math.min(maxEvents, Number.MAX_SAFE_INTEGER), Math.min(maxAgeMs, FOREVER_MS)];
 	}
 
 	#knownOf(log: string): unknown {

@@ -1,6 +1,5 @@
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { PGlite } from '@electric-sql/pglite';
 import pg from 'pg';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -12,7 +11,7 @@ import {
 	type PostgresClient
 } from '../../../src/lib/postgres/index.js';
 import { BusRecorder, message, texts } from '../../support/listeners.js';
-import { hasPostgres, openPGlite, PostgresServer } from '../../support/postgres.js';
+import { hasPostgres, PostgresServer } from '../../support/postgres.js';
 import { eventually } from '../../support/wait.js';
 
 let server: PostgresServer;
@@ -392,6 +391,15 @@ describe.skipIf(!hasPostgres)('a PostgreSQL server', () => {
 		expect(await everything(connect(), 'old')).toEqual([]);
 	});
 
+	test('bounds may be endless', async () => {
+		const backend = connect();
+		backend.replay.limit!('log', { maxEvents: Infinity, maxAgeMs: Infinity });
+		await backend.bus.publish('log', message('kept', 'key'), { keyTtlMs: Infinity });
+		await backend.replay.append('log', [message('too')]);
+		expect(await everything(backend, 'log')).toEqual(['kept', 'too']);
+		expect(await count('keys')).toBe(1);
+	});
+
 	test('options that are not valid are refused at once', () => {
 		const pool = openPool();
 		for (const options of [
@@ -410,35 +418,6 @@ describe.skipIf(!hasPostgres)('a PostgreSQL server', () => {
 				expect.objectContaining({ code: 'INVALID_OPTION' })
 			);
 		}
-	});
-});
-
-describe('PGlite', () => {
-	let database: PGlite;
-
-	beforeAll(async () => void (database = await openPGlite()), 60_000);
-	afterAll(() => database.close());
-
-	test('a transaction publishes when it commits', async () => {
-		const backend = postgresBackend(database, { schema: 'lite', migrate: true });
-		const listener = await listen(backend, 'log');
-		await backend.replay.bounds('log');
-		await database
-			.transaction(async (tx) => {
-				await backend.bus.publish('log', message('rolled back'), { tx });
-				throw new Error('rolled back');
-			})
-			.catch(() => {});
-		await database.transaction(async (tx) => {
-			await backend.bus.publish('log', message('committed'), { tx });
-		});
-		await eventually(() => listener.told.length > 0);
-		expect([texts(listener.told), await everything(backend, 'log')]).toEqual([
-			['committed'],
-			['committed']
-		]);
-		backend.close();
-		expect((await database.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
 	});
 });
 

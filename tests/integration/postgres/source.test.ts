@@ -1,4 +1,3 @@
-import type { PGlite } from '@electric-sql/pglite';
 import pg from 'pg';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -11,7 +10,7 @@ import {
 } from '../../../src/lib/postgres/index.js';
 import type { RealtimeSource } from '../../../src/lib/server/hub/source.js';
 import { SourceRecorder } from '../../support/listeners.js';
-import { hasPostgres, openPGlite, PostgresServer } from '../../support/postgres.js';
+import { hasPostgres, PostgresServer } from '../../support/postgres.js';
 import { eventually } from '../../support/wait.js';
 
 const schema = 'live';
@@ -292,23 +291,5 @@ describe.skipIf(!hasPostgres)('rows of a PostgreSQL server', () => {
 		expect(() => postgresSource(new pg.Pool(), { table: 'a' } as never)).toThrow(
 			expect.objectContaining({ code: 'INVALID_OPTION' })
 		);
-	});
-});
-
-describe('rows of PGlite', () => {
-	let database: PGlite;
-
-	beforeAll(async () => void (database = await openPGlite()), 60_000);
-	afterAll(() => database.close());
-
-	test('a row that is created is a message', async () => {
-		table = 'orders';
-		await database.exec(`create table orders (id int primary key, note text)`);
-		await database.exec(triggerSql({ table, schema, key: 'id' }));
-		const { source, listener } = await open({}, database);
-		await database.query(`insert into orders values (1, 'short'), (2, repeat('x', 9000))`);
-		await eventually(() => listener.messages.length === 2);
-		expect((listener.data as RowChange[]).map(({ key }) => key.id)).toEqual([1, 2]);
-		source.close();
 	});
 });
