@@ -1,3 +1,4 @@
+import { RealtimeError } from '../../protocol/errors.js';
 import { inTime, SCRIPT_TIMEOUT_MS } from '../time.js';
 import {
 	asRows,
@@ -27,6 +28,9 @@ interface Result extends PromiseLike<unknown[]> {
 }
 
 type CreateSql = (options: object) => Sql;
+
+/** Seconds after which an idle connection is closed, so that it does not hold a stopping process open. */
+const IDLE_S = 5;
 
 /** Connections for statements, beside those of the app. */
 const MAX_CONNECTIONS = 4;
@@ -78,7 +82,7 @@ export class PostgresJsDatabase implements Database {
 		query: (sql: Sql) => PromiseLike<T>,
 		timeoutMs: number
 	): Promise<Row[]> {
-		const used = (this.#sql ??= this.#create({ max: MAX_CONNECTIONS, idle_timeout: 30 }));
+		const used = (this.#sql ??= this.#create({ max: MAX_CONNECTIONS, idle_timeout: IDLE_S }));
 		try {
 			return asRows(await inTime(query(await used), timeoutMs));
 		} catch (error) {
@@ -90,7 +94,7 @@ export class PostgresJsDatabase implements Database {
 	}
 
 	async #create(options: object): Promise<Sql> {
-		const { default: createSql } = (await import('postgres')) as unknown as { default: CreateSql };
+		const createSql = await loadLibrary();
 		return createSql({
 			...this.#options,
 			backoff: false,
@@ -102,5 +106,18 @@ export class PostgresJsDatabase implements Database {
 			shared: { retries: 0, typeArrayMap: {} },
 			...options
 		});
+	}
+}
+
+async function loadLibrary(): Promise<CreateSql> {
+	try {
+		const { default: createSql } = await import('postgres');
+		return createSql as unknown as CreateSql;
+	} catch (cause) {
+		throw new RealtimeError(
+			'UNSUPPORTED',
+			'The package "postgres" cannot be loaded by sveltekit-inngest: make it a dependency of the app, and leave it out of bundles.',
+			{ cause }
+		);
 	}
 }
