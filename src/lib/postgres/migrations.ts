@@ -76,6 +76,13 @@ language sql stable as $f$
 	) is true
 $f$;
 
+-- Waiting for a lock ends before the caller gives up. Otherwise a connection would be left behind by each
+-- call that waits for a transaction of the app. A call within such a transaction waits as that does.
+create function "${schema}".wait_at_most(p_ms text) returns void language plpgsql as $f$
+begin
+	if p_ms is not null then perform set_config('lock_timeout', p_ms, true); end if;
+end $f$;
+
 -- Locks the row of a log; an unknown one begins an epoch.
 create function "${schema}".open(p_log uuid, p_limits jsonb) returns "${schema}".logs
 language plpgsql as $f$
@@ -200,6 +207,7 @@ declare
 	v_notice text;
 begin
 	o_kind := 'added';
+	perform "${schema}".wait_at_most(r->>'waitMs');
 	l := "${schema}".open((r->>'log')::uuid, r->'limits');
 	-- The caller has given up: what is added now would come after what it has done since.
 	if (r->>'deadline')::float8 < "${schema}".clock_ms() then
@@ -282,7 +290,8 @@ declare
 	v_is_locked boolean;
 	v_has_lost boolean;
 begin
-	for q in select value from jsonb_array_elements(request::jsonb) loop
+	perform "${schema}".wait_at_most(request::jsonb->>'waitMs');
+	for q in select value from jsonb_array_elements(request::jsonb->'logs') loop
 		select * into l from "${schema}".logs where log = (q->>'log')::uuid;
 		v_is_locked := false;
 		loop
@@ -315,6 +324,7 @@ declare
 	r constant jsonb := request::jsonb;
 	l "${schema}".logs;
 begin
+	perform "${schema}".wait_at_most(r->>'waitMs');
 	l := "${schema}".renew("${schema}".open((r->>'log')::uuid, r->'limits'));
 	perform pg_notify(
 		'${busChannel(schema)}',

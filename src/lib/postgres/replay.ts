@@ -1,4 +1,5 @@
 import { formatCursor, parseCursor } from '../protocol/cursor.js';
+import { RealtimeError } from '../protocol/errors.js';
 import type { Published } from '../server/backend/backend.js';
 import type {
 	ReplayBounds,
@@ -138,7 +139,8 @@ export class PostgresReplayStore implements ReplayStore {
 	}
 
 	async clear(log: string): Promise<void> {
-		await this.#statements.call('clear', { log: hash(log), limits: this.#limitsOf(log) });
+		const { waitMs } = this.#statements;
+		await this.#statements.call('clear', { log: hash(log), limits: this.#limitsOf(log), waitMs });
 	}
 
 	limit(log: string, limits: ReplayLimits): void {
@@ -162,7 +164,7 @@ export class PostgresReplayStore implements ReplayStore {
 	/** Deletes what is out of bounds, if no other process is at it. Never throws. */
 	async prune({ graceMs = GRACE_MS, idleMs = IDLE_MS } = {}): Promise<void> {
 		try {
-			await this.#statements.call('prune', { graceMs, idleMs });
+			await this.#statements.call('prune', { graceMs, idleMs }, { timeoutMs: PRUNE_MS });
 		} catch {
 			// What is too old is left out when logs are read, so that deleting it can wait.
 		}
@@ -204,14 +206,19 @@ export class PostgresReplayStore implements ReplayStore {
 			log: hash(log),
 			limits: this.#limitsOf(log),
 			known: this.#knownOf(log),
-			deadline: tx === undefined ? this.#statements.deadline(forMs) : null,
+			...(tx === undefined && {
+				deadline: this.#statements.deadline(forMs),
+				waitMs: this.#statements.waitMs
+			}),
 			events,
 			...more
 		};
-		const rows = await this.#statements.call('append', request, tx);
+		const rows = await this.#statements.call('append', request, { tx });
 		const added = JSON.parse(rows[0]![4]!) as Added;
 		this.#statements.setClock(added.clock);
-		if (added.isLate) throw new Error('The database took up the call too late.');
+		if (added.isLate) {
+			throw new RealtimeError('BACKEND', 'Postgres took up the call too late, and wrote nothing.');
+		}
 		// What a transaction has added is not there before it commits.
 		if (tx === undefined && added.at !== null) {
 			this.know(log, { epoch: added.epoch, sequence: added.last, at: added.at });
@@ -248,10 +255,10 @@ export class PostgresReplayStore implements ReplayStore {
 
 	async #readTogether(readers: readonly Reader[]): Promise<void> {
 		try {
-			const rows = await this.#statements.call(
-				'read',
-				readers.map(({ request }) => request)
-			);
+			const rows = await this.#statements.call('read', {
+				logs: readers.map(({ request }) => request),
+				waitMs: this.#statements.waitMs
+			});
 			let begin = 0;
 			for (const { log, resolve } of readers) {
 				const end = rows.findIndex(([, , kind], index) => index >= begin && kind === 'head') + 1;

@@ -45,16 +45,30 @@ export class Statements {
 		return this.#aheadMs === undefined ? null : performance.now() + this.#aheadMs + forMs;
 	}
 
-	/** Learns the time of the database from one of its answers. */
-	setClock(clockMs: number): void {
-		this.#aheadMs = clockMs - performance.now();
+	/** How long, in milliseconds, the server may wait for a lock: it gives up before its caller does. */
+	get waitMs(): number {
+		return Math.ceil(this.timeoutMs * 0.9);
 	}
 
 	/**
-	 * @param tx A transaction of the app to run the statement in.
+	 * Learns the time of the database from one of its answers. One that was handled late makes the database
+	 * seem behind, so that it counts for less.
+	 */
+	setClock(clockMs: number): void {
+		const aheadMs = clockMs - performance.now();
+		const before = this.#aheadMs ?? aheadMs;
+		this.#aheadMs = aheadMs >= before ? aheadMs : before + (aheadMs - before) / 10;
+	}
+
+	/**
+	 * @param options With a transaction of the app to run the statement in, or a time limit of its own.
 	 * @throws {RealtimeError} `BACKEND` when the database fails or does not answer in time.
 	 */
-	async call(name: string, request: unknown, tx?: unknown): Promise<Row[]> {
+	async call(
+		name: string,
+		request: unknown,
+		{ tx, timeoutMs = this.timeoutMs }: { tx?: unknown; timeoutMs?: number } = {}
+	): Promise<Row[]> {
 		const text = `select o_log, o_sequence::text, o_kind, o_topic, o_payload from "${this.schema}".${name}($1::text)`;
 		const values = [JSON.stringify(request)];
 		if (tx !== undefined) {
@@ -65,12 +79,12 @@ export class Statements {
 				throw explain(error, this.schema);
 			}
 		}
-		return await this.#query(text, values);
+		return await this.#query(text, values, timeoutMs);
 	}
 
 	/** Sends a notification. */
 	async notify(channel: string, payload: string): Promise<void> {
-		await this.#query(NOTIFY, [channel, payload]);
+		await this.#query(NOTIFY, [channel, payload], this.timeoutMs);
 	}
 
 	close(): void {
@@ -78,11 +92,11 @@ export class Statements {
 		this.#database.close();
 	}
 
-	async #query(text: string, values: readonly string[]): Promise<Row[]> {
+	async #query(text: string, values: readonly string[], timeoutMs: number): Promise<Row[]> {
 		if (this.#isClosed) throw new RealtimeError('CLOSED', 'The Postgres backend is closed.');
 		try {
 			if (this.#migrates) await inTime(this.#migrate(), this.timeoutMs);
-			return await this.#database.query(text, values, this.timeoutMs);
+			return await this.#database.query(text, values, timeoutMs);
 		} catch (error) {
 			throw explain(error, this.schema);
 		}

@@ -32,6 +32,9 @@ type CreateSql = (options: object) => Sql;
 /** Seconds after which an idle connection is closed, so that it does not hold a stopping process open. */
 const IDLE_S = 5;
 
+/** Seconds that calls have on connections that are replaced because of another call. */
+const GRACE_S = 5;
+
 /** Connections for statements, beside those of the app. */
 const MAX_CONNECTIONS = 4;
 
@@ -73,9 +76,14 @@ export class PostgresJsDatabase implements Database {
 	}
 
 	close(): void {
-		const closing = this.#sql;
+		this.#end(0);
+	}
+
+	/** Lets go of the connections; what is on its way over them may go on for a while. */
+	#end(seconds: number): void {
+		const ending = this.#sql;
 		this.#sql = undefined;
-		closing?.then((sql) => sql.end({ timeout: 0 })).catch(() => {});
+		ending?.then((sql) => sql.end({ timeout: seconds })).catch(() => {});
 	}
 
 	async #run<T extends unknown[]>(
@@ -88,7 +96,7 @@ export class PostgresJsDatabase implements Database {
 		} catch (error) {
 			// An answer with an error is an answer too.
 			const isAnswer = (error as { severity?: unknown }).severity === 'ERROR';
-			if (!isAnswer && this.#sql === used) this.close();
+			if (!isAnswer && this.#sql === used) this.#end(GRACE_S);
 			throw error;
 		}
 	}

@@ -7,24 +7,22 @@ import {
 } from '../../../src/lib/testing/contract/index.js';
 import { clients, hasPostgres, PostgresServer } from '../../support/postgres.js';
 
-const options = { migrate: true, timeoutMs: 1_000, heartbeatMs: 1_000 };
-
-/** Everything that the backend keeps, of the schema that it uses by default. */
-const TABLES = 'sveltekit_inngest.logs, sveltekit_inngest.events, sveltekit_inngest.keys';
-
 const all = process.env.BACKENDS === 'all';
 
-describe.skipIf(!hasPostgres)('PostgreSQL', () => {
-	let server: PostgresServer;
+/** Runs the contracts of the seams on a server, through one client library. */
+export function contract(name: keyof typeof clients): void {
+	describe.skipIf(!hasPostgres)(`PostgreSQL through ${name}`, () => {
+		let server: PostgresServer;
 
-	beforeAll(async () => void (server = await PostgresServer.start()), 60_000);
-	afterAll(() => server.close());
+		beforeAll(async () => void (server = await PostgresServer.start()), 60_000);
+		afterAll(() => server.close());
 
-	describe.each(['pg', 'postgres'] as const)('through %s', (name) => {
 		const ends = new Map<unknown, () => Promise<void>>();
+		const tables = 'sveltekit_inngest.logs, sveltekit_inngest.events, sveltekit_inngest.keys';
 		const driver: BackendDriver = {
 			connect() {
 				const { client, end } = clients[name](server);
+				const options = { migrate: true, timeoutMs: 1_000, heartbeatMs: 1_000 };
 				const backend = postgresBackend(client, options);
 				ends.set(backend, end);
 				return backend;
@@ -38,7 +36,7 @@ describe.skipIf(!hasPostgres)('PostgreSQL', () => {
 			start: () => server.start(),
 			freeze: () => server.freeze(),
 			thaw: () => server.thaw(),
-			flush: async () => void (await server.query(`truncate ${TABLES}`)),
+			flush: async () => void (await server.query(`truncate ${tables}`)),
 			// What a server forgets has nothing to do with the client.
 			...((all || name === 'pg') && { save: () => server.save() })
 		};
@@ -46,4 +44,4 @@ describe.skipIf(!hasPostgres)('PostgreSQL', () => {
 		replayContract(driver, { it, expect });
 		busContract(driver, { it, expect });
 	});
-});
+}
