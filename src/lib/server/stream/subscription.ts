@@ -18,7 +18,7 @@ export interface SubscriptionSpec {
 	topics: ReadonlySet<string>;
 	/** Checks each message before it is sent. */
 	check?: Check | undefined;
-	/** Checks the right to read at all; rejects with a `Failure` when it is gone. */
+	/** Checks the right to read at all; rejects with a `Failure` when it is gone or cannot be told. */
 	recheck?: (() => Promise<void>) | undefined;
 	/** Reports a failed check as one of its request. */
 	report?: Report | undefined;
@@ -42,7 +42,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		if (spec.check) {
 			this.#gate = new Gate(spec.check, {
 				pass: (entry) => connection.deliver(entry.frame),
-				deny: (error) => this.fail(asDenial(error)),
+				deny: (error) => this.fail(asFailure(error)),
 				held: (bytes) => connection.hold(bytes)
 			});
 		}
@@ -68,7 +68,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 				...(intervalMs !== false && { intervalMs })
 			})
 		);
-		// That may have been too much for the reader, who is then gone.
+		// The reader may have been closed because that was too much.
 		if (!this.#ended) this.#tail.start(start);
 	}
 
@@ -88,7 +88,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	}
 
 	changed(): void {
-		// Made now and sent in the gate's order: its cursor says what was queued before it.
+		// The frame is made now and sent in the gate's order: its cursor stands for what was queued before it.
 		const frame = this.#healthFrame(Date.now());
 		if (this.#gate) this.#gate.after(() => this.#connection.push(frame));
 		else this.#connection.push(frame);
@@ -104,7 +104,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		await this.#connection.drained();
 	}
 
-	/** Says how the channel is, as a sign of life. */
+	/** Sends the channel's health, as a sign of life. */
 	tick(nowMs: number): void {
 		// While messages wait, the feed's cursor is ahead of what was queued.
 		const isBehind = !this.#tail.isFollowing || (this.#gate && !this.#gate.idle);
@@ -112,17 +112,17 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		else this.#connection.push(this.#healthFrame(nowMs));
 	}
 
-	/** Asks whether the channel may still be read, unless that is being asked already. */
+	/** Checks whether the channel may still be read, unless such a check is running. */
 	recheck(): void {
 		if (!this.#recheck || this.#rechecking) return;
 		this.#rechecking = true;
 		this.#recheck().then(
 			() => (this.#rechecking = false),
-			(error: unknown) => this.fail(asDenial(error))
+			(error: unknown) => this.fail(asFailure(error))
 		);
 	}
 
-	/** Ends the channel for a reason that the reader is told. */
+	/** Ends the channel and tells its reader why. */
 	fail(failure: Failure): void {
 		if (this.#ended) return;
 		const { stage, status: code, isFatal: fatal } = failure;
@@ -163,8 +163,8 @@ function healthFrame(health: HealthPayload): Uint8Array {
 	return encodeEvent(EVENT.health, JSON.stringify(health));
 }
 
-function asDenial(error: unknown): Failure {
+function asFailure(error: unknown): Failure {
 	return error instanceof Failure
 		? error
-		: new Failure('reauthorization', 403, TEXT.revoked, { cause: error });
+		: new Failure('reauthorization', 503, TEXT.unchecked, { cause: error });
 }
