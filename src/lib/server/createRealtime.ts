@@ -55,8 +55,9 @@ export interface Realtime {
 	 * Nobody is authorized: that is for the caller to do. Where messages may be missing an item of kind
 	 * `resync` says so. A consumer that is slow goes on from the replay log, as a browser does.
 	 *
-	 * @throws {RealtimeError} from `next()`: `UPSTREAM` when Inngest cannot be reached at first, `CLOSED`
-	 *   when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the channel does not define.
+	 * @throws {RealtimeError} `CLOSED` when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the
+	 *   channel does not define, `INVALID_OPTION` when `history` is not a number of messages; from `next()`,
+	 *   `UPSTREAM` when Inngest cannot be reached at first.
 	 * @example
 	 * ```ts
 	 * for await (const item of realtime.subscribe(demoChannel, { signal: request.signal })) {
@@ -254,12 +255,18 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	): FeedIterator {
 		const { feed, topics } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
+		const { history = 0 } = options;
+		if (!(history >= 0)) {
+			throw new RealtimeError(
+				'INVALID_OPTION',
+				`\`history\` must be a number of messages, not ${history}.`
+			);
+		}
 		const hub = hubs.acquire();
 		hubs.hold(hub);
 		const iterator = new FeedIterator(hub, feed, {
 			topics: new Set(topics),
 			report,
-			start: { after: options.lastEventId ?? options.since, history: options.history },
 			signal: options.signal,
 			onEnd: () => {
 				iterators.delete(iterator);
@@ -267,6 +274,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			}
 		});
 		iterators.add(iterator);
+		iterator.start({ after: options.lastEventId ?? options.since, history });
 		return iterator;
 	}
 
