@@ -94,7 +94,7 @@ export interface Realtime {
 	 * @returns its cursor, and whether its key was emitted before, so that nothing was published.
 	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB
 	 *   or does not match the topic's schema, `UNKNOWN_CHANNEL` for a channel that is not registered,
-	 *   `BACKEND` when the backend is away (its `key` says how to try again), `CLOSED` when the endpoint was
+	 *   `BACKEND` when the backend is away or the replay store fails (its `key` says how to try again), `CLOSED` when the endpoint was
 	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend).
 	 * @example
 	 * ```ts
@@ -298,7 +298,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
-		publish: (topic, data) => publish(inngest, registry.channels, topic, data),
+		publish: (topic, data) => publish(inngest, registry, topic, data),
 		async emit(topic, data, options) {
 			if (state === 'closed') throw closed('Nothing can be emitted');
 			const { shared } = hubs;
