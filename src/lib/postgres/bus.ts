@@ -264,7 +264,7 @@ export class PostgresBus implements BackendBus {
 	#answer({ ask, from, logs }: Question): void {
 		if (from === this.#name) return;
 		const live = logs.filter((log) =>
-			[...(this.#logs.get(log)?.listeners ?? [])].some((listener) => listener.isLive())
+			[...(this.#logs.get(log)?.listeners ?? [])].some((listener) => listener.isLive?.())
 		);
 		if (live.length > 0) this.#send({ answer: ask, logs: live }).catch(() => {});
 	}
@@ -282,7 +282,7 @@ export class PostgresBus implements BackendBus {
 
 function wrap(listener: BusListener): BusListener {
 	return {
-		isLive: () => listener.isLive(),
+		isLive: () => listener.isLive?.() ?? false,
 		events: (events) => listener.events(events),
 		live: () => listener.live(),
 		lost: (error) => listener.lost(error)
