@@ -2,6 +2,7 @@ import { typeOnlyChannel } from '@inngest/realtime';
 import { expect, test, vi } from 'vitest';
 import { render } from 'vitest-browser-svelte';
 import { getRealtimeBusChannel, type RealtimeChannel } from '../../src/lib/client/index.js';
+import { createTestBus } from '../../src/lib/testing/index.js';
 import { demo } from '../support/client/channels.js';
 import { FakeEndpoint } from '../support/client/endpoint.js';
 import Harness from '../support/client/Harness.svelte';
@@ -38,39 +39,35 @@ test('one hook gives the topics, the last message, health and messages as they c
 });
 
 test('a typeOnlyChannel has the topics that it is subscribed to', async () => {
-	const endpoint = new FakeEndpoint();
 	const typed = typeOnlyChannel<typeof demo>('demo');
+	const bus = createTestBus([{ channel: typed, topics: ['count'] }]);
 	let channel!: RealtimeChannel<typeof typed>;
 	await render(Harness, {
-		subscriptions: [{ channel: typed, topics: ['count'] }],
-		fetch: endpoint.fetch,
+		bus,
 		setup: () => {
 			channel = getRealtimeBusChannel(typed);
 			return () => String(channel.topics.count.current?.data);
 		}
 	});
-	endpoint.last.accept().message('demo', 'count', 5);
+	bus.emit('count', 5);
 	await expect.poll(() => channel.topics.count.current?.data).toBe(5);
 });
 
 test('pieces of data streams are no values, but reach onMessage', async () => {
-	const endpoint = new FakeEndpoint();
+	const bus = createTestBus([{ channel: demo }]);
 	const onMessage = vi.fn();
 	let channel!: RealtimeChannel<typeof demo>;
 	await render(Harness, {
-		subscriptions: [{ channel: demo }],
-		fetch: endpoint.fetch,
+		bus,
 		setup: () => {
 			channel = getRealtimeBusChannel(demo);
 			channel.onMessage('message', ({ kind }) => onMessage(kind));
 			return () => '';
 		}
 	});
-	endpoint.last
-		.accept()
-		.message('demo', 'message', { message: 'value' })
-		.message('demo', 'message', 's1', undefined, { kind: 'datastream-start', streamId: 's1' })
-		.message('demo', 'message', 'text', undefined, { kind: 'chunk', streamId: 's1' });
+	bus.emit('message', { message: 'value' });
+	bus.emit('message', 's1' as never, { kind: 'datastream-start', streamId: 's1' });
+	bus.emit('message', 'text' as never, { kind: 'chunk', streamId: 's1' });
 	await expect
 		.poll(() => onMessage.mock.calls.flat())
 		.toEqual(['data', 'datastream-start', 'chunk']);

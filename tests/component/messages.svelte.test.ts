@@ -8,6 +8,7 @@ import {
 	getRealtimeBusTopicState,
 	type RealtimeTopicMessages
 } from '../../src/lib/client/index.js';
+import { createTestBus } from '../../src/lib/testing/index.js';
 import { demo } from '../support/client/channels.js';
 import { FakeEndpoint } from '../support/client/endpoint.js';
 import Harness from '../support/client/Harness.svelte';
@@ -16,71 +17,65 @@ const numbers = (from: number, to: number) =>
 	Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
 test('a list keeps the newest messages, oldest first, in a frozen array', async () => {
-	const endpoint = new FakeEndpoint();
+	const bus = createTestBus([{ channel: demo }]);
 	let list!: RealtimeTopicMessages<number>;
 	const screen = await render(Harness, {
-		subscriptions: [{ channel: demo }],
-		fetch: endpoint.fetch,
+		bus,
 		setup: () => {
 			list = getRealtimeBusTopicMessages(demo, 'count', { limit: 3, map: ({ data }) => data });
 			return () => `[${list.current}]`;
 		}
 	});
 	await expect.element(screen.getByText('[]')).toBeVisible();
-	const stream = endpoint.last.accept();
-	for (const n of numbers(1, 10)) stream.message('demo', 'count', n, `e-${n}`);
+	for (const n of numbers(1, 10)) bus.emit('count', n);
 	await expect.element(screen.getByText('[8,9,10]')).toBeVisible();
 	expect(Object.isFrozen(list.current)).toBe(true);
 	expect(list.current).toBe(list.current);
 	list.clear();
 	await expect.element(screen.getByText('[]')).toBeVisible();
-	stream.message('demo', 'count', 11, 'e-11');
+	bus.emit('count', 11);
 	await expect.element(screen.getByText('[11]')).toBeVisible();
 });
 
 test('limit: null keeps all, limit: 0 none', async () => {
-	const endpoint = new FakeEndpoint();
+	const bus = createTestBus([{ channel: demo }]);
 	let all!: RealtimeTopicMessages<unknown>;
 	let none!: RealtimeTopicMessages<unknown>;
 	await render(Harness, {
-		subscriptions: [{ channel: demo }],
-		fetch: endpoint.fetch,
+		bus,
 		setup: () => {
 			all = getRealtimeBusTopicMessages(demo, 'count', { limit: null });
 			none = getRealtimeBusTopicMessages(demo, 'count', { limit: 0 });
 			return () => '';
 		}
 	});
-	const stream = endpoint.last.accept();
-	for (const n of numbers(1, 500)) stream.message('demo', 'count', n);
+	for (const n of numbers(1, 500)) bus.emit('count', n);
 	await expect.poll(() => all.current.length).toBe(500);
 	expect(none.current).toEqual([]);
 });
 
 test('a list misses nothing while nobody reads it', async () => {
-	const endpoint = new FakeEndpoint();
+	const bus = createTestBus([{ channel: demo }]);
 	let list!: RealtimeTopicMessages<number>;
 	await render(Harness, {
-		subscriptions: [{ channel: demo }],
-		fetch: endpoint.fetch,
+		bus,
 		setup: () => {
 			list = getRealtimeBusTopicMessages(demo, 'count', { map: ({ data }) => data });
 			return () => '';
 		}
 	});
-	endpoint.last.accept().message('demo', 'count', 1).message('demo', 'count', 2);
+	bus.emit('count', 1);
+	bus.emit('count', 2);
 	await expect.poll(() => list.current).toEqual([1, 2]);
 });
 
 test('a message that map cannot take is left out and reported, the rest comes', async () => {
 	const error = vi.spyOn(console, 'error').mockReturnValue();
-	const endpoint = new FakeEndpoint();
 	const onFailure = vi.fn();
+	const bus = createTestBus([{ channel: demo }], { onFailure });
 	let list!: RealtimeTopicMessages<string>;
 	await render(Harness, {
-		subscriptions: [{ channel: demo }],
-		fetch: endpoint.fetch,
-		onFailure,
+		bus,
 		setup: () => {
 			list = getRealtimeBusTopicMessages(demo, 'message', {
 				map: ({ data }) => data.message.toUpperCase()
@@ -88,10 +83,8 @@ test('a message that map cannot take is left out and reported, the rest comes', 
 			return () => '';
 		}
 	});
-	endpoint.last
-		.accept()
-		.message('demo', 'message', null)
-		.message('demo', 'message', { message: 'fine' });
+	bus.emit('message', null as never);
+	bus.emit('message', { message: 'fine' });
 	await expect.poll(() => list.current).toEqual(['FINE']);
 	expect(onFailure).toHaveBeenCalledExactlyOnceWith(
 		expect.objectContaining({ source: 'parse', channelId: 'demo', error: expect.any(TypeError) })
@@ -100,13 +93,12 @@ test('a message that map cannot take is left out and reported, the rest comes', 
 });
 
 test('10,000 messages in a second render at most 120 times and each reaches onMessage', async () => {
-	const endpoint = new FakeEndpoint();
+	const bus = createTestBus([{ channel: demo }], { bufferIntervalMs: undefined });
 	let renders = 0;
 	let valueRenders = 0;
 	const heard: number[] = [];
 	await render(Harness, {
-		subscriptions: [{ channel: demo }],
-		fetch: endpoint.fetch,
+		bus,
 		setup: () => {
 			const list = getRealtimeBusTopicMessages(demo, 'count', { map: ({ data }) => data });
 			const value = getRealtimeBusTopicState(demo, 'count', { map: ({ data }) => data });
@@ -122,12 +114,11 @@ test('10,000 messages in a second render at most 120 times and each reaches onMe
 			return () => `${list.current.at(-1)} ${value.current}`;
 		}
 	});
-	const stream = endpoint.last.accept();
 	const start = performance.now();
 	for (let sent = 0; sent < 10_000;) {
 		// As many chunks as a socket might bring, each a task of its own.
 		const due = Math.min(10_000, Math.ceil((performance.now() - start) * 10));
-		while (sent < due) stream.message('demo', 'count', ++sent, `e-${sent}`);
+		while (sent < due) bus.emit('count', ++sent);
 		await new Promise((resolve) => setTimeout(resolve));
 	}
 	const seconds = (performance.now() - start) / 1000;
@@ -142,12 +133,10 @@ test('10,000 messages in a second render at most 120 times and each reaches onMe
 test('bufferIntervalMs of the hook, else of the manager, paces updates; 0 is every message', async () => {
 	vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'requestAnimationFrame'] });
 	try {
-		const endpoint = new FakeEndpoint();
+		const bus = createTestBus([{ channel: demo }], { bufferIntervalMs: 1000 });
 		const updates = { own: 0, managers: 0, each: 0 };
 		await render(Harness, {
-			subscriptions: [{ channel: demo }],
-			fetch: endpoint.fetch,
-			bufferIntervalMs: 1000,
+			bus,
 			setup: () => {
 				const lists = {
 					own: getRealtimeBusTopicMessages(demo, 'count', { bufferIntervalMs: 300 }),
@@ -165,9 +154,8 @@ test('bufferIntervalMs of the hook, else of the manager, paces updates; 0 is eve
 		});
 		flushSync();
 		expect(updates).toEqual({ own: 1, managers: 1, each: 1 });
-		const stream = endpoint.last.accept();
 		for (let i = 0; i < 20; i++) {
-			stream.message('demo', 'count', i);
+			bus.emit('count', i);
 			await vi.advanceTimersByTimeAsync(100);
 			await tick();
 		}

@@ -62,6 +62,38 @@ test('every hook renders on the server, without a connection', () => {
 	expect(fetch).not.toHaveBeenCalled();
 });
 
+test('a bus has a status on the server, and takes subscriptions', () => {
+	const texts: string[] = [];
+	const page = (props: object) =>
+		render(Harness, {
+			props: {
+				subscriptions,
+				fetch,
+				...props,
+				setup: () => {
+					const bus = getRealtimeBus();
+					bus.subscribe({ channel: user, channelParams: 'bob' });
+					const { channelId } = getRealtimeBusState(user, { channelParams: 'bob' });
+					return () => {
+						const { status, reason } = bus.status.current;
+						texts.push(`${channelId} ${status} ${reason}`);
+						return '';
+					};
+				}
+			}
+		}).body;
+	page({});
+	page({ enabled: false });
+	expect(texts).toEqual(['user:bob connecting undefined', 'user:bob paused disabled']);
+	expect(fetch).not.toHaveBeenCalled();
+});
+
+test('subscriptions that are no list are refused in words', () => {
+	expect(() => render(Harness, { props: { setup: () => () => '' } as never }).body).toThrow(
+		/^The subscriptions of a <RealtimeManager> must be a list, not undefined\./
+	);
+});
+
 test('initial values are rendered', () => {
 	const { body } = render(Harness, {
 		props: {

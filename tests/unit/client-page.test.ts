@@ -111,6 +111,59 @@ describe('a connected client', () => {
 	});
 });
 
+describe('a page that is being left', () => {
+	test('reports no failure when its requests end before pagehide', async () => {
+		client.endpoint.last.accept('e-1');
+		await settle();
+		client.page.tell('beforeunload');
+		client.endpoint.last.fail();
+		await settle(200);
+		client.page.tell('pagehide');
+		await settle(60_000);
+		expect(client.failures).toEqual([]);
+		expect(vi.getTimerCount()).toBe(0);
+	});
+
+	test('but stays reports it a second later, and has resumed meanwhile', async () => {
+		client.endpoint.last.accept('e-1');
+		await settle();
+		// A download, or a dialog that the user cancelled.
+		client.page.tell('beforeunload');
+		client.endpoint.last.fail('cable cut');
+		await settle(999);
+		expect(client.failures).toEqual([]);
+		expect(client.endpoint.streams).toHaveLength(2);
+		await settle(1);
+		expect(client.failures).toMatchObject([{ source: 'stream', channelId: 'demo' }]);
+	});
+
+	test('and returns from the back/forward cache reports failures at once again', async () => {
+		client.endpoint.last.accept('e-1');
+		client.page.tell('beforeunload');
+		client.page.tell('pagehide');
+		client.page.tell('pageshow');
+		await settle();
+		client.endpoint.last.fail();
+		await settle();
+		expect(client.failures).toHaveLength(1);
+	});
+
+	test('still reports an answer of the server at once', async () => {
+		client.page.tell('beforeunload');
+		client.endpoint.last.refuse(403, 'Denied');
+		await settle();
+		expect(client.failures).toMatchObject([{ status: 403 }]);
+	});
+
+	test('leaves no timer when its manager ends', async () => {
+		client.page.tell('beforeunload');
+		client.endpoint.last.fail();
+		await settle();
+		client.bus.close();
+		expect(vi.getTimerCount()).toBe(0);
+	});
+});
+
 describe('pauseOnHidden', () => {
 	test('lets go of the stream after that time and resumes by cursor when shown', async () => {
 		await client.set({ pauseOnHidden: 5000 });

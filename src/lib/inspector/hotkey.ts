@@ -1,8 +1,8 @@
 const MODIFIERS = ['ctrl', 'alt', 'shift', 'meta'] as const;
 
 /**
- * Whether a key was pressed with just these modifiers. The key is told by its place on the keyboard as
- * well as by its character, as Alt makes other characters of letters on some systems.
+ * Whether a key was pressed with exactly these modifiers. The key is recognised by its place on the
+ * keyboard as well as by its character, because Alt turns letters into other characters on some systems.
  */
 export function isHotkey(hotkey: string, event: KeyboardEvent): boolean {
 	const parts = hotkey.toLowerCase().split('+');

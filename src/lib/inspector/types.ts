@@ -11,9 +11,9 @@ export interface RealtimeInspectorProps {
 	 * @default 'alt+shift+r'
 	 */
 	hotkey?: string | false;
-	/** Whether it is there at all. @default in development only */
+	/** Whether it exists at all. @default in development only */
 	enabled?: boolean;
-	/** The bus to look at, with those around it. @default all of the page in development, else the nearest */
+	/** The bus to show, with those around it. @default all of the page in development, else the nearest */
 	bus?: RealtimeBus;
 }
 

@@ -20,12 +20,12 @@ export class SeenMessage {
 		this.message = message;
 	}
 
-	/** Milliseconds since its publication, by two clocks; a piece of a data stream does not tell. */
+	/** Milliseconds since its publication, measured by two clocks; a piece of a data stream does not say. */
 	get ageMs(): number | undefined {
 		return isPiece(this.message) ? undefined : this.arrivedAt - Date.parse(this.message.createdAt);
 	}
 
-	/** Its data in short; made when somebody looks, as data may be large. */
+	/** The beginning of its data; made when somebody looks, because data may be large. */
 	get preview(): string {
 		if (this.#preview === undefined) {
 			const text = JSON.stringify(this.message.data) ?? '';
@@ -35,7 +35,7 @@ export class SeenMessage {
 	}
 }
 
-/** What became of one channel since it is watched; another object whenever something did. */
+/** What has happened to one channel since it is watched; a new object whenever something does. */
 export interface ChannelFacts {
 	/** Position of the last frame; empty before the first. */
 	readonly cursor: string;
@@ -44,7 +44,7 @@ export interface ChannelFacts {
 	readonly reconnects: number;
 	readonly resyncs: number;
 	readonly lastResync: ResyncPayload | undefined;
-	/** The newest message that tells its age. */
+	/** The newest message that says its age. */
 	readonly last: SeenMessage | undefined;
 }
 
@@ -86,7 +86,7 @@ class ChannelWatch {
 
 /**
  * Counts and lists what comes on channels, for as long as they are watched. Costs a few numbers per
- * message; who reads it is called once per frame of the screen, and only while somebody does.
+ * message. Readers update once per frame of the screen, and only while there are any.
  */
 export class Watches {
 	#messages: readonly SeenMessage[] = [];
@@ -102,13 +102,13 @@ export class Watches {
 		return this.#messages;
 	}
 
-	/** What is known of a channel. */
+	/** What is known about a channel. */
 	facts(bus: RealtimeBus, channelId: string): ChannelFacts {
 		this.#changes.track();
 		return this.#of(bus, channelId).facts;
 	}
 
-	/** Watches a channel until the returned function is called; what was counted before stays. */
+	/** Watches a channel until the returned function is called; earlier counts stay. */
 	watch(bus: RealtimeBus, state: ChannelState): () => void {
 		const watch = this.#of(bus, state.channelId);
 		const hear = (): void => {

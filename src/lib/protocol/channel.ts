@@ -94,10 +94,11 @@ function builtName(channel: ChannelBuilder, args: readonly unknown[]): unknown {
 	let cause: unknown;
 	try {
 		({ name } = build(...args));
-		const isSuspicious = /undefined|null/.test(String(name));
-		// Neither SDK says what a builder takes. If the name is another one with everything present,
+		const gaps = countGaps(name);
+		// Neither SDK says what a builder takes. Where the name has fewer gaps with everything present,
 		// something is missing.
-		if (!isSuspicious || build(...args.map(complete), ...EVERYTHING).name === name) return name;
+		if (!gaps || countGaps(build(...args.map(complete), ...Array(9).fill(PRESENT)).name) >= gaps)
+			return name;
 	} catch (error) {
 		// A builder's own error stays its own; without parameters it comes of that.
 		if (args.length > 0 && name === undefined) throw error;
@@ -110,13 +111,14 @@ function builtName(channel: ChannelBuilder, args: readonly unknown[]): unknown {
 	);
 }
 
+function countGaps(name: unknown): number {
+	return String(name).split(/undefined|null/).length - 1;
+}
+
 /** A parameter that is present, whatever a builder does with it: a text, an object, a function. */
 const PRESENT: unknown = /* @__PURE__ */ new Proxy(() => PRESENT, {
 	get: (_target, key) => (key === Symbol.toPrimitive ? () => '\0' : PRESENT)
 });
-/** More parameters than any builder takes. */
-const EVERYTHING = /* @__PURE__ */ Array<unknown>(9).fill(PRESENT);
-
 /** A parameter whose missing fields are present. */
 function complete(value: unknown): unknown {
 	if (typeof value !== 'object' || value === null) return value ?? PRESENT;

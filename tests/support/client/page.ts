@@ -13,7 +13,7 @@ export class FakePage {
 		return this.window.count + this.document.count;
 	}
 
-	tell(event: 'online' | 'offline' | 'pagehide' | 'pageshow'): void {
+	tell(event: 'online' | 'offline' | 'beforeunload' | 'pagehide' | 'pageshow'): void {
 		this.window.dispatchEvent(new Event(event));
 	}
 

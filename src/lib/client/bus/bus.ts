@@ -16,7 +16,6 @@ import type {
 	RealtimeResolvedSubscription,
 	RealtimeSubscription
 } from '../types.js';
-import { openBuses } from './open.js';
 
 /** What the app wants of a bus; read whenever it is needed. */
 export interface BusSettings {
@@ -36,6 +35,12 @@ export interface BusOptions {
 	/** The bus of the manager around. */
 	parent?: RealtimeBus;
 }
+
+/**
+ * In development, the buses in use on the page and what each is subscribed to: what the inspector shows,
+ * wherever it stands. It must not ask a bus, whose manager may be about to go.
+ */
+export const openBuses = /* @__PURE__ */ new SvelteMap<RealtimeBus, Subscriptions>();
 
 /** A channel that was subscribed by `subscribe`. */
 interface Added {

@@ -101,9 +101,8 @@ export function getRealtimeBusState(
 
 /** Whether an argument is options. A builder's only argument may be an object as well: that has other keys. */
 function isOptions(value: unknown): value is { channelParams?: unknown; bus?: RealtimeBus } {
-	if (typeof value !== 'object' || value === null) return false;
-	const keys = Object.keys(value);
-	const { bus } = value as { bus?: unknown };
+	const { bus } = Object(value) as { bus?: unknown };
+	const keys = Object.keys(Object(value));
 	const isBus = bus === undefined || bus instanceof RealtimeBus;
 	return isBus && keys.length > 0 && keys.every((key) => key === 'channelParams' || key === 'bus');
 }

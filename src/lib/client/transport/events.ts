@@ -28,7 +28,7 @@ export function createEventParser(
 			event = id = data = undefined;
 			return;
 		}
-		const [, name, value = ''] = /^([^:]*):? ?(.*)/s.exec(line) ?? [];
+		const [, name, value = ''] = /^([^:]*):? ?(.*)/s.exec(line) as string[];
 		if (name === 'data') data = data === undefined ? value : `${data}\n${value}`;
 		else if (name === 'event') event = value;
 		else if (name === 'id' && !value.includes('\0')) id = value;
@@ -41,7 +41,7 @@ export function createEventParser(
 		const lines = (isAfterCr ? text.replace(/^\n/, '') : text).split(/\r\n?|\n/);
 		isAfterCr = text.endsWith('\r');
 		lines[0] = unfinished + lines[0];
-		unfinished = lines.pop() ?? '';
+		unfinished = lines.pop() as string;
 		lines.forEach(readLine);
 	};
 }

@@ -56,7 +56,7 @@ export function watchPage({ onChange, onOnline }: PageEvents): Page {
 		// More than a timer takes means never.
 		const pauses = typeof pauseMs === 'number' && pauseMs <= MAX_TIMER_MS;
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
-		else hiddenTimer = setTimeout(() => set(isLeft, true), Number(pauseMs));
+		else hiddenTimer = setTimeout(() => set(isLeft, true), pauseMs as number);
 	};
 	const on = (target: EventTarget, type: string, listener: () => void): void =>
 		target.addEventListener(type, listener, { signal });
