@@ -80,15 +80,13 @@ const MAX_NAME = 256;
 export function defineEvent<
 	const TSchema extends StandardSchemaV1,
 	const TResult extends StandardSchemaV1 | undefined = undefined
->(
-	name: string,
-	options: DefineEventOptions<TSchema, TResult>
-): EventDefinition<TSchema, TResult> {
+>(name: string, options: DefineEventOptions<TSchema, TResult>): EventDefinition<TSchema, TResult> {
 	const { schema, channel, version = 1, result } = options;
 	if (typeof name !== 'string' || name === '' || name.length > MAX_NAME) {
 		invalid(`An event needs a name of 1 to ${MAX_NAME} characters.`);
 	}
-	if (!isSchema(schema)) invalid(`Event "${name}" needs a \`schema\` that follows Standard Schema.`);
+	if (!isSchema(schema))
+		invalid(`Event "${name}" needs a \`schema\` that follows Standard Schema.`);
 	if (result !== undefined && !isSchema(result)) {
 		invalid(`The \`result\` of event "${name}" does not follow Standard Schema.`);
 	}

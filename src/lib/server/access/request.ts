@@ -52,7 +52,8 @@ const manySchema = z.object({
 });
 
 /**
- * Refuses a request that a page of another site makes: it would read streams with the cookies of this one.
+ * Refuses a request that a page of another site makes: it would act with the
+ * cookies of this one.
  *
  * @throws {Failure} `request-validation` 403.
  */
@@ -61,22 +62,40 @@ export function checkSite(request: Request): void {
 	throw new Failure('request-validation', 403, 'Cross-site streams are not allowed');
 }
 
+/** The JSON of a POST. */
+export interface PostBody {
+	body: unknown;
+	/** Its size as text. */
+	bytes: number;
+}
+
 /**
  * Reads the body of a POST.
  *
- * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
+ * @throws {Failure} `request-validation` 400, or `admission` 413.
  */
-export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedRequest> {
+export async function readPost(request: Request, limits: RequestLimits): Promise<PostBody> {
 	const { text, bytes } = await readBody(
 		request,
 		MAX_BODY_BYTES + limits.maxSubscriptions * CURSOR_BYTES
 	);
-	let body: unknown;
 	try {
-		body = JSON.parse(text);
+		return { body: JSON.parse(text), bytes };
 	} catch {
 		throw new Failure('request-validation', 400, 'Invalid JSON body');
 	}
+}
+
+/**
+ * Reads what a POST subscribes to.
+ *
+ * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
+ */
+export function parsePost(
+	request: Request,
+	{ body, bytes }: PostBody,
+	limits: RequestLimits
+): ParsedRequest {
 	if (typeof body !== 'object' || body === null || !('subscriptions' in body)) {
 		const subscription = checked(subscriptionSchema, body);
 		checkBytes(bytes, [subscription]);

@@ -41,7 +41,10 @@ export interface HandlerEmit {
 export interface EventsOptions {
 	events: Readonly<Record<string, RealtimeEventConfig>>;
 	once: Once;
-	rateLimit: RateLimitStore;
+	/** Counts for all processes, where the backend does. */
+	rateLimit: RateLimitStore | undefined;
+	/** Counts for this process alone, where the backend does not, or is away. */
+	ownRateLimit: RateLimitStore;
 	onEvent: RealtimeOnEvent | undefined;
 	report: Report;
 	callbackTimeoutMs: number;
@@ -132,7 +135,9 @@ export class Events {
 	/** @throws {Failure} `admission` 503. */
 	#checkRoom(): void {
 		if (this.#handling <= this.#options.maxEvents) return;
-		throw new Failure('admission', 503, TEXT.eventsBusy, { headers: retryAfter(1 + Math.random() * 4) });
+		throw new Failure('admission', 503, TEXT.eventsBusy, {
+			headers: retryAfter(1 + Math.random() * 4)
+		});
 	}
 
 	/** @returns JSON of the answer. */
@@ -180,7 +185,13 @@ export class Events {
 	}
 
 	async #take(key: string, rule: RateRule): Promise<RateDecision> {
-		return this.#options.rateLimit.take(key, 1, rule);
+		const { rateLimit, ownRateLimit } = this.#options;
+		try {
+			if (rateLimit) return await rateLimit.take(key, 1, rule);
+		} catch {
+			// The breaker reports that the backend is away.
+		}
+		return ownRateLimit.take(key, 1, rule);
 	}
 
 	/** @throws {Failure} `event-authorization`. */
@@ -265,7 +276,9 @@ export class Events {
 			}) as Pick<Context, 'emit' | 'publish'>)
 		};
 		// Whoever waits for it has a time limit of their own.
-		const returned = await callApp('run', false, () => config.run!(context, data as never));
+		const returned = await callApp('run', false, () =>
+			config.run!(context as never, data as never)
+		);
 		const result = await resultOf(config, returned);
 		return { id, status: 'done', ...(result !== undefined && { result }), emitted };
 	}
@@ -290,11 +303,7 @@ export class Events {
 		}
 	}
 
-	async #once<T>(
-		key: string,
-		fn: () => T | PromiseLike<T>,
-		ttlMs: number
-	): ReturnType<RealtimeOnce> {
+	async #once(key: string, fn: () => unknown, ttlMs: number): Promise<never> {
 		const { json } = await this.#options.once.run(key, { hash: '', ttlMs }, async () => {
 			const value = await fn();
 			return value === undefined ? '' : (JSON.stringify(value) ?? '');
@@ -334,7 +343,10 @@ export class Events {
 		const { onEvent, callbackTimeoutMs } = this.#options;
 		if (!onEvent) return;
 		const fail = (error: unknown): void =>
-			console.error('[sveltekit-inngest] onEvent failed; the event was answered without it.', error);
+			console.error(
+				'[sveltekit-inngest] onEvent failed; the event was answered without it.',
+				error
+			);
 		const durationMs = performance.now() - startedMs;
 		const { id, name } = parsed;
 		try {
@@ -369,7 +381,10 @@ function keyOf({ parsed, sender }: Visit): string {
  *
  * @throws {Failure} `event-validation` 409 when there is no way to it, 422 when the way does not take it.
  */
-function upgraded({ event, upgrade = {} }: RealtimeEventConfig, { data, version }: ParsedEvent): unknown {
+function upgraded(
+	{ event, upgrade = {} }: RealtimeEventConfig,
+	{ data, version }: ParsedEvent
+): unknown {
 	let input = data;
 	for (let from = version ?? event.version; from !== event.version; from++) {
 		const step = Object.hasOwn(upgrade, from) ? upgrade[from] : undefined;
@@ -424,19 +439,20 @@ function runFailure(error: unknown): Failure {
 	if (error instanceof OnceBusy) {
 		return new Failure('event', 503, TEXT.eventRunning, { headers: retryAfter(1) });
 	}
-	if (error instanceof CallbackError) {
-		return error.asFailure('event', { denied: TEXT.eventDenied, fault: TEXT.eventFailed }, 500);
-	}
-	const code = error instanceof RealtimeError ? error.code : undefined;
+	const cause = error instanceof CallbackError ? error.cause : error;
+	const code = cause instanceof RealtimeError ? cause.code : undefined;
 	if (code === 'CALLBACK_TIMEOUT' || code === 'BACKEND') {
 		const text = code === 'BACKEND' ? TEXT.eventStore : TEXT.eventRunning;
 		return new Failure('event', 503, text, {
-			cause: error,
+			cause,
 			headers: retryAfter(1),
 			...(code === 'CALLBACK_TIMEOUT' && { callback: 'run' })
 		});
 	}
-	return new Failure('event', 500, TEXT.eventFailed, { cause: error });
+	if (error instanceof CallbackError) {
+		return error.asFailure('event', { denied: TEXT.eventDenied, fault: TEXT.eventFailed }, 500);
+	}
+	return new Failure('event', 500, TEXT.eventFailed, { cause });
 }
 
 function answer(json: string, requestId: string): Response {

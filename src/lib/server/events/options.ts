@@ -64,7 +64,7 @@ export interface RealtimeEventContext<TEmit, TPublish, TInngest> extends Omit<
 /** One entry of `events`. */
 export interface RealtimeEventConfig<
 	TEvent extends EventDefinition = EventDefinition,
-	TContext = unknown
+	TContext = never
 > {
 	/** The definition that the page sends with. */
 	event: TEvent;

@@ -8,7 +8,7 @@ import { detached } from '../runtime/context.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
-import { ChannelLog, type Log } from './log.js';
+import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
 import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
 import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
@@ -99,7 +99,9 @@ export class Hub implements FeedHost {
 				backend: {
 					name: backend.name,
 					state: backend.breaker.state,
-					parts: (['replay', 'bus'] as const).filter((part) => backend[part])
+					parts: (['replay', 'bus', 'rateLimit', 'idempotency'] as const).filter(
+						(part) => backend[part]
+					)
 				}
 			})
 		};
@@ -147,6 +149,36 @@ export class Hub implements FeedHost {
 			return await feed.emit(event);
 		} finally {
 			this.#leaveOnceLive(feed);
+		}
+	}
+
+	/** Whether logs are kept in the backend, where they can be read without a feed. */
+	get isLogShared(): boolean {
+		return this.#backend?.replay !== undefined;
+	}
+
+	/**
+	 * Reads a channel's log.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend that keeps it is away.
+	 */
+	async readLog<T>(
+		spec: FeedSpec,
+		read: (log: Pick<Log, 'since' | 'first'>) => Promise<T>
+	): Promise<T> {
+		const store = this.#backend?.replay;
+		if (store) {
+			const logKey = logName(spec);
+			return read({
+				first: async () => (await store.bounds(logKey)).first,
+				since: async (cursor) => readSlice(await store.since(logKey, cursor, PAGE_EVENTS))
+			});
+		}
+		const feed = this.enter(spec);
+		try {
+			return await read(feed.log);
+		} finally {
+			this.leave(feed);
 		}
 	}
 
