@@ -44,25 +44,6 @@ const message = (data: unknown): SourceMessage => ({
 	key: () => JSON.stringify(data)
 });
 
-function throwing(): never {
-	throw new Error('a fault');
-}
-
-test('a reader that throws is let go, and harms no other', () => {
-	const feed = createFeed();
-	const deaf = createReader({ deliver: throwing });
-	const blind = createReader({ changed: throwing });
-	const sound = createReader();
-	for (const reader of [deaf, blind, sound]) feed.attach(reader);
-	feed.live();
-	feed.message(message(1));
-	feed.lost(new Error('gone'));
-	expect(deaf.told).toEqual(['changed', 'failed']);
-	expect(blind.told).toEqual(['failed']);
-	expect(sound.told).toEqual(['changed', '1 delivered', 'changed']);
-	expect(feed.readers).toBe(1);
-});
-
 test('failures are told to the endpoints that have readers, and a reason only once', () => {
 	const feed = createFeed();
 	const causes: string[] = [];
