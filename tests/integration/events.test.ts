@@ -49,7 +49,7 @@ async function start<const TEvents extends Record<string, EventDefinition>>(
 		channels,
 		events,
 		identify: ({ event }: { event: { request: Request } }) => event.request.headers.get('x-user'),
-		onFailure: (failure) => void failures.push(failure),
+		onFailure: (failure: RealtimeServerFailureContext) => void failures.push(failure),
 		...(options as object)
 	} as never);
 	const server = await serve(realtime);

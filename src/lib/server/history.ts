@@ -49,12 +49,12 @@ export async function readHistory(
 	// A log in this process has something only while its feed lives.
 	if (!hub.isLogShared) await feedCursor(hub, feed, report);
 	return hub.readLog(feed, async (log) => {
-		let position = typeof since === 'string' ? since : await log.first();
+		let position = typeof since === 'string' ? since : (await log.bounds()).first;
 		let slice = await log.since(position);
 		const missed = typeof since === 'string' ? slice.missed : undefined;
 		if (slice.missed && slice.entries.length === 0) {
 			// The cursor is one of another log: what this one has is all new.
-			position = await log.first();
+			position = (await log.bounds()).first;
 			slice = await log.since(position);
 		}
 		const messages: Message[] = [];

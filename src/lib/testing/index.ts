@@ -1,2 +1,8 @@
 export { createTestBus } from './createTestBus.js';
-export type { TestBus, TestBusMessage, TestBusOptions, TestBusTarget } from './createTestBus.js';
+export type {
+	TestBus,
+	TestBusEvent,
+	TestBusMessage,
+	TestBusOptions,
+	TestBusTarget
+} from './createTestBus.js';

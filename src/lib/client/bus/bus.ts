@@ -12,6 +12,7 @@ import type {
 	ReactiveCurrent,
 	RealtimeBusStatus,
 	RealtimeClientFailureContext,
+	RealtimeOutdated,
 	RealtimePauseReason,
 	RealtimeResolvedSubscription,
 	RealtimeSubscription
@@ -23,6 +24,8 @@ export interface BusSettings {
 	bufferIntervalMs?: number;
 	onFailure?: (failure: RealtimeClientFailureContext) => void;
 	onResync?: (resync: ResyncPayload) => void;
+	onOutdated?: (outdated: RealtimeOutdated) => void;
+	fetch?: typeof globalThis.fetch;
 }
 
 /** What a bus is made of. */
@@ -32,6 +35,8 @@ export interface BusOptions {
 	/** Makes what brings the frames, when the bus is first updated. */
 	connect: (owner: TransportOwner) => Transport;
 	settings: () => BusSettings;
+	/** URL of the endpoint; needed for what is sent before the first update. */
+	endpoint?: () => string;
 	/** The bus of the manager around. */
 	parent?: RealtimeBus;
 }
@@ -73,6 +78,7 @@ export class RealtimeBus implements TransportOwner {
 	readonly #own: () => Subscriptions;
 	readonly #connect: BusOptions['connect'];
 	readonly #settings: () => BusSettings;
+	readonly #endpoint: () => string;
 	readonly #states = new Map<string, ChannelState>();
 	readonly #added = new SvelteMap<string, Added>();
 	/** Emits when the status may have changed. */
@@ -82,10 +88,11 @@ export class RealtimeBus implements TransportOwner {
 	#isHidden = false;
 
 	/** @internal */
-	constructor({ subscriptions, connect, settings, parent }: BusOptions) {
+	constructor({ subscriptions, connect, settings, endpoint, parent }: BusOptions) {
 		this.#own = subscriptions;
 		this.#connect = connect;
 		this.#settings = settings;
+		this.#endpoint = endpoint ?? (() => this.#options?.endpoint ?? '');
 		this.parent = parent;
 		const readStatus = (): RealtimeBusStatus => this.#readStatus();
 		this.status = {
@@ -170,6 +177,20 @@ export class RealtimeBus implements TransportOwner {
 	/** @internal Milliseconds between updates; `undefined` is one frame. */
 	get bufferIntervalMs(): number | undefined {
 		return this.#settings().bufferIntervalMs;
+	}
+
+	/** @internal What sends an event, also when the manager has gone meanwhile. */
+	get sending(): {
+		post: (body: string, signal: AbortSignal) => Promise<Response>;
+		onOutdated: BusSettings['onOutdated'];
+	} {
+		const { fetch = globalThis.fetch, onOutdated } = this.#settings();
+		const endpoint = this.#endpoint();
+		const headers = { 'content-type': 'application/json' };
+		return {
+			post: (body, signal) => fetch(endpoint, { method: 'POST', headers, body, signal }),
+			onOutdated
+		};
 	}
 
 	/** @internal Takes over what the manager wants now. */

@@ -178,14 +178,15 @@ export class Hub implements FeedHost {
 	 */
 	async readLog<T>(
 		spec: FeedSpec,
-		read: (log: Pick<Log, 'since' | 'first'>) => Promise<T>
+		read: (log: Pick<Log, 'since' | 'bounds'>) => Promise<T>
 	): Promise<T> {
 		const store = this.#backend?.replay;
 		if (store) {
 			const logKey = logName(spec);
 			return read({
-				first: async () => (await store.bounds(logKey)).first,
-				since: async (cursor) => readSlice(await store.since(logKey, cursor, PAGE_EVENTS))
+				bounds: () => store.bounds(logKey),
+				since: async (cursor, limit = PAGE_EVENTS) =>
+					readSlice(await store.since(logKey, cursor, limit))
 			});
 		}
 		const feed = this.enter(spec);
