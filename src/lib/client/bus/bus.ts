@@ -25,6 +25,8 @@ export interface BusSettings {
 	onFailure?: (failure: RealtimeClientFailureContext) => void;
 	onResync?: (resync: ResyncPayload) => void;
 	onOutdated?: (outdated: RealtimeOutdated) => void;
+	/** URL of the endpoint. */
+	endpoint?: string;
 	fetch?: typeof globalThis.fetch;
 }
 
@@ -35,8 +37,6 @@ export interface BusOptions {
 	/** Makes what brings the frames, when the bus is first updated. */
 	connect: (owner: TransportOwner) => Transport;
 	settings: () => BusSettings;
-	/** URL of the endpoint; needed for what is sent before the first update. */
-	endpoint?: () => string;
 	/** The bus of the manager around. */
 	parent?: RealtimeBus;
 }
@@ -75,10 +75,10 @@ export class RealtimeBus implements TransportOwner {
 	readonly status: ReactiveCurrent<RealtimeBusStatus>;
 	/** @internal That of the manager around. */
 	readonly parent: RealtimeBus | undefined;
+	/** @internal */
+	readonly settings: () => BusSettings;
 	readonly #own: () => Subscriptions;
 	readonly #connect: BusOptions['connect'];
-	readonly #settings: () => BusSettings;
-	readonly #endpoint: () => string;
 	readonly #states = new Map<string, ChannelState>();
 	readonly #added = new SvelteMap<string, Added>();
 	/** Emits when the status may have changed. */
@@ -88,11 +88,10 @@ export class RealtimeBus implements TransportOwner {
 	#isHidden = false;
 
 	/** @internal */
-	constructor({ subscriptions, connect, settings, endpoint, parent }: BusOptions) {
+	constructor({ subscriptions, connect, settings, parent }: BusOptions) {
 		this.#own = subscriptions;
 		this.#connect = connect;
-		this.#settings = settings;
-		this.#endpoint = endpoint ?? (() => this.#options?.endpoint ?? '');
+		this.settings = settings;
 		this.parent = parent;
 		const readStatus = (): RealtimeBusStatus => this.#readStatus();
 		this.status = {
@@ -162,7 +161,7 @@ export class RealtimeBus implements TransportOwner {
 				(error) => this.report({ source: 'handler', message, channelId, error }),
 				() => this.bufferIntervalMs
 			);
-			state.onResync((resync) => this.#settings().onResync?.(resync));
+			state.onResync((resync) => this.settings().onResync?.(resync));
 			state.healthChanges.listen(() => this.#changes.emit());
 		}
 		this.#states.set(channelId, state);
@@ -176,21 +175,7 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal Milliseconds between updates; `undefined` is one frame. */
 	get bufferIntervalMs(): number | undefined {
-		return this.#settings().bufferIntervalMs;
-	}
-
-	/** @internal What sends an event, also when the manager has gone meanwhile. */
-	get sending(): {
-		post: (body: string, signal: AbortSignal) => Promise<Response>;
-		onOutdated: BusSettings['onOutdated'];
-	} {
-		const { fetch = globalThis.fetch, onOutdated } = this.#settings();
-		const endpoint = this.#endpoint();
-		const headers = { 'content-type': 'application/json' };
-		return {
-			post: (body, signal) => fetch(endpoint, { method: 'POST', headers, body, signal }),
-			onOutdated
-		};
+		return this.settings().bufferIntervalMs;
 	}
 
 	/** @internal Takes over what the manager wants now. */
@@ -216,7 +201,7 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal Tells the app about a failure; about a mistake in its code, the console as well. */
 	report(failure: RealtimeClientFailureContext): void {
-		const { onFailure } = this.#settings();
+		const { onFailure } = this.settings();
 		const { source, message, error } = failure;
 		if (source === 'handler' || source === 'parse') console.error(message, error);
 		else if (DEV && failure.fatal && !onFailure) console.warn(describeFatal(failure));
@@ -278,7 +263,7 @@ export class RealtimeBus implements TransportOwner {
 
 	#pauseReason(): RealtimePauseReason | undefined {
 		if (this.#transport && !this.#options) return 'closed';
-		if (this.#settings().enabled === false) return 'disabled';
+		if (this.settings().enabled === false) return 'disabled';
 		if (this.subscriptions.length === 0) return 'empty';
 		return this.#isHidden ? 'hidden' : undefined;
 	}

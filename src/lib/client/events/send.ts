@@ -65,6 +65,7 @@ export interface RealtimeSend<TEvent extends EventDefinition = EventDefinition> 
 	readonly error: RealtimeEventError<EventInput<TEvent>> | null;
 }
 
+const headers = { 'content-type': 'application/json' };
 const outboxes = /* @__PURE__ */ new WeakMap<RealtimeBus, Outbox>();
 
 /**
@@ -96,7 +97,7 @@ export function getRealtimeBusSend<TEvent extends EventDefinition>(
 
 	async function deliver(id: string, data: unknown): Promise<RealtimeSent<TEvent>> {
 		setError(null);
-		const { post, onOutdated } = bus.sending;
+		const { endpoint = '', fetch = globalThis.fetch, onOutdated } = bus.settings();
 		try {
 			const channel = eventChannel(event, data);
 			const { listen, hasEcho } = echo(bus, id, channel);
@@ -105,7 +106,8 @@ export function getRealtimeBusSend<TEvent extends EventDefinition>(
 				id,
 				body: toJson({ event: name, id, v: version, data }),
 				lane: channel === undefined ? `event ${name}` : `channel ${channel}`,
-				post,
+				// The manager may have gone when it is tried again.
+				post: (body, signal) => fetch(endpoint, { method: 'POST', headers, body, signal }),
 				maxPending,
 				maxAgeMs,
 				listen,
