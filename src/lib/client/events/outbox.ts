@@ -84,7 +84,14 @@ export class Outbox {
 		const stopListening = event.listen(drop);
 		const timer = setTimeout(() => end.abort(), maxAgeMs);
 		try {
-			const answer = await this.#inLane(event.lane, () => deliver(event, signal));
+			const answer = await new Promise<EventAnswer>((resolve, reject) => {
+				let last: RealtimeEventError | undefined;
+				signal.addEventListener('abort', () => reject(expired(event, last)));
+				this.#inLane(event.lane, () => deliver(event, signal, (failure) => (last = failure))).then(
+					resolve,
+					reject
+				);
+			});
 			const waits = event.hasEcho(answer) && this.pending(name).includes(entry);
 			if (waits) setTimeout(drop, ECHO_MS);
 			else drop();
@@ -121,29 +128,30 @@ export class Outbox {
 	}
 }
 
-/** Sends an event until it is answered. `signal` aborts when it is too old. */
+function expired({ id, maxAgeMs }: OutgoingEvent, last?: RealtimeEventError): RealtimeEventError {
+	const text = `The event was not answered within ${maxAgeMs / 1000} s; it is not tried again. ${last?.message ?? ''}`;
+	return new RealtimeEventError('EVENT_EXPIRED', text, { eventId: id, cause: last });
+}
+
+/** Sends an event until it is answered, or `signal` aborts: then nobody waits any more. */
 async function deliver(
-	{ id, body, post, maxAgeMs }: OutgoingEvent,
-	signal: AbortSignal
+	{ id, body, post }: OutgoingEvent,
+	signal: AbortSignal,
+	onFailure: (failure: RealtimeEventError) => void
 ): Promise<EventAnswer> {
-	let last: RealtimeEventError | undefined;
 	let faults = 0;
 	let waitMs = isOffline() ? OFFLINE_MS : 0;
 	let isAsked = false;
 	for (let failures = 0; ; failures++) {
 		await pause(waitMs, isAsked, signal);
-		if (signal.aborted) {
-			const why = last ? ` ${last.message}` : '';
-			const text = `The event was not answered within ${maxAgeMs / 1000} s; it is not tried again.${why}`;
-			throw new RealtimeEventError('EVENT_EXPIRED', text, { eventId: id, cause: last });
-		}
+		signal.throwIfAborted();
 		const outcome = await untilOnline(signal, (ended) => attempt(id, body, post, ended));
 		if ('answer' in outcome) return outcome.answer;
 		const { failure, isFinal, retryAfterMs = 0 } = outcome;
 		// 500 is the app's own code, which is not likely to do better soon.
 		if (failure.status === 500) faults++;
 		if (isFinal || faults === MAX_FAULTS) throw failure;
-		last = failure;
+		onFailure(failure);
 		isAsked = retryAfterMs > 0;
 		waitMs = Math.max(retryAfterMs, backoffMs(failures, MIN_DELAY_MS, MAX_DELAY_MS));
 	}
