@@ -6,3 +6,18 @@ export type {
 	TestBusOptions,
 	TestBusTarget
 } from './createTestBus.js';
+export {
+	createTestRealtime,
+	type TestQueuedEvent,
+	type TestRealtime,
+	type TestRealtimeOptions,
+	type TestSent
+} from './createTestRealtime.js';
+export {
+	busContract,
+	idempotencyContract,
+	replayContract,
+	type BackendDriver,
+	type Matchers,
+	type TestRunner
+} from './contract/index.js';
