@@ -9,7 +9,7 @@ import { FakeServer } from '../support/backend.js';
 import { demoChannel } from '../support/channels.js';
 import { seeded } from '../support/random.js';
 import { serve, type TestServer } from '../support/server.js';
-import { clientAt } from '../support/upstream.js';
+import { clientAt, until } from '../support/upstream.js';
 
 const add = defineEvent('ledger/add', {
 	schema: z.object({ page: z.number(), amount: z.number() }),
@@ -72,7 +72,11 @@ test('1,000 events of 20 pages: each ran once, though the server is killed and l
 	const effects = new Map<string, number>();
 	const start = async (port = 0): Promise<Process> => {
 		const process = new Process(shared, effects, random);
-		process.server = await serve(process.realtime, { port });
+		process.server = await serve(process.realtime, {
+			port,
+			// A connection that was accepted in the moment of the end.
+			around: (_, next) => (process.isDead ? Promise.reject(new Error('killed')) : next())
+		});
 		return (current = process);
 	};
 	const { port } = (await start()).server.server.address() as AddressInfo;
@@ -90,6 +94,7 @@ test('1,000 events of 20 pages: each ran once, though the server is killed and l
 	});
 	let isDone = false;
 	const answered = Promise.all(pages).finally(() => (isDone = true));
+	await until(() => effects.size > 20, 'the first events');
 	for (let turn = 0; !isDone; turn++) {
 		await sleep(50 + random() * 150);
 		if (turn > 8) continue;
@@ -106,4 +111,4 @@ test('1,000 events of 20 pages: each ran once, though the server is killed and l
 	// Each page's events ran in the order in which they were sent.
 	const order = [...effects.keys()].filter((id) => id.startsWith('3-'));
 	expect(order).toEqual(Array.from({ length: 50 }, (_, n) => `3-${n}`));
-});
+}, 120_000);

@@ -258,6 +258,14 @@ test('a request that was open when the network changed is sent again at once', a
 	expect(posts.map(({ body }) => body.id)).toEqual(['x', 'x']);
 });
 
+test('a request that nobody answers is sent again', async () => {
+	const send = getRealtimeBusSend(say, { bus });
+	void send({ text: 'a' }, { id: 'x' });
+	await vi.advanceTimersByTimeAsync(31_000);
+	expect(posts.map(({ body }) => body.id)).toEqual(['x', 'x']);
+	expect(posts[0]!.init.signal!.aborted).toBe(true);
+});
+
 test('of too many that wait the last is refused; what waits too long, too', async () => {
 	const send = getRealtimeBusSend(say, { bus, maxPending: 2, maxAgeMs: 10_000 });
 	const patient = getRealtimeBusSend(say, { bus });
@@ -272,12 +280,12 @@ test('of too many that wait the last is refused; what waits too long, too', asyn
 	expect(send.pending).toMatchObject([{ data: { text: 'a' } }]);
 	await vi.advanceTimersByTimeAsync(290_000);
 	expect(await first).toBe('EVENT_EXPIRED');
-	expect(posts[0]!.init.signal!.aborted).toBe(true);
-	expect(posts).toHaveLength(1);
+	expect(posts.at(-1)!.init.signal!.aborted).toBe(true);
+	expect(new Set(posts.map(({ body }) => body.id)).size).toBe(1);
 	expect(send.pending).toEqual([]);
 	const third = ending(send({ text: 'd' }));
 	await settle();
-	await posts[1]!.answer();
+	await posts.at(-1)!.answer();
 	expect(await third).toBe('sent');
 });
 

@@ -36,6 +36,11 @@ const MIN_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
 /** A browser may be wrong about being offline; after this time, in milliseconds, it is tried all the same. */
 const OFFLINE_MS = 10_000;
+/**
+ * A request that has no answer after this time, in milliseconds, is sent again: its line may be dead. Where
+ * the handler runs, the new one waits for the same result.
+ */
+const ATTEMPT_MS = 30_000;
 /** How often an event is sent that the app's own code fails at. */
 const MAX_FAULTS = 3;
 /** How long, in milliseconds, an accepted event waits for its echo. */
@@ -145,7 +150,7 @@ async function deliver(
 	for (let failures = 0; ; failures++) {
 		await pause(waitMs, isAsked, signal);
 		signal.throwIfAborted();
-		const outcome = await untilOnline(signal, (ended) => attempt(id, body, post, ended));
+		const outcome = await limited(signal, (ended) => attempt(id, body, post, ended));
 		if ('answer' in outcome) return outcome.answer;
 		const { failure, isFinal, retryAfterMs = 0 } = outcome;
 		// 500 is the app's own code, which is not likely to do better soon.
@@ -181,18 +186,23 @@ function pause(ms: number, isAsked: boolean, signal: AbortSignal): Promise<void>
 	});
 }
 
-/** Runs a request that ends when the network is back: what was open then may be dead and not know it. */
-async function untilOnline<T>(
+/**
+ * Runs a request that ends when it takes too long, or when the network is back: what was open then may be
+ * dead and not know it.
+ */
+async function limited<T>(
 	signal: AbortSignal,
 	request: (ended: AbortSignal) => Promise<T>
 ): Promise<T> {
 	const end = new AbortController();
 	const abort = (): void => end.abort();
+	const timer = setTimeout(abort, ATTEMPT_MS);
 	globalThis.addEventListener?.('online', abort);
 	signal.addEventListener('abort', abort);
 	try {
 		return await request(end.signal);
 	} finally {
+		clearTimeout(timer);
 		globalThis.removeEventListener?.('online', abort);
 		signal.removeEventListener('abort', abort);
 	}
