@@ -16,7 +16,7 @@ import { checkSite, parseGet, parsePost, readPost, type ParsedRequest } from './
 import { readKey } from './access/admission.js';
 import { readIdentity } from './access/identity.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
-import { guardBackend } from './backend/guard.js';
+import { guardBackend, retainBackend } from './backend/guard.js';
 import { MemoryIdempotencyStore } from './backend/memoryIdempotency.js';
 import { MemoryRateLimitStore } from './backend/memoryRateLimit.js';
 import { feedCursor } from './cursor.js';
@@ -262,6 +262,7 @@ export function createRealtime<
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure, callbackTimeoutMs);
 	const stopReporting = reportBackend(settings.backend, report);
+	const releaseBackend = settings.backend && retainBackend(settings.backend);
 	const registry = new Registry(
 		options.channels as unknown as Record<string, RealtimeChannelConfig>,
 		{ callbackTimeoutMs, report }
@@ -428,6 +429,7 @@ export function createRealtime<
 			events.close();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
+			releaseBackend?.();
 		}
 	};
 	const endStreams = (): void => responder.endStreams();

@@ -52,6 +52,8 @@ export async function emit(
 	handler?: HandlerEmit
 ): Promise<Published> {
 	const { key = crypto.randomUUID(), tx } = options;
+	// Nobody can use a random key again, once this call has succeeded.
+	const keyTtlMs = options.key === undefined ? undefined : KEY_TTL_MS;
 	const address = await addressOf(target, data, registry.channels);
 	const { output } = await checkOutgoing(address, data);
 	const { channel, topic } = address;
@@ -72,7 +74,7 @@ export async function emit(
 	const spec = specOf(registry, address);
 	try {
 		const published = await hub.emit(spec, event, {
-			keyTtlMs: KEY_TTL_MS,
+			...(keyTtlMs !== undefined && { keyTtlMs }),
 			...(tx !== undefined && { tx })
 		});
 		handler?.emitted({ channel, topic, cursor: published.cursor });
