@@ -271,6 +271,7 @@ export function createRealtime<
 	const guarded = settings.backend && guardBackend(settings.backend);
 	const events = new Events({
 		events: (options.events ?? {}) as unknown as Record<string, RealtimeEventConfig>,
+		app: inngest.id,
 		once: new Once(guarded?.idempotency ?? new MemoryIdempotencyStore()),
 		rateLimit: guarded?.rateLimit,
 		ownRateLimit: new MemoryRateLimitStore(),

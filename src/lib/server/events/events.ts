@@ -40,6 +40,8 @@ export interface HandlerEmit {
 /** What the events of an endpoint work with. */
 export interface EventsOptions {
 	events: Readonly<Record<string, RealtimeEventConfig>>;
+	/** Tells what this app remembers from what others do in one backend. */
+	app: string;
 	once: Once;
 	/** Counts for all processes, where the backend does. */
 	rateLimit: RateLimitStore | undefined;
@@ -125,7 +127,7 @@ export class Events {
 
 	/** `realtime.once`. */
 	readonly once: RealtimeOnce = (key, fn, options) =>
-		this.#once(`once\n${key}`, fn, options?.ttlMs ?? this.#options.dedupeMs);
+		this.#once(this.#key('once', key), fn, options?.ttlMs ?? this.#options.dedupeMs);
 
 	/** Asks the handlers that run to end. */
 	close(): void {
@@ -156,7 +158,7 @@ export class Events {
 		const controller = new AbortController();
 		this.#running.add(controller);
 		try {
-			const { json } = await this.#options.once.run(keyOf(visit), run, async () => {
+			const { json } = await this.#options.once.run(this.#eventKey(visit), run, async () => {
 				const answer = await this.#run(visit, data, controller.signal);
 				// Only the request that ran it is heard of; a repeat tells nothing new.
 				this.#audit(visit, answer.status, 200, answer.emitted);
@@ -175,7 +177,7 @@ export class Events {
 	async #checkRate({ config, sender }: Visit): Promise<void> {
 		if (!config.rate) return;
 		const { isAllowed, retryAfterMs } = await this.#take(
-			`event\n${config.event.name}\n${sender.key}`,
+			this.#key('event', config.event.name, sender.key),
 			config.rate
 		);
 		if (isAllowed) return;
@@ -251,7 +253,7 @@ export class Events {
 			return { id, status: 'queued', emitted: [] };
 		}
 		const emitted: EmittedMessage[] = [];
-		const key = keyOf(visit);
+		const key = this.#eventKey(visit);
 		const context: Context = {
 			locals: request.locals,
 			event: request,
@@ -263,7 +265,7 @@ export class Events {
 			signal,
 			once: (part, fn, options) =>
 				this.#once(
-					`${key}\n${part}`,
+					this.#key('part', key, part),
 					fn,
 					options?.ttlMs ?? config.dedupeMs ?? this.#options.dedupeMs
 				),
@@ -309,6 +311,15 @@ export class Events {
 			return value === undefined ? '' : (JSON.stringify(value) ?? '');
 		});
 		return (json === '' ? undefined : JSON.parse(json)) as never;
+	}
+
+	/** Ids of one sender are its own: nobody can use up or read those of another. */
+	#eventKey({ parsed, sender }: Visit): string {
+		return this.#key('id', sender.key, parsed.id);
+	}
+
+	#key(...parts: string[]): string {
+		return JSON.stringify([this.#options.app, ...parts]);
 	}
 
 	#refuse(
@@ -369,11 +380,6 @@ export class Events {
 			fail(error);
 		}
 	}
-}
-
-/** Ids of one sender are its own: nobody can use up or read those of another. */
-function keyOf({ parsed, sender }: Visit): string {
-	return `event\n${sender.key}\n${parsed.id}`;
 }
 
 /**
