@@ -282,7 +282,7 @@ export class PostgresBus implements BackendBus {
 
 function wrap(listener: BusListener): BusListener {
 	return {
-		isLive: () => listener.isLive?.(),
+		isLive: () => listener.isLive?.() ?? false,
 		events: (events) => listener.events(events),
 		live: () => listener.live(),
 		lost: (error) => listener.lost(error)

@@ -111,7 +111,9 @@ describe.skipIf(!hasPostgres)('processes of one app with one PostgreSQL', () => 
 		expect([...first.texts].sort((a, b) => Number(a) - Number(b))).toEqual(
 			Array.from({ length: 60 }, (_, n) => String(n))
 		);
-		const { rows } = await one.pool.query('select count(*)::int from sveltekit_inngest.events');
+		const { rows } = await one.pool.query(
+			`select count(*)::int from sveltekit_inngest.events where topic is not null`
+		);
 		expect(rows).toEqual([{ count: 60 }]);
 		const resumed = await other.open('demo', entries(first)[29]![0]);
 		await resumed.when(() => resumed.texts.length === 30);
