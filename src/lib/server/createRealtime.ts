@@ -12,7 +12,7 @@ import type {
 } from '../protocol/types.js';
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { Registry } from './access/registry.js';
-import { checkSite, parseGet, parsePost, readPost, type ParsedRequest } from './access/request.js';
+import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
 import { readKey } from './access/admission.js';
 import { readIdentity } from './access/identity.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
@@ -24,7 +24,6 @@ import { emit, type RealtimeEmit, type RealtimeEmitOptions, type RealtimePublish
 import { Events, type HandlerEmit } from './events/events.js';
 import { Once } from './events/once.js';
 import type { RealtimeEventConfig, RealtimeOnce } from './events/options.js';
-import { isEvent } from './events/request.js';
 import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
@@ -328,19 +327,19 @@ export function createRealtime<
 
 	async function answer(
 		event: RequestEvent,
-		parse: () => ParsedRequest | Promise<ParsedRequest | { event: unknown }>
+		parse: () => ParsedBody | Promise<ParsedBody>
 	): Promise<Response> {
-		let parsed: ParsedRequest | undefined;
+		let parsed: ParsedBody | undefined;
 		try {
 			checkOpen();
 			if (!allowCrossSite) checkSite(event.request);
 			replaceReloaded(event.route?.id ?? null, lifecycle);
-			const body = await parse();
-			if (!('subscriptions' in body)) return await events.handle(event, body);
-			parsed = body;
+			parsed = await parse();
+			if (parsed.kind === 'event') return await events.handle(event, parsed.event);
 			return await responder.respond(event, parsed);
 		} catch (error) {
-			const subscription = parsed?.isSingle ? parsed.subscriptions[0] : undefined;
+			const subscription =
+				parsed?.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
 			const response = refusal(event, error, report, subscription);
 			if (state !== 'open') closeAfter(event, response.headers);
 			return response;
@@ -401,11 +400,7 @@ export function createRealtime<
 
 	const realtime: Realtime = {
 		GET: (event) => answer(event, () => parseGet(event.request, event.url, limits)),
-		POST: (event) =>
-			answer(event, async () => {
-				const post = await readPost(event.request, limits);
-				return isEvent(post.body) ? post.body : parsePost(event.request, post, limits);
-			}),
+		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
 		publish: (topic, data) => publish(inngest, registry.channels, topic, data),

@@ -22,12 +22,16 @@ const TOPICS_OF_REQUEST = 10;
  */
 const CURSOR_BYTES = 128;
 
-/** A request as it was understood. */
+/** A request for a stream, as it was understood. */
 export interface ParsedRequest {
+	kind: 'stream';
 	subscriptions: SubscriptionRequest[];
 	/** Whether it named one channel, and is answered with HTTP errors. */
 	isSingle: boolean;
 }
+
+/** What the body of a POST asks for: each kind has a field of its name. */
+export type ParsedBody = ParsedRequest | { kind: 'event'; event: { event: unknown } };
 
 /** Anything but a primitive becomes `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
@@ -62,41 +66,28 @@ export function checkSite(request: Request): void {
 	throw new Failure('request-validation', 403, 'Cross-site streams are not allowed');
 }
 
-/** The JSON of a POST. */
-export interface PostBody {
-	body: unknown;
-	/** Its size as text. */
-	bytes: number;
-}
-
 /**
  * Reads the body of a POST.
  *
- * @throws {Failure} `request-validation` 400, or `admission` 413.
+ * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
  */
-export async function readPost(request: Request, limits: RequestLimits): Promise<PostBody> {
+export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedBody> {
 	const { text, bytes } = await readBody(
 		request,
 		MAX_BODY_BYTES + limits.maxSubscriptions * CURSOR_BYTES
 	);
+	let body: unknown;
 	try {
-		return { body: JSON.parse(text), bytes };
+		body = JSON.parse(text);
 	} catch {
 		throw new Failure('request-validation', 400, 'Invalid JSON body');
 	}
-}
-
-/**
- * Reads what a POST subscribes to.
- *
- * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
- */
-export function parsePost(
-	request: Request,
-	{ body, bytes }: PostBody,
-	limits: RequestLimits
-): ParsedRequest {
-	if (typeof body !== 'object' || body === null || !('subscriptions' in body)) {
+	// A request that subscribes is a stream, whatever else it has.
+	if (isKind(body, 'event') && !isKind(body, 'channel') && !isKind(body, 'subscriptions')) {
+		checkBytes(bytes, []);
+		return { kind: 'event', event: body };
+	}
+	if (!isKind(body, 'subscriptions')) {
 		const subscription = checked(subscriptionSchema, body);
 		checkBytes(bytes, [subscription]);
 		return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
@@ -126,7 +117,7 @@ export function parsePost(
 	if (channels.size < subscriptions.length) {
 		throw new Failure('request-validation', 400, 'A channel must not be subscribed to twice');
 	}
-	return { subscriptions, isSingle: false };
+	return { kind: 'stream', subscriptions, isSingle: false };
 }
 
 /**
@@ -156,7 +147,12 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 type Checked = z.infer<typeof subscriptionSchema>;
 
 function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
-	return { subscriptions: [normalize(subscription, limits)], isSingle: true };
+	return { kind: 'stream', subscriptions: [normalize(subscription, limits)], isSingle: true };
+}
+
+/** Whether a body has the field that tells its kind. */
+function isKind<TKind extends string>(body: unknown, kind: TKind): body is Record<TKind, unknown> {
+	return typeof body === 'object' && body !== null && Object.hasOwn(body, kind);
 }
 
 /** Checks a subscription against the limits. */

@@ -17,12 +17,6 @@ const ID = /^[\x21-\x7e]{1,128}$/;
 /** Deepest nesting of the data. */
 const MAX_DEPTH = 64;
 
-/** Whether the body of a POST is an event, and not a subscription. */
-export function isEvent(body: unknown): body is { event: unknown } {
-	if (typeof body !== 'object' || body === null || !Object.hasOwn(body, 'event')) return false;
-	return !('subscriptions' in body) && !('channel' in body);
-}
-
 /**
  * Reads the body of a POST that sends an event.
  *
