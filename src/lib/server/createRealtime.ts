@@ -35,6 +35,7 @@ import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
+import { loadTracing } from './runtime/spans.js';
 import { onShutdown } from './runtime/shutdown.js';
 import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
 import { warmFeeds } from './warm.js';
@@ -267,6 +268,7 @@ export function createRealtime<
 		{ callbackTimeoutMs, report }
 	);
 	const responder = new Responder({ settings, registry, identify, hubs, report, checkOpen });
+	void loadTracing();
 	const guarded = settings.backend && guardBackend(settings.backend);
 	const events = new Events({
 		events: (options.events ?? {}) as unknown as Record<string, RealtimeEventConfig>,

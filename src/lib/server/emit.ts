@@ -7,6 +7,7 @@ import type { Hub } from './hub/hub.js';
 import type { FeedSpec } from './hub/source.js';
 import { checkOutgoing, describePlace } from './inngest/outgoing.js';
 import { addressOf, type Address, type PublishData, type PublishTarget } from './inngest/target.js';
+import { inSpan } from './runtime/spans.js';
 
 /** How long, in milliseconds, a backend remembers the key of an emitted message at least. */
 const KEY_TTL_MS = 48 * 60 * 60 * 1_000;
@@ -73,10 +74,13 @@ export async function emit(
 	};
 	const spec = specOf(registry, address);
 	try {
-		const published = await hub.emit(spec, event, {
-			...(keyTtlMs !== undefined && { keyTtlMs }),
-			...(tx !== undefined && { tx })
-		});
+		const attributes = { 'realtime.channel': channel, 'realtime.topic': topic };
+		const published = await inSpan('realtime publish', attributes, () =>
+			hub.emit(spec, event, {
+				...(keyTtlMs !== undefined && { keyTtlMs }),
+				...(tx !== undefined && { tx })
+			})
+		);
 		handler?.emitted({ channel, topic, cursor: published.cursor });
 		return published;
 	} catch (cause) {

@@ -13,6 +13,7 @@ import { failureResponse } from '../failure/answer.js';
 import { callApp, CallbackError } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
+import { inSpan } from '../runtime/spans.js';
 import { hashOf, OnceBusy, OnceConflict, type Once } from './once.js';
 import type {
 	RealtimeEventConfig,
@@ -105,7 +106,15 @@ export class Events {
 	}
 
 	/** Answers a POST that sends an event. Never rejects. */
-	async handle(request: RequestEvent, body: { event: unknown }): Promise<Response> {
+	handle(request: RequestEvent, body: { event: unknown }): Promise<Response> {
+		return inSpan('realtime.event receive', {}, async (span) => {
+			const response = await this.#receive(request, body);
+			span?.setAttribute('http.response.status_code', response.status);
+			return response;
+		});
+	}
+
+	async #receive(request: RequestEvent, body: { event: unknown }): Promise<Response> {
 		const startedMs = performance.now();
 		const requestId = requestIdOf(request.request);
 		let visit: Visit | undefined;
@@ -147,7 +156,8 @@ export class Events {
 		const { parsed, config, request } = visit;
 		visit.sender = await this.#options.identify(request);
 		await this.#checkRate(visit);
-		await this.#authorize(visit);
+		const attributes = { 'realtime.event.name': parsed.name, 'realtime.event.id': parsed.id };
+		await inSpan('realtime.event authorize', attributes, () => this.#authorize(visit));
 		const data = await this.#validate(visit);
 		const run = {
 			hash: await hashOf(parsed.text),
@@ -159,7 +169,9 @@ export class Events {
 		this.#running.add(controller);
 		try {
 			const { json } = await this.#options.once.run(this.#eventKey(visit), run, async () => {
-				const answer = await this.#run(visit, data, controller.signal);
+				const answer = await inSpan('realtime.event run', attributes, () =>
+					this.#run(visit, data, controller.signal)
+				);
 				// Only the request that ran it is heard of; a repeat tells nothing new.
 				this.#audit(visit, answer.status, 200, answer.emitted);
 				return JSON.stringify(answer);
