@@ -40,7 +40,7 @@ function readAnswer(text: string): EventAnswer | undefined {
 }
 
 function readRefusal(id: string, response: Response, text: string): Outcome {
-	const { status, ok, redirected, url, headers } = response;
+	const { status, ok, headers } = response;
 	// An answer that is none stays what it is: a sign-in page, usually.
 	const isFinal = ok || isFatalStatus(status);
 	let refusal: Partial<EventRefusal> = {};
@@ -49,8 +49,8 @@ function readRefusal(id: string, response: Response, text: string): Outcome {
 	} catch {
 		// Not from this endpoint.
 	}
-	const what = redirected ? `redirected to ${url}` : `answered ${status}`;
-	const message = readMessage(text) ?? `The realtime endpoint ${what}, not to the event.`;
+	const message =
+		readMessage(text) ?? `The realtime endpoint answered ${status}, not to the event.`;
 	const { issues } = refusal;
 	return {
 		failure: new RealtimeEventError(codeOf(status, refusal), message, {
