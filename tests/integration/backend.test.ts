@@ -84,7 +84,7 @@ test('processes with one backend send one order with the same cursors', async ()
 	expect(one.realtime.stats().hub.backend).toEqual({
 		name: 'fake',
 		state: 'closed',
-		parts: ['replay', 'bus']
+		parts: ['replay', 'bus', 'rateLimit', 'idempotency']
 	});
 });
 

@@ -5,11 +5,15 @@ import type {
 	RealtimeBackend
 } from '../../src/lib/server/backend/backend.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
+import { MemoryIdempotencyStore } from '../../src/lib/server/backend/memoryIdempotency.js';
+import { MemoryRateLimitStore } from '../../src/lib/server/backend/memoryRateLimit.js';
 import type { ReplayedEvent, ReplayEvent } from '../../src/lib/server/backend/replay.js';
 
 /** A server that processes share, in memory, with the faults that a real one has. */
 export class FakeServer {
 	readonly store = new MemoryReplayStore();
+	readonly ran = new MemoryIdempotencyStore();
+	readonly rates = new MemoryRateLimitStore();
 	readonly #keys = new Map<string, string>();
 	readonly #listeners = new Map<string, Set<BusListener>>();
 	/** `down` refuses every call; `silent` takes calls and never answers. */
@@ -17,8 +21,14 @@ export class FakeServer {
 	/** Calls that arrived, by name. */
 	readonly calls: string[] = [];
 
-	/** A backend as one process has it. */
-	connect(timeoutMs = 200): RealtimeBackend {
+	/**
+	 * A backend as one process has it.
+	 *
+	 * @param isDead Whether that process was killed: its calls do not arrive any more.
+	 */
+	connect(timeoutMs = 200, isDead: () => boolean = () => false): RealtimeBackend {
+		const call = <T>(name: string, work: () => T | Promise<T>): Promise<T> =>
+			isDead() ? new Promise(() => {}) : this.#call(name, work);
 		const bus: BackendBus = {
 			publish: (log, event) => this.#call('publish', () => this.#publish(log, event)),
 			listen: (log, listener) => this.#listen(log, listener),
@@ -32,6 +42,17 @@ export class FakeServer {
 			name: 'fake',
 			timeoutMs,
 			bus,
+			idempotency: {
+				begin: (id, options) => call('begin', () => this.ran.begin(id, options)),
+				renew: (id, token, ms) => call('renew', () => this.ran.renew(id, token, ms)),
+				finish: (id, token, result, ms) =>
+					call('finish', () => this.ran.finish(id, token, result, ms)),
+				fail: (id, token) => call('fail', () => this.ran.fail(id, token))
+			},
+			rateLimit: {
+				take: (key, cost, rule) => call('take', () => this.rates.take(key, cost, rule)),
+				block: (key, ms) => call('block', () => this.rates.block(key, ms))
+			},
 			replay: {
 				append: (log, events) =>
 					this.#call('append', () => events.map((event) => this.#publish(log, event).cursor)),

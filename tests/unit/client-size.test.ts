@@ -9,7 +9,16 @@ test('the manager and the hooks of a simple page cost at most 7.5 KB, Svelte asi
 	const { bytes, modules } = await pay(APPS.simple.names);
 	expect(bytes).toBeGreaterThan(3 * 1024);
 	expect(bytes).toBeLessThanOrEqual(7.5 * 1024);
-	expect(modules.join()).not.toMatch(/hooks\/(messages|stream|run|channel)/);
+	expect(modules.join()).not.toMatch(
+		/hooks\/(messages|stream|run|channel)|client\/events|protocol\/event\./
+	);
+});
+
+test('a simple page that sends as well pays at most 2 KB for it', async () => {
+	const [simple, send] = await Promise.all([pay(APPS.simple.names), pay(APPS.send.names)]);
+	expect(send.bytes).toBeGreaterThan(simple.bytes);
+	expect(send.bytes).toBeLessThanOrEqual(APPS.send.limit);
+	expect(send.bytes - simple.bytes).toBeLessThanOrEqual(2 * 1024);
 });
 
 test('all hooks together cost at most 10 KB, and nothing of the server comes along', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, expect, expectTypeOf, test } from 'vitest';
-import { RealtimeError } from '../../src/lib/server/index.js';
+import { z } from 'zod';
+import { defineEvent, RealtimeError } from '../../src/lib/server/index.js';
 import { createTestRealtime, type TestRealtime } from '../../src/lib/testing/createTestRealtime.js';
 import { demoChannel } from '../support/channels.js';
 
@@ -90,4 +91,54 @@ test('callbacks see the locals that the test gives', async () => {
 	await allowed.body!.cancel();
 	name = 'bob';
 	expect((await ask()).status).toBe(403);
+});
+
+test('events are sent in process, with locals of the test; what their handlers emit is shown', async () => {
+	const say = defineEvent('say', {
+		schema: z.object({ text: z.string().min(1) }),
+		result: z.object({ by: z.string() })
+	});
+	const job = defineEvent('job', { schema: z.object({ id: z.number() }) });
+	realtime = createTestRealtime({
+		channels,
+		onFailure() {},
+		events: {
+			say: {
+				event: say,
+				authorize: ({ locals }) => (locals as unknown as { user?: string }).user !== undefined,
+				async run({ emit, locals }, { text }) {
+					await emit(demoChannel().message, { message: text });
+					await emit(demoChannel()['admin-message'], { message: 'said' });
+					return { by: (locals as unknown as { user: string }).user };
+				}
+			},
+			job: { event: job, authorize: () => true }
+		}
+	});
+	const locals = { user: 'alice' } as unknown as App.Locals;
+	const sent = await realtime.send(say, { text: 'hi' }, { locals, id: 'e' });
+	expect(sent).toMatchObject({
+		id: 'e',
+		httpStatus: 200,
+		status: 'done',
+		result: { by: 'alice' },
+		queued: []
+	});
+	expect(sent.emitted).toMatchObject([
+		{ topic: 'message', data: { message: 'hi' }, clientEventId: 'e' },
+		{ topic: 'admin-message', data: { message: 'said' }, clientEventId: 'e' }
+	]);
+	expect(await realtime.send(say, { text: 'hi' }, { locals, id: 'e' })).toEqual(sent);
+	expect(await realtime.send(say, { text: 'hi' })).toMatchObject({
+		httpStatus: 403,
+		error: 'Not allowed to send this event.',
+		emitted: []
+	});
+	expect(await realtime.send(say, { text: '' }, { locals })).toMatchObject({
+		httpStatus: 422,
+		issues: [{ path: ['text'] }]
+	});
+	const { status, queued } = await realtime.send(job, { id: 7 });
+	expect(status).toBe('queued');
+	expect(queued).toMatchObject([{ name: 'job', data: { id: 7 }, v: '1' }]);
 });

@@ -6,9 +6,19 @@ export { getRealtimeBusRun } from './hooks/run.js';
 export { getRealtimeBusState } from './hooks/state.js';
 export { getRealtimeBusTopicStream } from './hooks/stream.js';
 export { getRealtimeBusTopicJson, getRealtimeBusTopicState } from './hooks/topic.js';
+export { getRealtimeBusSend } from './events/send.js';
+export { RealtimeEventError } from './events/error.js';
 export { RealtimeError } from '../protocol/errors.js';
+export { defineEvent } from '../protocol/event.js';
 
 export type { RealtimeBus } from './bus/bus.js';
+export type { RealtimeEventFields } from './events/error.js';
+export type {
+	RealtimePending,
+	RealtimeSend,
+	RealtimeSendOptions,
+	RealtimeSent
+} from './events/send.js';
 export type { RealtimeChannel } from './hooks/channel.js';
 export type { RealtimeMessagesOptions, RealtimeTopicMessages } from './hooks/messages.js';
 export type {
@@ -33,6 +43,7 @@ export type {
 	RealtimeClientFailureContext,
 	RealtimeClientFailureSource,
 	RealtimeHealthState,
+	RealtimeOutdated,
 	RealtimePauseReason,
 	RealtimeReconnectOptions,
 	RealtimeResolvedSubscription,
@@ -49,6 +60,17 @@ export type { RealtimeSelect, RealtimeSelected } from './hooks/select.js';
 export type { RealtimeManagerBusProps, RealtimeManagerProps } from './props.js';
 export type { ChannelLike, ChannelParams } from '../protocol/channel.js';
 export type { RealtimeErrorCode } from '../protocol/errors.js';
+export type {
+	DefineEventOptions,
+	EmittedMessage,
+	EventChannel,
+	EventData,
+	EventDefinition,
+	EventInput,
+	EventIssue,
+	EventResult,
+	EventReturn
+} from '../protocol/event.js';
 export type {
 	HealthPayload,
 	HealthStatus,

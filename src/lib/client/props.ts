@@ -5,6 +5,7 @@ import type { RealtimeBus } from './bus/bus.js';
 import type {
 	CheckedSubscriptions,
 	RealtimeClientFailureContext,
+	RealtimeOutdated,
 	RealtimeReconnectOptions,
 	RealtimeSubscription
 } from './types.js';
@@ -35,6 +36,11 @@ export interface RealtimeManagerProps<
 	 * with `invalidateAll()`.
 	 */
 	onResync?: (resync: ResyncPayload) => void;
+	/**
+	 * Called when the server does not know the version of an event that the page sends any more: reload
+	 * the page, with `location.reload()` or after asking.
+	 */
+	onOutdated?: (outdated: RealtimeOutdated) => void;
 	/** Delays of reconnecting, or `false` to leave a lost stream until `bus.reconnect()`. */
 	reconnect?: RealtimeReconnectOptions | false;
 	/**

@@ -187,6 +187,14 @@ export interface RealtimeClientFailureContext {
 	error?: unknown;
 }
 
+/** An event whose version the server does not know: the page is older than the server can serve. */
+export interface RealtimeOutdated {
+	/** Name of the event. */
+	event: string;
+	/** Version that the page was built with. */
+	version: number;
+}
+
 /** When and how often a lost stream is tried again. */
 export interface RealtimeReconnectOptions {
 	/**

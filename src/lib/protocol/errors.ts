@@ -12,7 +12,13 @@ export type RealtimeErrorCode =
 	| 'TOKEN'
 	| 'CALLBACK_TIMEOUT'
 	| 'CLOSED'
-	| 'UNSUPPORTED';
+	| 'UNSUPPORTED'
+	| 'EVENT_INVALID'
+	| 'EVENT_REFUSED'
+	| 'EVENT_OUTDATED'
+	| 'EVENT_FAILED'
+	| 'EVENT_EXPIRED'
+	| 'EVENT_QUEUE_FULL';
 
 /** An error of this package: its `code` is stable, its message says what to do. */
 export class RealtimeError extends Error {

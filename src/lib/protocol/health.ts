@@ -9,6 +9,9 @@ export type RealtimeServerFailureStage =
 	| 'topic-validation'
 	| 'authorization'
 	| 'reauthorization'
+	| 'event-validation'
+	| 'event-authorization'
+	| 'event'
 	| 'stream'
 	| 'backend';
 

@@ -79,6 +79,8 @@ export interface RealtimeTopicEnvelope<TTopic extends string = string, TData = u
 	streamId?: string;
 	/** Set on messages that a subscription's `history` asked for: they were published before it began. */
 	history?: true;
+	/** Id of the event that a page sent, where its handler emitted the message. */
+	clientEventId?: string;
 }
 
 /** A message and its position in its channel: unique there, and where a later read can start. */

@@ -2,6 +2,7 @@ import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
 import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
+import type { EventDefinition } from '../protocol/event.js';
 import { quoted } from '../protocol/quote.js';
 import type {
 	Positioned,
@@ -11,21 +12,30 @@ import type {
 } from '../protocol/types.js';
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { Registry } from './access/registry.js';
-import { checkSite, parseGet, parsePost, type ParsedRequest } from './access/request.js';
+import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
+import { readKey } from './access/admission.js';
+import { readIdentity } from './access/identity.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend, retainBackend } from './backend/guard.js';
+import { MemoryIdempotencyStore } from './backend/memoryIdempotency.js';
+import { MemoryRateLimitStore } from './backend/memoryRateLimit.js';
 import { feedCursor } from './cursor.js';
-import { emit, type RealtimeEmitOptions } from './emit.js';
+import { emit, type RealtimeEmit, type RealtimeEmitOptions, type RealtimePublish } from './emit.js';
+import { Events, type HandlerEmit } from './events/events.js';
+import { Once } from './events/once.js';
+import type { RealtimeEventConfig, RealtimeOnce } from './events/options.js';
 import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
+import { readHistory, type RealtimeHistory, type RealtimeHistoryRange } from './history.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
-import type { PublishData, PublishTarget } from './inngest/target.js';
+import type { PublishTarget } from './inngest/target.js';
 import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
+import { loadTracing } from './runtime/spans.js';
 import { onShutdown } from './runtime/shutdown.js';
 import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
 import { warmFeeds } from './warm.js';
@@ -85,7 +95,7 @@ export interface Realtime {
 	 * await realtime.publish(demoChannel().message, { message: 'hello' });
 	 * ```
 	 */
-	publish<TTopic extends PublishTarget>(topic: TTopic, data: PublishData<TTopic>): Promise<void>;
+	publish: RealtimePublish;
 	/**
 	 * Publishes a message without a trip to Inngest: to every process that shares the `backend`, in the
 	 * same log and with the same cursors as messages from Inngest.
@@ -101,11 +111,7 @@ export interface Realtime {
 	 * const { cursor } = await realtime.emit(demoChannel().message, { message: 'hello' });
 	 * ```
 	 */
-	emit<TTopic extends PublishTarget>(
-		topic: TTopic,
-		data: PublishData<TTopic>,
-		options?: RealtimeEmitOptions
-	): Promise<Published>;
+	emit: RealtimeEmit;
 	/**
 	 * Erases what is kept of a channel's messages, in every process. Whoever reads it is told by `resync`.
 	 *
@@ -140,6 +146,39 @@ export interface Realtime {
 		channel: TChannel,
 		options?: RealtimeCursorOptions<TChannel>
 	): Promise<string>;
+	/**
+	 * Runs `fn` once for a key, and remembers what it returned, as JSON: for webhooks and form actions
+	 * that may arrive twice. Called again it returns the same. At the same time in two processes that
+	 * share a `backend`, the second waits for the first. When `fn` fails, the key may run again.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend is away; and what `fn` throws.
+	 * @example
+	 * ```ts
+	 * const { orderId } = await realtime.once(`stripe:${webhook.id}`, () => fulfil(webhook));
+	 * ```
+	 */
+	once: RealtimeOnce;
+	/**
+	 * Messages of a channel that are still in its log, oldest first. With `since`, those that follow it;
+	 * else the newest. Nobody is authorized: that is for the caller to do.
+	 *
+	 * @returns the messages; `cursor`, the position to read on from, also as the `since` of a
+	 *   subscription; `missed` where messages after `since` are gone.
+	 * @throws {RealtimeError} `BACKEND` when the backend that keeps the log is away, `INVALID_OPTION` for
+	 *   options that cannot work, `UNKNOWN_TOPIC` for a topic that the channel does not define, `CLOSED`
+	 *   when the endpoint was closed.
+	 * @example
+	 * ```ts
+	 * const { messages, cursor } = await realtime.history(demoChannel, { limit: 20 });
+	 * ```
+	 */
+	history<
+		TChannel extends ChannelLike,
+		const TTopic extends RequestableTopic<TChannel> = TopicKey<TChannel>
+	>(
+		channel: TChannel,
+		options?: RealtimeHistoryOptions<TChannel, TTopic>
+	): Promise<RealtimeHistory<RealtimeMessage<TChannel, TTopic>>>;
 	stats(): RealtimeStats;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
 	close(): void;
@@ -179,11 +218,25 @@ export type RealtimeSubscribeOptions<TChannel extends ChannelLike, TTopic extend
 	  }
 );
 
+/** A message of some topics of a channel, with its position. */
+export type RealtimeMessage<TChannel extends ChannelLike, TTopic extends string> =
+	| Positioned<RealtimeTopicMessage<TChannel, TTopic & TopicKey<TChannel>>>
+	| (typeof RUN_TOPIC extends TTopic ? Positioned<RealtimeTopicEnvelope<typeof RUN_TOPIC>> : never);
+
 /** What `subscribe` yields. */
 export type RealtimeItem<TChannel extends ChannelLike, TTopic extends string> =
-	| Positioned<RealtimeTopicMessage<TChannel, TTopic & TopicKey<TChannel>>>
-	| (typeof RUN_TOPIC extends TTopic ? Positioned<RealtimeTopicEnvelope<typeof RUN_TOPIC>> : never)
-	| RealtimeResync;
+	RealtimeMessage<TChannel, TTopic> | RealtimeResync;
+
+/** Options of `history`. */
+export type RealtimeHistoryOptions<
+	TChannel extends ChannelLike,
+	TTopic extends string
+> = RealtimeHistoryRange & {
+	/** Parameters of the channel's builder. */
+	channelParams?: ChannelParams<TChannel>;
+	/** @default all topics of the channel */
+	topics?: readonly TTopic[];
+};
 
 /**
  * Creates a realtime endpoint with its controls.
@@ -199,9 +252,10 @@ export type RealtimeItem<TChannel extends ChannelLike, TTopic extends string> =
  * });
  * ```
  */
-export function createRealtime<const TChannels extends Record<string, ChannelLike>>(
-	options: RealtimeEndpointOptions<TChannels>
-): Realtime {
+export function createRealtime<
+	const TChannels extends Record<string, ChannelLike>,
+	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+>(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime {
 	const settings = readOptions(options as unknown as RealtimeEndpointOptions<never>);
 	const { inngest, identify } = options;
 	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
@@ -215,6 +269,31 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		{ callbackTimeoutMs, report }
 	);
 	const responder = new Responder({ settings, registry, identify, hubs, report, checkOpen });
+	void loadTracing();
+	const guarded = settings.backend && guardBackend(settings.backend);
+	const events = new Events({
+		events: (options.events ?? {}) as unknown as Record<string, RealtimeEventConfig>,
+		app: inngest.id,
+		once: new Once(guarded?.idempotency ?? new MemoryIdempotencyStore()),
+		rateLimit: guarded?.rateLimit,
+		ownRateLimit: new MemoryRateLimitStore(),
+		onEvent: options.onEvent,
+		report,
+		callbackTimeoutMs,
+		dedupeMs: settings.dedupeMs,
+		maxEvents: limits.maxEvents,
+		async identify(event) {
+			const identity = await readIdentity(identify, event, callbackTimeoutMs);
+			const options = { key: limits.key, timeoutMs: callbackTimeoutMs };
+			return { identity, key: await readKey(event, identity, options) };
+		},
+		tools: (handler) => ({
+			emit: (topic: PublishTarget, data: unknown, options?: RealtimeEmitOptions) =>
+				emitFrom(topic, data, options, handler),
+			publish: realtime.publish
+		}),
+		inngest
+	});
 	const iterators = new Set<FeedIterator>();
 	const stopWarming = hubs.shared ? warmFeeds(hubs.shared, registry) : () => {};
 	let state: 'open' | 'stopping' | 'closed' = 'open';
@@ -231,19 +310,39 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		if (state !== 'open') throw closed(`Channel ${quoted(channel)} cannot be read`);
 	}
 
+	/** `emit`, for the handler of an event where there is one. */
+	async function emitFrom(
+		topic: PublishTarget,
+		data: unknown,
+		options?: RealtimeEmitOptions,
+		handler?: HandlerEmit
+	): Promise<Published> {
+		if (state === 'closed') throw closed('Nothing can be emitted');
+		const { shared } = hubs;
+		if (!shared) {
+			throw new RealtimeError(
+				'UNSUPPORTED',
+				'emit() reaches nobody where each stream stands alone (`scope: "request"`); use publish().'
+			);
+		}
+		return emit(shared, registry, topic, data, options, handler);
+	}
+
 	async function answer(
 		event: RequestEvent,
-		parse: () => ParsedRequest | Promise<ParsedRequest>
+		parse: () => ParsedBody | Promise<ParsedBody>
 	): Promise<Response> {
-		let parsed: ParsedRequest | undefined;
+		let parsed: ParsedBody | undefined;
 		try {
 			checkOpen();
 			if (!allowCrossSite) checkSite(event.request);
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
+			if (parsed.kind === 'event') return await events.handle(event, parsed.event);
 			return await responder.respond(event, parsed);
 		} catch (error) {
-			const subscription = parsed?.isSingle ? parsed.subscriptions[0] : undefined;
+			const subscription =
+				parsed?.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
 			const response = refusal(event, error, report, subscription);
 			if (state !== 'open') closeAfter(event, response.headers);
 			return response;
@@ -294,23 +393,30 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	}
 
+	async function history(
+		channel: ChannelLike,
+		options: RealtimeHistoryOptions<ChannelLike, string> = {}
+	): Promise<RealtimeHistory<Positioned<RealtimeTopicEnvelope>>> {
+		const { feed, topics } = registry.feedOf(channel, options);
+		checkReadable(feed.channel);
+		const hub = hubs.acquire();
+		hubs.hold(hub);
+		try {
+			return await readHistory(hub, feed, { ...options, topics: new Set(topics), report });
+		} finally {
+			hubs.release(hub);
+		}
+	}
+
 	const realtime: Realtime = {
 		GET: (event) => answer(event, () => parseGet(event.request, event.url, limits)),
 		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
 		publish: (topic, data) => publish(inngest, registry, topic, data),
-		async emit(topic, data, options) {
-			if (state === 'closed') throw closed('Nothing can be emitted');
-			const { shared } = hubs;
-			if (!shared) {
-				throw new RealtimeError(
-					'UNSUPPORTED',
-					'emit() reaches nobody where each stream stands alone (`scope: "request"`); use publish().'
-				);
-			}
-			return emit(shared, registry, topic, data, options);
-		},
+		emit: (topic, data, options) => emitFrom(topic, data, options),
+		once: (key, fn, options) => events.once(key, fn, options),
+		history: (channel, options) => history(channel, options as never) as never,
 		async clear(channel, options = {}) {
 			const { feed } = registry.feedOf(channel, options);
 			await hubs.shared?.clear(feed);
@@ -326,6 +432,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			stopWarming();
 			stopReporting();
 			responder.endStreams();
+			events.close();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
 			releaseBackend?.();

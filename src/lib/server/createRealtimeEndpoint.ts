@@ -1,5 +1,6 @@
 import type { RequestHandler } from '@sveltejs/kit';
 import type { ChannelLike } from '../protocol/channel.js';
+import type { EventDefinition } from '../protocol/event.js';
 import { createRealtime } from './createRealtime.js';
 import type { RealtimeEndpointOptions } from './options.js';
 
@@ -17,9 +18,10 @@ import type { RealtimeEndpointOptions } from './options.js';
  * });
  * ```
  */
-export function createRealtimeEndpoint<const TChannels extends Record<string, ChannelLike>>(
-	options: RealtimeEndpointOptions<TChannels>
-): RequestHandler {
+export function createRealtimeEndpoint<
+	const TChannels extends Record<string, ChannelLike>,
+	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+>(options: RealtimeEndpointOptions<TChannels, TEvents>): RequestHandler {
 	return createRealtime(options).POST;
 }
 

@@ -2,10 +2,12 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 import type { Registry } from './access/registry.js';
 import type { Published } from './backend/backend.js';
+import type { HandlerEmit } from './events/events.js';
 import type { Hub } from './hub/hub.js';
 import type { FeedSpec } from './hub/source.js';
 import { checkOutgoing, describePlace } from './inngest/outgoing.js';
-import { addressOf, type Address, type PublishTarget } from './inngest/target.js';
+import { addressOf, type Address, type PublishData, type PublishTarget } from './inngest/target.js';
+import { inSpan } from './runtime/spans.js';
 
 /** How long, in milliseconds, a backend remembers the key of an emitted message at least. */
 const KEY_TTL_MS = 48 * 60 * 60 * 1_000;
@@ -23,9 +25,23 @@ export interface RealtimeEmitOptions {
 	tx?: unknown;
 }
 
+/** `realtime.emit`. */
+export type RealtimeEmit = <TTopic extends PublishTarget>(
+	topic: TTopic,
+	data: PublishData<TTopic>,
+	options?: RealtimeEmitOptions
+) => Promise<Published>;
+
+/** `realtime.publish`. */
+export type RealtimePublish = <TTopic extends PublishTarget>(
+	topic: TTopic,
+	data: PublishData<TTopic>
+) => Promise<void>;
+
 /**
  * Publishes a message to all readers of a channel without Inngest.
  *
+ * @param handler The handler of an event that emits it.
  * @throws {RealtimeError} `INVALID_MESSAGE`, `UNKNOWN_CHANNEL`, or `BACKEND`, which carries the key.
  */
 export async function emit(
@@ -33,7 +49,8 @@ export async function emit(
 	registry: Registry,
 	target: PublishTarget,
 	data: unknown,
-	options: RealtimeEmitOptions = {}
+	options: RealtimeEmitOptions = {},
+	handler?: HandlerEmit
 ): Promise<Published> {
 	const { key = crypto.randomUUID(), tx } = options;
 	// Nobody can use a random key again, once this call has succeeded.
@@ -46,7 +63,8 @@ export async function emit(
 		topic,
 		data: output,
 		createdAt: new Date().toISOString(),
-		kind: 'data'
+		kind: 'data',
+		...(handler && { clientEventId: handler.clientEventId })
 	};
 	const event = {
 		key: `emit\n${key}`,
@@ -56,10 +74,15 @@ export async function emit(
 	};
 	const spec = specOf(registry, address);
 	try {
-		return await hub.emit(spec, event, {
-			...(keyTtlMs !== undefined && { keyTtlMs }),
-			...(tx !== undefined && { tx })
-		});
+		const attributes = { 'realtime.channel': channel, 'realtime.topic': topic };
+		const published = await inSpan('realtime publish', attributes, () =>
+			hub.emit(spec, event, {
+				...(keyTtlMs !== undefined && { keyTtlMs }),
+				...(tx !== undefined && { tx })
+			})
+		);
+		handler?.emitted({ channel, topic, cursor: published.cursor });
+		return published;
 	} catch (cause) {
 		const why = cause instanceof Error ? cause.message : String(cause);
 		const text = `Not emitted to ${describePlace(address)}: ${why} Emit it again with the key "${key}", and it is published once.`;

@@ -2,7 +2,9 @@ export {
 	createRealtime,
 	type Realtime,
 	type RealtimeCursorOptions,
+	type RealtimeHistoryOptions,
 	type RealtimeItem,
+	type RealtimeMessage,
 	type RealtimeStats,
 	type RealtimeSubscribeOptions
 } from './createRealtime.js';
@@ -40,12 +42,39 @@ export type {
 	RealtimeServerFailureContext,
 	RealtimeServerFailureHandler
 } from './failure/report.js';
-export type { RealtimeEmitOptions } from './emit.js';
+export type { RealtimeEmit, RealtimeEmitOptions, RealtimePublish } from './emit.js';
+export type {
+	RealtimeEventAudit,
+	RealtimeEventAuthorizeContext,
+	RealtimeEventConfig,
+	RealtimeEventOutcome,
+	RealtimeOnce,
+	RealtimeOnceOptions,
+	RealtimeOnEvent
+} from './events/options.js';
+export type { RealtimeHistory, RealtimeHistoryRange } from './history.js';
 export type { HubStats } from './hub/hub.js';
 export type { RealtimeSource, SourceListener, SourceMessage, SourceState } from './hub/source.js';
 export type { RealtimeUpstreamOptions, WebSocketLike } from './inngest/options.js';
 export type { PublishData, PublishTarget } from './inngest/target.js';
-export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';
+export type {
+	EventInngestClient,
+	RealtimeEndpointOptions,
+	RealtimeHandlerContext,
+	RealtimeHealthCheckOptions
+} from './options.js';
 export type { RealtimeIterator, RealtimeResync } from './subscribe.js';
 export { RealtimeError, type RealtimeErrorCode } from '../protocol/errors.js';
+export {
+	defineEvent,
+	type DefineEventOptions,
+	type EmittedMessage,
+	type EventChannel,
+	type EventData,
+	type EventDefinition,
+	type EventInput,
+	type EventIssue,
+	type EventResult,
+	type EventReturn
+} from '../protocol/event.js';
 export type { RealtimeServerFailureStage } from '../protocol/health.js';

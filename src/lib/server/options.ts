@@ -1,11 +1,18 @@
 import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../protocol/channel.js';
 import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
+import type { EventDefinition } from '../protocol/event.js';
 import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
 import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
+import type { RealtimeEmit, RealtimePublish } from './emit.js';
+import type {
+	RealtimeEventConfig,
+	RealtimeEventContext,
+	RealtimeOnEvent
+} from './events/options.js';
 import { CALLBACK_TIMEOUT_MS } from './failure/callback.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
 import type { RealtimeUpstreamOptions } from './inngest/options.js';
@@ -19,14 +26,38 @@ export interface RealtimeHealthCheckOptions {
 	intervalMs?: number;
 }
 
+/** An Inngest client as the handler of an event is given it; both SDK generations have `send`. */
+export type EventInngestClient = InngestClient & {
+	send(
+		payload: { name: string; data?: unknown; id?: string } | readonly object[]
+	): Promise<unknown>;
+};
+
+/** What the handler of an event is given besides the data. */
+export type RealtimeHandlerContext = RealtimeEventContext<
+	RealtimeEmit,
+	RealtimePublish,
+	EventInngestClient
+>;
+
 /** Options of `createRealtime` and `createRealtimeEndpoint`. */
 export interface RealtimeEndpointOptions<
-	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>
+	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
+	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > {
 	/** The Inngest client: its API's address, keys and environment are used. */
 	inngest: InngestClient;
 	/** The channels that can be asked for, by a key of your choice. */
 	channels: { [K in keyof TChannels]: RealtimeChannelConfig<TChannels[K]> };
+	/** The events that pages can send, by a key of your choice. @default none */
+	events?: { [K in keyof TEvents]: RealtimeEventConfig<TEvents[K], RealtimeHandlerContext> };
+	/** Hears what became of each event that a page sent: for an audit log. */
+	onEvent?: RealtimeOnEvent;
+	/**
+	 * How long, in milliseconds, the id of an event, or a key of `once`, is remembered with its result.
+	 * @default 86_400_000 (24 hours)
+	 */
+	dedupeMs?: number;
 	/** Whether each message is authorized again before it is sent. @default false */
 	reauthorizeOnEachMessage?: boolean;
 	/**
@@ -45,7 +76,7 @@ export interface RealtimeEndpointOptions<
 	identify?: RealtimeIdentify;
 	/**
 	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`,
-	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and a topic's asynchronous schema. After
+	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and an asynchronous schema. After
 	 * that it counts as failed: nothing is sent, the channel ends with 503, and the page tries again. A
 	 * message whose schema does not settle is dropped. `onFailure` is told which callback it was.
 	 * @default 10_000
@@ -92,6 +123,7 @@ export interface Settings {
 	replay: ReplayOptions | ReplayStore | false;
 	callbackTimeoutMs: number;
 	allowCrossSite: boolean;
+	dedupeMs: number;
 	backend: RealtimeBackend | undefined;
 	upstream: RealtimeUpstreamOptions;
 	limits: RealtimeLimits & typeof DEFAULT_LIMITS;
@@ -100,6 +132,7 @@ export interface Settings {
 const DEFAULT_LIMITS = {
 	maxBufferedBytes: 1024 * 1024,
 	maxStarting: 200,
+	maxEvents: 1_000,
 	maxSubscriptions: MAX_SUBSCRIPTIONS,
 	maxTopics: 200,
 	maxHistory: 1_000,
@@ -121,6 +154,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
 	positive('recheckIntervalMs', recheckIntervalMs);
 	positive('callbackTimeoutMs', callbackTimeoutMs);
+	positive('dedupeMs', options.dedupeMs);
 	positive('maxWarmFeeds', options.maxWarmFeeds);
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
@@ -129,6 +163,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);
 	isFunction('identify', options.identify);
+	isFunction('onEvent', options.onEvent);
 	const { agent, WebSocket } = options.upstream ?? {};
 	if (agent !== undefined && typeof agent !== 'object') {
 		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or one of a proxy.');
@@ -150,6 +185,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	if (!options.channels || Object.keys(options.channels).length === 0) {
 		invalid('`channels` is empty: name at least one channel that can be asked for.');
 	}
+	checkEvents(options.events ?? {});
 	return {
 		intervalMs,
 		recheckMs: recheckIntervalMs ?? false,
@@ -159,6 +195,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		replay: options.replay ?? {},
 		callbackTimeoutMs: Math.min(callbackTimeoutMs, MAX_TIMER_MS),
 		allowCrossSite: options.allowCrossSite ?? false,
+		dedupeMs: options.dedupeMs ?? 24 * 60 * 60 * 1_000,
 		backend: readBackend(options),
 		upstream: options.upstream ?? {},
 		limits: { ...DEFAULT_LIMITS, ...withoutUndefined(limits) }
@@ -181,6 +218,34 @@ function readBackend({
 	return invalid(
 		`\`replay\` is a store of its own, but the log of the backend "${backend.name}" carries its messages: give \`replay\` bounds, or leave it out.`
 	);
+}
+
+/** Checks the entries of `events`. */
+function checkEvents(events: Readonly<Record<string, RealtimeEventConfig>>): void {
+	const keys = new Map<string, string>();
+	for (const [key, config] of Object.entries(events)) {
+		const at = `events.${key}`;
+		if (!config?.event?.schema?.['~standard']) {
+			invalid(`\`${at}.event\` is not an event: pass what defineEvent() returns.`);
+		}
+		if (typeof config.authorize !== 'function') {
+			invalid(`\`${at}.authorize\` is missing: it decides who may send the event.`);
+		}
+		isFunction(`${at}.run`, config.run);
+		positive(`${at}.timeoutMs`, config.timeoutMs);
+		positive(`${at}.dedupeMs`, config.dedupeMs);
+		positive(`${at}.rate.points`, config.rate?.points);
+		positive(`${at}.rate.intervalMs`, config.rate?.intervalMs);
+		for (const [version, step] of Object.entries(config.upgrade ?? {})) {
+			isFunction(`${at}.upgrade[${version}]`, step);
+		}
+		const { name } = config.event;
+		const other = keys.get(name);
+		if (other !== undefined) {
+			invalid(`\`${at}\` and \`events.${other}\` are both called "${name}": rename one of them.`);
+		}
+		keys.set(name, key);
+	}
 }
 
 /** Says what is allowed but cannot be meant. */

@@ -6,6 +6,7 @@ import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './ac
 import type { Registry } from './access/registry.js';
 import type { ParsedRequest } from './access/request.js';
 import { leaveStarting } from './access/starting.js';
+import { failureResponse } from './failure/answer.js';
 import { Failure } from './failure/failure.js';
 import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
@@ -292,14 +293,7 @@ export function refusal(
 	subscription: SubscriptionRequest | undefined
 ): Response {
 	const failure = asFailure(error);
-	const message = report(failure, placeOf(event, subscription));
-	const headers = new Headers({
-		'content-type': 'application/json',
-		'cache-control': 'no-store',
-		...failure.headers
-	});
-	const { status, body } = failure;
-	return new Response(JSON.stringify({ error: message, ...body }), { status, headers });
+	return failureResponse(failure, report(failure, placeOf(event, subscription)));
 }
 
 /** A server that stops would linger on sockets that are kept alive. */

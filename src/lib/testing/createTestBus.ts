@@ -9,8 +9,15 @@ import type {
 } from '../client/types.js';
 import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
 import { RealtimeError } from '../protocol/errors.js';
+import type {
+	EventDefinition,
+	EventInput,
+	EventIssue,
+	EventRequest,
+	EventResult
+} from '../protocol/event.js';
 import type { HealthPayload, HealthStatus, ResyncReason } from '../protocol/health.js';
-import type { RealtimeTopicEnvelope, TopicData } from '../protocol/types.js';
+import type { Jsonify, RealtimeTopicEnvelope, TopicData } from '../protocol/types.js';
 import { TestTransport } from './transport.js';
 
 /** The channels of a list of subscriptions. */
@@ -48,6 +55,23 @@ export type TestBusMessage = Partial<
 	Pick<RealtimeTopicEnvelope, 'kind' | 'runId' | 'streamId' | 'createdAt' | 'history'>
 >;
 
+/** An event that a component sent. */
+export interface TestBusEvent {
+	/** Name of the event. */
+	event: string;
+	id: string;
+	/** After JSON. */
+	data: unknown;
+}
+
+/** What an answer may throw. */
+interface TestRefusal {
+	status?: number;
+	message?: string;
+	body?: { message?: string };
+	issues?: readonly EventIssue[];
+}
+
 /** Options of `createTestBus`. */
 export interface TestBusOptions extends Omit<BusSettings, 'enabled'> {
 	/** Least milliseconds between two updates of what reads; `0` updates with every message. @default 0 */
@@ -57,6 +81,10 @@ export interface TestBusOptions extends Omit<BusSettings, 'enabled'> {
 /** A bus without a network. Hooks and components use it as they use that of a `RealtimeManager`. */
 export class TestBus<TChannel extends ChannelLike = ChannelLike> extends RealtimeBus {
 	readonly #transport: () => TestTransport;
+	readonly #answers = new Map<string, (data: unknown, context: { id: string }) => unknown>();
+	/** Events without an answer, by name: what asks for it again. */
+	readonly #unanswered = new Map<string, (() => void)[]>();
+	readonly #sent: TestBusEvent[] = [];
 
 	/** @internal */
 	constructor(subscriptions: readonly RealtimeSubscription[], options: TestBusOptions) {
@@ -65,13 +93,42 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		super({
 			subscriptions: () => active,
 			connect: (owner) => (transport ??= new TestTransport(owner)),
-			settings: () => ({ bufferIntervalMs: 0, ...options })
+			settings: () => ({ bufferIntervalMs: 0, fetch: this.#fetch, ...options })
 		});
 		this.#transport = () => {
 			if (!transport) throw new Error('The transport is made by `update`.');
 			return transport;
 		};
 		this.update({ endpoint: '', subscriptions: active });
+	}
+
+	/**
+	 * Answers events that are sent by this bus, until another answer is given. Without one, events stay
+	 * pending.
+	 *
+	 * @param answer Plays the handler: gets the data after JSON and returns the result. What it throws
+	 *   refuses the event: SvelteKit's `error(status, message)`, or an object with `status`, `message` and
+	 *   `issues`; anything else is 500.
+	 * @example
+	 * ```ts
+	 * bus.answer(createOrder, ({ product }) => ({ orderId: product }));
+	 * ```
+	 */
+	answer<TEvent extends EventDefinition>(
+		{ name }: TEvent,
+		answer: (
+			data: Jsonify<EventInput<TEvent>>,
+			context: { id: string }
+		) => EventResult<TEvent> | PromiseLike<EventResult<TEvent>>
+	): void {
+		this.#answers.set(name, answer as (data: unknown, context: { id: string }) => unknown);
+		for (const retry of this.#unanswered.get(name) ?? []) retry();
+		this.#unanswered.delete(name);
+	}
+
+	/** Events that were sent by this bus, in order; repeats are left out. */
+	get sent(): readonly TestBusEvent[] {
+		return this.#sent;
 	}
 
 	/**
@@ -164,6 +221,26 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 			this.#transport().resync(target, reason);
 		}
 	}
+
+	/** What the endpoint would answer. */
+	readonly #fetch: typeof globalThis.fetch = async (_input, init) => {
+		const { event, id, data } = JSON.parse(String(init?.body)) as EventRequest;
+		if (!this.#sent.some((other) => other.id === id)) this.#sent.push({ event, id, data });
+		const answer = this.#answers.get(event);
+		if (!answer) {
+			await new Promise<void>((resolve) =>
+				this.#unanswered.set(event, [...(this.#unanswered.get(event) ?? []), resolve])
+			);
+			return this.#fetch(_input, init);
+		}
+		try {
+			const result = await answer(data, { id });
+			return Response.json({ id, status: 'done', result, emitted: [] });
+		} catch (thrown) {
+			const { status = 500, message, body, issues } = (thrown ?? {}) as TestRefusal;
+			return Response.json({ error: body?.message ?? message, issues }, { status });
+		}
+	};
 
 	#targets(channel: string | ChannelLike | undefined, params: unknown): readonly string[] {
 		return channel === undefined ? this.#transport().channels : [this.#find(channel, params)];

@@ -1,16 +1,53 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { ChannelLike } from '../protocol/channel.js';
+import type {
+	EmittedMessage,
+	EventAnswer,
+	EventDefinition,
+	EventInput,
+	EventIssue,
+	EventRefusal,
+	EventResult
+} from '../protocol/event.js';
+import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
 import { createRealtime, type Realtime, type RealtimeEndpointOptions } from '../server/index.js';
 import { TestSource } from './source.js';
 
 /** Options of `createTestRealtime`: those of `createRealtime`, without an Inngest client. */
-export type TestRealtimeOptions<TChannels extends Record<string, ChannelLike>> = Omit<
-	RealtimeEndpointOptions<TChannels>,
-	'inngest'
-> & {
+export type TestRealtimeOptions<
+	TChannels extends Record<string, ChannelLike>,
+	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+> = Omit<RealtimeEndpointOptions<TChannels, TEvents>, 'inngest'> & {
 	/** `event.locals` of requests made with `fetch`; a function is called for each. @default {} */
 	locals?: App.Locals | (() => App.Locals);
 };
+
+/** An event that an endpoint gave to Inngest. */
+export interface TestQueuedEvent {
+	id: string;
+	name: string;
+	data: unknown;
+	v: string;
+}
+
+/** What came of an event. */
+export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
+	id: string;
+	/** HTTP status of the answer: 200 where it was accepted. */
+	httpStatus: number;
+	/** Set where it was accepted. */
+	status?: 'done' | 'queued';
+	/** What the handler returned, as the page sees it. */
+	result?: EventResult<TEvent>;
+	/** What the handler emitted, in order, as its readers see it. */
+	emitted: Positioned<RealtimeTopicEnvelope>[];
+	/** What was given to Inngest. */
+	queued: TestQueuedEvent[];
+	/** The text that the page sees where it was refused. */
+	error?: string;
+	/** Where it was refused because of its data: what does not match. */
+	issues?: EventIssue[];
+}
 
 /** A realtime endpoint without Inngest and without a network, and what a test does with it. */
 export interface TestRealtime extends Realtime {
@@ -23,6 +60,21 @@ export interface TestRealtime extends Realtime {
 	lose(reason?: string): void;
 	/** The source is back: pages get a `resync`. */
 	restore(): void;
+	/**
+	 * Sends an event as a page does: it is authorized, validated and run in this process.
+	 *
+	 * @param options `locals` for this request; an `id`, to send an event again.
+	 * @returns the answer, whether the event was accepted or not, with what its handler emitted.
+	 * @example
+	 * ```ts
+	 * const { result, emitted } = await realtime.send(createOrder, { product: 'tea' }, { locals: { user } });
+	 * ```
+	 */
+	send<TEvent extends EventDefinition>(
+		event: TEvent,
+		data: EventInput<TEvent>,
+		options?: { locals?: App.Locals; id?: string }
+	): Promise<TestSent<TEvent>>;
 	/** Breaks all streams that were opened with `fetch`, as a network does. They come back by themselves. */
 	cut(): void;
 }
@@ -43,31 +95,74 @@ export interface TestRealtime extends Realtime {
  * await realtime.emit(demoChannel().message, { message: 'hello' });
  * ```
  */
-export function createTestRealtime<const TChannels extends Record<string, ChannelLike>>({
+export function createTestRealtime<
+	const TChannels extends Record<string, ChannelLike>,
+	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+>({
 	locals = {} as App.Locals,
 	...options
-}: TestRealtimeOptions<TChannels>): TestRealtime {
+}: TestRealtimeOptions<TChannels, TEvents>): TestRealtime {
 	const source = new TestSource();
 	const channels = Object.fromEntries(
 		Object.entries(options.channels).map(([key, config]) => [key, { source, ...config }])
-	) as unknown as RealtimeEndpointOptions<TChannels>['channels'];
-	const realtime = createRealtime({ ...options, channels, inngest: fakeInngest(source) });
+	) as unknown as RealtimeEndpointOptions<TChannels, TEvents>['channels'];
+	const queued: TestQueuedEvent[] = [];
+	const realtime = createRealtime({ ...options, channels, inngest: fakeInngest(source, queued) });
 	const streams = new Set<(error: Error) => void>();
+
+	async function ask(
+		input: string | URL | Request,
+		init?: RequestInit,
+		own?: App.Locals
+	): Promise<Response> {
+		const url = new URL(input instanceof Request ? input.url : input, 'http://test.local');
+		const request = new Request(input instanceof Request ? input : url, {
+			...init,
+			// The signal ends the body below, as that of a real request does.
+			signal: null
+		});
+		const given = own ?? (typeof locals === 'function' ? locals() : locals);
+		const event = eventOf(request, url, given);
+		const response = await (request.method === 'POST' ? realtime.POST : realtime.GET)(event);
+		if (!response.body) return response;
+		const body = breakable(response.body, init?.signal ?? undefined, streams);
+		return new Response(body, response);
+	}
+
+	/** What a handler emitted, as its readers see it. */
+	async function messagesOf(emitted: readonly EmittedMessage[]): Promise<unknown[]> {
+		const channels = new Set(emitted.map(({ channel }) => channel));
+		const logs = await Promise.all(
+			[...channels].map(async (name) => {
+				const named = emitted.filter(({ channel }) => channel === name);
+				const entry = Object.values<{ channel: ChannelLike }>(options.channels).find(
+					({ channel }) => named.every(({ topic }) => Object.hasOwn(channel.topics, topic))
+				);
+				const channel = { name, topics: entry!.channel.topics };
+				return (await realtime.history(channel, { limit: 1_000 })).messages;
+			})
+		);
+		const messages = logs.flat();
+		return emitted.map(({ channel, cursor }) =>
+			messages.find((message) => message.channel === channel && message.cursor === cursor)
+		);
+	}
 
 	return {
 		...realtime,
-		async fetch(input, init) {
-			const url = new URL(input instanceof Request ? input.url : input, 'http://test.local');
-			const request = new Request(input instanceof Request ? input : url, {
-				...init,
-				// The signal ends the body below, as that of a real request does.
-				signal: null
-			});
-			const event = eventOf(request, url, typeof locals === 'function' ? locals() : locals);
-			const response = await (request.method === 'POST' ? realtime.POST : realtime.GET)(event);
-			if (!response.body) return response;
-			const body = breakable(response.body, init?.signal ?? undefined, streams);
-			return new Response(body, response);
+		fetch: (input, init) => ask(input, init),
+		async send(event, data, { id = crypto.randomUUID(), locals: own } = {}) {
+			const body = JSON.stringify({ event: event.name, id, data, v: event.version });
+			const response = await ask('/api/events', { method: 'POST', body }, own);
+			const { emitted = [], ...answer } = (await response.json()) as Partial<EventAnswer> &
+				Partial<EventRefusal>;
+			return {
+				id,
+				httpStatus: response.status,
+				...answer,
+				emitted: await messagesOf(emitted),
+				queued: queued.filter((one) => one.id.endsWith(`:${id}`))
+			} as never;
 		},
 		lose: (reason = 'The test took the source away.') => source.lose(reason),
 		restore: () => source.restore(),
@@ -78,9 +173,13 @@ export function createTestRealtime<const TChannels extends Record<string, Channe
 }
 
 /** What the endpoint needs of an Inngest client; publishing goes straight to the source. */
-function fakeInngest(source: TestSource): RealtimeEndpointOptions['inngest'] {
+function fakeInngest(
+	source: TestSource,
+	queued: TestQueuedEvent[]
+): RealtimeEndpointOptions['inngest'] {
 	const client = {
 		id: 'test',
+		send: async (event: TestQueuedEvent) => void queued.push(event),
 		inngestApi: {
 			getTargetUrl: (): never => {
 				throw new Error('A test endpoint does not talk to Inngest.');

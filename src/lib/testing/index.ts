@@ -1,12 +1,21 @@
 export { createTestBus } from './createTestBus.js';
-export type { TestBus, TestBusMessage, TestBusOptions, TestBusTarget } from './createTestBus.js';
+export type {
+	TestBus,
+	TestBusEvent,
+	TestBusMessage,
+	TestBusOptions,
+	TestBusTarget
+} from './createTestBus.js';
 export {
 	createTestRealtime,
+	type TestQueuedEvent,
 	type TestRealtime,
-	type TestRealtimeOptions
+	type TestRealtimeOptions,
+	type TestSent
 } from './createTestRealtime.js';
 export {
 	busContract,
+	idempotencyContract,
 	replayContract,
 	type BackendDriver,
 	type Matchers,

@@ -79,7 +79,7 @@ function readRefusal(response: Response, body: string): StreamFailure {
 }
 
 /** The text in an error of this package (`{ error }`) or of SvelteKit (`{ message }`). */
-function readMessage(body: string): string | undefined {
+export function readMessage(body: string): string | undefined {
 	try {
 		const { error, message } = JSON.parse(body);
 		const texts: unknown[] = [error, error?.message, message];
@@ -90,7 +90,7 @@ function readMessage(body: string): string | undefined {
 }
 
 /** It holds seconds or a date, which is measured by the server's own clock. */
-function readRetryAfter(headers: Headers): number {
+export function readRetryAfter(headers: Headers): number {
 	const after = headers.get('retry-after') ?? '';
 	const now = Date.parse(headers.get('date') ?? '') || Date.now();
 	const ms = Number(after) * 1_000 || Date.parse(after) - now || 0;

@@ -22,6 +22,30 @@ export interface Visit {
 	end(): void;
 }
 
+/**
+ * What a request counts by: the id of its sender, else what `limits.key` says, else its address.
+ *
+ * @throws {Failure} `admission`: 500 when `limits.key` throws, 503 when it does not settle in time, 403 or
+ *   the status of `error()` when it denies.
+ */
+export async function readKey(
+	event: RequestEvent,
+	identity: RealtimeIdentity | null,
+	{ key, timeoutMs }: { key: RealtimeLimits['key']; timeoutMs: number }
+): Promise<string> {
+	// The space tells an id from an address.
+	if (identity) return `id ${identity.id}`;
+	try {
+		if (key) return String(await callApp('limits.key', timeoutMs, () => key(event)));
+		return event.getClientAddress();
+	} catch (error) {
+		if (!(error instanceof CallbackError)) {
+			throw new Failure('admission', 500, TEXT.counting, { cause: error });
+		}
+		throw error.asFailure('admission', { denied: TEXT.denied, fault: TEXT.counting }, 500);
+	}
+}
+
 /** Streams in all and by key. */
 class Tally {
 	total = 0;
@@ -69,16 +93,7 @@ export class Admission {
 	async keyOf(event: RequestEvent, identity: RealtimeIdentity | null): Promise<string | undefined> {
 		const { maxStreamsPerKey, key } = this.#limits;
 		if (maxStreamsPerKey === undefined) return undefined;
-		try {
-			if (key) return String(await callApp('limits.key', this.#timeoutMs, () => key(event)));
-			// The space tells an id from an address.
-			return identity ? `id ${identity.id}` : event.getClientAddress();
-		} catch (error) {
-			if (!(error instanceof CallbackError)) {
-				throw new Failure('admission', 500, TEXT.counting, { cause: error });
-			}
-			throw error.asFailure('admission', { denied: TEXT.denied, fault: TEXT.counting }, 500);
-		}
+		return readKey(event, key ? null : identity, { key, timeoutMs: this.#timeoutMs });
 	}
 
 	/**

@@ -131,6 +131,8 @@ export interface RealtimeLimits {
 	 * 503 with `Retry-After`. After a deploy all pages come at once. @default 200
 	 */
 	maxStarting?: number;
+	/** Events of pages that are handled at the same time; past that 503 with `Retry-After`. @default 1_000 */
+	maxEvents?: number;
 	/** Channels of one request; past that 400. @default 100 */
 	maxSubscriptions?: number;
 	/** Topics that one subscription may name; one request ten times as many. Past that 400. @default 200 */

@@ -22,12 +22,16 @@ const TOPICS_OF_REQUEST = 10;
  */
 const CURSOR_BYTES = 128;
 
-/** A request as it was understood. */
+/** A request for a stream, as it was understood. */
 export interface ParsedRequest {
+	kind: 'stream';
 	subscriptions: SubscriptionRequest[];
 	/** Whether it named one channel, and is answered with HTTP errors. */
 	isSingle: boolean;
 }
+
+/** What the body of a POST asks for: each kind has a field of its name. */
+export type ParsedBody = ParsedRequest | { kind: 'event'; event: { event: unknown } };
 
 /** Anything but a primitive becomes `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
@@ -52,7 +56,8 @@ const manySchema = z.object({
 });
 
 /**
- * Refuses a request that a page of another site makes: it would read streams with the cookies of this one.
+ * Refuses a request that a page of another site makes: it would act with the
+ * cookies of this one.
  *
  * @throws {Failure} `request-validation` 403.
  */
@@ -66,7 +71,7 @@ export function checkSite(request: Request): void {
  *
  * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
  */
-export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedRequest> {
+export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedBody> {
 	const { text, bytes } = await readBody(
 		request,
 		MAX_BODY_BYTES + limits.maxSubscriptions * CURSOR_BYTES
@@ -77,7 +82,12 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	} catch {
 		throw new Failure('request-validation', 400, 'Invalid JSON body');
 	}
-	if (typeof body !== 'object' || body === null || !('subscriptions' in body)) {
+	// A request that subscribes is a stream, whatever else it has.
+	if (isKind(body, 'event') && !isKind(body, 'channel') && !isKind(body, 'subscriptions')) {
+		checkBytes(bytes, []);
+		return { kind: 'event', event: body };
+	}
+	if (!isKind(body, 'subscriptions')) {
 		const subscription = checked(subscriptionSchema, body);
 		checkBytes(bytes, [subscription]);
 		return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
@@ -107,7 +117,7 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	if (channels.size < subscriptions.length) {
 		throw new Failure('request-validation', 400, 'A channel must not be subscribed to twice');
 	}
-	return { subscriptions, isSingle: false };
+	return { kind: 'stream', subscriptions, isSingle: false };
 }
 
 /**
@@ -137,7 +147,12 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 type Checked = z.infer<typeof subscriptionSchema>;
 
 function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
-	return { subscriptions: [normalize(subscription, limits)], isSingle: true };
+	return { kind: 'stream', subscriptions: [normalize(subscription, limits)], isSingle: true };
+}
+
+/** Whether a body has the field that tells its kind. */
+function isKind<TKind extends string>(body: unknown, kind: TKind): body is Record<TKind, unknown> {
+	return typeof body === 'object' && body !== null && Object.hasOwn(body, kind);
 }
 
 /** Checks a subscription against the limits. */

@@ -3,6 +3,8 @@ import { inTime } from '../runtime/deadline.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
 import type { BackendBus, RealtimeBackend } from './backend.js';
 import { Breaker } from './breaker.js';
+import type { IdempotencyStore } from './idempotency.js';
+import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice, ReplayStore } from './replay.js';
 
 /** A store that takes longer to answer, in milliseconds, fails. */
@@ -73,6 +75,8 @@ export interface GuardedBackend {
 	readonly breaker: Breaker;
 	readonly replay: SharedStore | undefined;
 	readonly bus: BackendBus | undefined;
+	readonly rateLimit: RateLimitStore | undefined;
+	readonly idempotency: IdempotencyStore | undefined;
 }
 
 /** How long, in milliseconds, one call to a backend may take. */
@@ -102,17 +106,33 @@ export function retainBackend(backend: RealtimeBackend): () => void {
 export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 	let guard = guarded.get(backend);
 	if (!guard) {
-		const { name, timeoutMs = BACKEND_TIMEOUT_MS, replay, bus } = backend;
+		const { name, timeoutMs = BACKEND_TIMEOUT_MS, replay, bus, rateLimit, idempotency } = backend;
 		const breaker = new Breaker(name, timeoutMs);
 		guard = {
 			name,
 			breaker,
 			replay: replay && shareStore(replay, breaker),
-			bus: bus && guardBus(bus, breaker)
+			bus: bus && guardBus(bus, breaker),
+			rateLimit: rateLimit && guardCalls(rateLimit, breaker, ['take', 'block']),
+			idempotency:
+				idempotency && guardCalls(idempotency, breaker, ['begin', 'renew', 'finish', 'fail'])
 		};
 		guarded.set(backend, guard);
 	}
 	return guard;
+}
+
+/** The same store, each of whose calls goes through the breaker. */
+function guardCalls<TStore extends object>(
+	store: TStore,
+	breaker: Breaker,
+	methods: readonly (keyof TStore)[]
+): TStore {
+	const guarded = methods.map((method) => {
+		const call = store[method] as (...args: unknown[]) => unknown;
+		return [method, (...args: unknown[]) => breaker.run(() => call.apply(store, args))];
+	});
+	return Object.fromEntries(guarded) as TStore;
 }
 
 function shareStore(store: ReplayStore, breaker: Breaker): SharedStore {

@@ -5,7 +5,7 @@ import { whenReady, type Answer } from '../runtime/thenable.js';
 import { isDenied } from './denied.js';
 import { Failure, thrownMessage, thrownStatus } from './failure.js';
 
-/** Callbacks of the app, by the names of their options; `schema` is that of a topic. */
+/** Callbacks of the app, by the names of their options; `schema` is that of a topic or an event. */
 export type RealtimeCallback =
 	| 'authorize'
 	| 'reauthorize'
@@ -13,6 +13,8 @@ export type RealtimeCallback =
 	| 'identify'
 	| 'limits.key'
 	| 'onFailure'
+	| 'onEvent'
+	| 'run'
 	| 'schema';
 
 /** Milliseconds that a callback may take, unless configured. */
@@ -64,11 +66,12 @@ export class CallbackError extends Error {
  * Calls back into the app. Every call goes through here, in the async context that its caller chose, so
  * that a callback that never settles holds nothing up. Answers at once where the callback does.
  *
+ * @param timeoutMs How long it may take; `false` where the caller has a limit of its own.
  * @throws {CallbackError} when it throws, rejects, or does not settle within `timeoutMs`.
  */
 export function callApp<T>(
 	callback: RealtimeCallback,
-	timeoutMs: number,
+	timeoutMs: number | false,
 	call: () => Answer<T>
 ): T | Promise<T> {
 	const fail = (thrown: unknown): never => {
@@ -77,7 +80,8 @@ export function callApp<T>(
 			: new CallbackError(callback, kindOf(thrown), thrown);
 	};
 	try {
-		const answer = inTime(call(), timeoutMs, () => timeout(callback, timeoutMs));
+		const answer =
+			timeoutMs === false ? call() : inTime(call(), timeoutMs, () => timeout(callback, timeoutMs));
 		return whenReady(answer, (value) => value, fail);
 	} catch (thrown) {
 		return fail(thrown);

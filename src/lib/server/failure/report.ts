@@ -18,7 +18,8 @@ export interface RealtimeServerFailureContext {
 	topics?: readonly string[];
 	/**
 	 * The callback of your app that threw or did not settle within `callbackTimeoutMs`: `authorize`,
-	 * `reauthorize`, `channelParams`, `identify`, `limits.key` or `schema`.
+	 * `reauthorize`, `channelParams`, `identify`, `limits.key` or `schema`; of an event also `upgrade` and
+	 * `run`, which has a limit of its own.
 	 */
 	callback?: string;
 	/**
@@ -27,6 +28,12 @@ export interface RealtimeServerFailureContext {
 	error?: unknown;
 	/** The request; absent where a failure does not belong to one request. */
 	event?: RequestEvent;
+	/** Of an event that a page sent: its name. */
+	eventName?: string;
+	/** Of an event that a page sent: its id, as the page made it. */
+	eventId?: string;
+	/** Of an event that a page sent: the request's header `X-Request-ID`, or what was made in its place. */
+	requestId?: string;
 }
 
 /** Called at each failure; may replace the text that the browser sees. */
@@ -35,7 +42,10 @@ export type RealtimeServerFailureHandler = (
 ) => void | { message: string };
 
 /** Where a failure happened. */
-export type FailurePlace = Pick<RealtimeServerFailureContext, 'channelId' | 'topics' | 'event'>;
+export type FailurePlace = Omit<
+	RealtimeServerFailureContext,
+	'stage' | 'message' | 'status' | 'callback' | 'error'
+>;
 
 /** Reports a failure. @returns the text for the browser. */
 export type Report = (failure: Failure, place: FailurePlace) => string;

@@ -9,7 +9,7 @@ import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
 import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
-import { ChannelLog, type Log } from './log.js';
+import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
 import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
 import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
@@ -114,7 +114,9 @@ export class Hub implements FeedHost {
 				backend: {
 					name: backend.name,
 					state: backend.breaker.state,
-					parts: (['replay', 'bus'] as const).filter((part) => backend[part])
+					parts: (['replay', 'bus', 'rateLimit', 'idempotency'] as const).filter(
+						(part) => backend[part]
+					)
 				}
 			})
 		};
@@ -166,6 +168,37 @@ export class Hub implements FeedHost {
 			return await feed.emit(event);
 		} finally {
 			this.#leaveOnceLive(feed);
+		}
+	}
+
+	/** Whether logs are kept in the backend, where they can be read without a feed. */
+	get isLogShared(): boolean {
+		return this.#backend?.replay !== undefined;
+	}
+
+	/**
+	 * Reads a channel's log.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend that keeps it is away.
+	 */
+	async readLog<T>(
+		spec: FeedSpec,
+		read: (log: Pick<Log, 'since' | 'bounds'>) => Promise<T>
+	): Promise<T> {
+		const store = this.#backend?.replay;
+		if (store) {
+			const logKey = this.#logName(spec);
+			return read({
+				bounds: () => store.bounds(logKey),
+				since: async (cursor, limit = PAGE_EVENTS) =>
+					readSlice(await store.since(logKey, cursor, limit))
+			});
+		}
+		const feed = this.enter(spec);
+		try {
+			return await read(feed.log);
+		} finally {
+			this.leave(feed);
 		}
 	}
 

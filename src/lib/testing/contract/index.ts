@@ -1,3 +1,4 @@
 export { busContract } from './bus.js';
 export type { BackendDriver, Matchers, TestRunner } from './driver.js';
+export { idempotencyContract } from './idempotency.js';
 export { replayContract } from './replay.js';

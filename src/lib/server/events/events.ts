@@ -1,0 +1,492 @@
+import type { RequestEvent } from '@sveltejs/kit';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { RealtimeError } from '../../protocol/errors.js';
+import {
+	eventChannel,
+	type EmittedMessage,
+	type EventAnswer,
+	type EventIssue
+} from '../../protocol/event.js';
+import type { RealtimeIdentity } from '../access/identity.js';
+import type { RateDecision, RateLimitStore, RateRule } from '../backend/rateLimit.js';
+import { failureResponse } from '../failure/answer.js';
+import { callApp, CallbackError } from '../failure/callback.js';
+import { Failure, TEXT } from '../failure/failure.js';
+import type { Report } from '../failure/report.js';
+import { inSpan } from '../runtime/spans.js';
+import { hashOf, OnceBusy, OnceConflict, type Once } from './once.js';
+import type {
+	RealtimeEventConfig,
+	RealtimeEventContext,
+	RealtimeOnce,
+	RealtimeOnEvent
+} from './options.js';
+import { parseEvent, requestIdOf, type ParsedEvent } from './request.js';
+
+/** Who sent an event. */
+export interface Sender {
+	identity: RealtimeIdentity | null;
+	/** What ids and rates are counted by. */
+	key: string;
+}
+
+/** A message that a handler emits, on its way. */
+export interface HandlerEmit {
+	/** Id of the event whose handler emits. */
+	clientEventId: string;
+	/** Called with each message that was published. */
+	emitted: (message: EmittedMessage) => void;
+}
+
+/** What the events of an endpoint work with. */
+export interface EventsOptions {
+	events: Readonly<Record<string, RealtimeEventConfig>>;
+	/** Tells what this app remembers from what others do in one backend. */
+	app: string;
+	once: Once;
+	/** Counts for all processes, where the backend does. */
+	rateLimit: RateLimitStore | undefined;
+	/** Counts for this process alone, where the backend does not, or is away. */
+	ownRateLimit: RateLimitStore;
+	onEvent: RealtimeOnEvent | undefined;
+	report: Report;
+	callbackTimeoutMs: number;
+	/** How long, in milliseconds, an id is remembered, unless its entry says otherwise. */
+	dedupeMs: number;
+	/** Events that are handled at the same time. */
+	maxEvents: number;
+	/** @throws {Failure} `admission` when the app cannot tell. */
+	identify(event: RequestEvent): Promise<Sender>;
+	/** What a handler is given of the endpoint. */
+	tools(emit: HandlerEmit): { emit: unknown; publish: unknown };
+	inngest: unknown;
+}
+
+type Context = RealtimeEventContext<unknown, unknown, unknown>;
+
+/** How long, in milliseconds, a request waits for another process that runs the same event. */
+const WAIT_MS = 15_000;
+
+/** How long, in milliseconds, a handler may take, unless its entry says otherwise. */
+const RUN_TIMEOUT_MS = 60_000;
+
+/** Messages that an answer lists; of more, the newest. */
+const MAX_EMITTED = 1_000;
+
+/** Issues that an answer lists. */
+const MAX_ISSUES = 50;
+
+/** An event on its way through the server. */
+interface Visit {
+	readonly request: RequestEvent;
+	readonly requestId: string;
+	readonly startedMs: number;
+	readonly parsed: ParsedEvent;
+	readonly config: RealtimeEventConfig;
+	sender: Sender;
+	channel: string | undefined;
+}
+
+/**
+ * Handles the events that pages send: rate limit, authorization, validation, and one run per id. Owned by
+ * its endpoint, ended by `close`.
+ */
+export class Events {
+	readonly #options: EventsOptions;
+	/** By the name of the event; a map, so that no name is one of an object's own. */
+	readonly #configs = new Map<string, RealtimeEventConfig>();
+	readonly #running = new Set<AbortController>();
+	#handling = 0;
+
+	constructor(options: EventsOptions) {
+		this.#options = options;
+		for (const config of Object.values(options.events)) {
+			this.#configs.set(config.event.name, config);
+		}
+	}
+
+	/** Answers a POST that sends an event. Never rejects. */
+	handle(request: RequestEvent, body: { event: unknown }): Promise<Response> {
+		return inSpan('realtime.event receive', {}, async (span) => {
+			const response = await this.#receive(request, body);
+			span?.setAttribute('http.response.status_code', response.status);
+			return response;
+		});
+	}
+
+	async #receive(request: RequestEvent, body: { event: unknown }): Promise<Response> {
+		const startedMs = performance.now();
+		const requestId = requestIdOf(request.request);
+		let visit: Visit | undefined;
+		this.#handling++;
+		try {
+			this.#checkRoom();
+			const parsed = parseEvent(body);
+			const config = this.#configs.get(parsed.name);
+			if (!config) throw new Failure('event-validation', 400, 'Unknown event');
+			const sender = { identity: null, key: '' };
+			visit = { request, requestId, startedMs, parsed, config, sender, channel: undefined };
+			return answer(await this.#answer(visit), requestId);
+		} catch (error) {
+			return this.#refuse(error, request, requestId, visit);
+		} finally {
+			this.#handling--;
+		}
+	}
+
+	/** `realtime.once`. */
+	readonly once: RealtimeOnce = (key, fn, options) =>
+		this.#once(this.#key('once', key), fn, options?.ttlMs ?? this.#options.dedupeMs);
+
+	/** Asks the handlers that run to end. */
+	close(): void {
+		for (const controller of this.#running) controller.abort(closing());
+	}
+
+	/** @throws {Failure} `admission` 503. */
+	#checkRoom(): void {
+		if (this.#handling <= this.#options.maxEvents) return;
+		throw new Failure('admission', 503, TEXT.eventsBusy, {
+			headers: retryAfter(1 + Math.random() * 4)
+		});
+	}
+
+	/** @returns JSON of the answer. */
+	async #answer(visit: Visit): Promise<string> {
+		const { parsed, config, request } = visit;
+		visit.sender = await this.#options.identify(request);
+		await this.#checkRate(visit);
+		const attributes = { 'realtime.event.name': parsed.name, 'realtime.event.id': parsed.id };
+		await inSpan('realtime.event authorize', attributes, () => this.#authorize(visit));
+		const data = await this.#validate(visit);
+		const run = {
+			hash: await hashOf(parsed.text),
+			ttlMs: config.dedupeMs ?? this.#options.dedupeMs,
+			waitMs: WAIT_MS,
+			timeoutMs: config.timeoutMs ?? RUN_TIMEOUT_MS
+		};
+		const controller = new AbortController();
+		this.#running.add(controller);
+		try {
+			const { json } = await this.#options.once.run(this.#eventKey(visit), run, async () => {
+				const answer = await inSpan('realtime.event run', attributes, () =>
+					this.#run(visit, data, controller.signal)
+				);
+				// Only the request that ran it is heard of; a repeat tells nothing new.
+				this.#audit(visit, answer.status, 200, answer.emitted);
+				return JSON.stringify(answer);
+			});
+			return json;
+		} catch (error) {
+			controller.abort(error);
+			throw runFailure(error);
+		} finally {
+			this.#running.delete(controller);
+		}
+	}
+
+	/** @throws {Failure} `admission` 429. */
+	async #checkRate({ config, sender }: Visit): Promise<void> {
+		if (!config.rate) return;
+		const { isAllowed, retryAfterMs } = await this.#take(
+			this.#key('event', config.event.name, sender.key),
+			config.rate
+		);
+		if (isAllowed) return;
+		throw new Failure('admission', 429, TEXT.eventRate, {
+			headers: retryAfter(retryAfterMs / 1_000)
+		});
+	}
+
+	async #take(key: string, rule: RateRule): Promise<RateDecision> {
+		const { rateLimit, ownRateLimit } = this.#options;
+		try {
+			if (rateLimit) return await rateLimit.take(key, 1, rule);
+		} catch {
+			// The breaker reports that the backend is away.
+		}
+		return ownRateLimit.take(key, 1, rule);
+	}
+
+	/** @throws {Failure} `event-authorization`. */
+	async #authorize({ config, parsed, request, requestId, sender }: Visit): Promise<void> {
+		const texts = { denied: TEXT.eventDenied, fault: TEXT.eventUnchecked };
+		let allowed: unknown;
+		try {
+			allowed = await callApp('authorize', this.#options.callbackTimeoutMs, () =>
+				config.authorize({
+					locals: request.locals,
+					event: request,
+					id: parsed.id,
+					identity: sender.identity,
+					requestId,
+					data: parsed.data
+				})
+			);
+		} catch (error) {
+			throw (error as CallbackError).asFailure('event-authorization', texts);
+		}
+		if (allowed !== true) throw new Failure('event-authorization', 403, texts.denied);
+	}
+
+	/**
+	 * @returns the output of the event's schema.
+	 * @throws {Failure} `event-validation`: 409 for a version that nobody knows, 422 for data that does not
+	 *   match.
+	 */
+	async #validate(visit: Visit): Promise<unknown> {
+		const { parsed, config } = visit;
+		const input = upgraded(config, parsed);
+		let result: StandardSchemaV1.Result<unknown>;
+		try {
+			visit.channel = eventChannel(config.event, input);
+		} catch {
+			// Data that does not match need not name a channel.
+		}
+		try {
+			result = await callApp('schema', this.#options.callbackTimeoutMs, () =>
+				config.event.schema['~standard'].validate(input)
+			);
+		} catch (error) {
+			const texts = { denied: TEXT.eventInvalid, fault: TEXT.eventUnchecked };
+			throw (error as CallbackError).asFailure('event-validation', texts, 500);
+		}
+		if (!result.issues) return result.value;
+		throw new Failure('event-validation', 422, TEXT.eventInvalid, {
+			body: { issues: result.issues.slice(0, MAX_ISSUES).map(plainIssue) }
+		});
+	}
+
+	async #run(visit: Visit, data: unknown, signal: AbortSignal): Promise<EventAnswer> {
+		const { config, parsed, request, requestId, sender } = visit;
+		const { id, name } = parsed;
+		if (!config.run) {
+			await this.#queue(visit, data);
+			return { id, status: 'queued', emitted: [] };
+		}
+		const emitted: EmittedMessage[] = [];
+		const key = this.#eventKey(visit);
+		const context: Context = {
+			locals: request.locals,
+			event: request,
+			id,
+			name,
+			identity: sender.identity,
+			requestId,
+			inngest: this.#options.inngest,
+			signal,
+			once: (part, fn, options) =>
+				this.#once(
+					this.#key('part', key, part),
+					fn,
+					options?.ttlMs ?? config.dedupeMs ?? this.#options.dedupeMs
+				),
+			...(this.#options.tools({
+				clientEventId: id,
+				emitted(message) {
+					emitted.push(message);
+					if (emitted.length > MAX_EMITTED) emitted.shift();
+				}
+			}) as Pick<Context, 'emit' | 'publish'>)
+		};
+		// Whoever waits for it has a time limit of their own.
+		const returned = await callApp('run', false, () =>
+			config.run!(context as never, data as never)
+		);
+		const result = await resultOf(config, returned);
+		return { id, status: 'done', ...(result !== undefined && { result }), emitted };
+	}
+
+	/** Gives the event to Inngest. */
+	async #queue({ config, parsed, sender }: Visit, data: unknown): Promise<void> {
+		const { send } = this.#options.inngest as { send?: (payload: unknown) => Promise<unknown> };
+		if (typeof send !== 'function') {
+			const text = `Event "${parsed.name}" has no \`run\`, and \`inngest\` cannot send events.`;
+			throw new RealtimeError('UNSUPPORTED', text);
+		}
+		try {
+			await send.call(this.#options.inngest, {
+				// Inngest drops an event whose id it knows, whoever sent it.
+				id: `${(await hashOf(sender.key)).slice(0, 16)}:${parsed.id}`,
+				name: parsed.name,
+				data,
+				v: String(config.event.version)
+			});
+		} catch (cause) {
+			throw new Failure('event', 503, TEXT.eventQueue, { cause, headers: retryAfter(1) });
+		}
+	}
+
+	async #once(key: string, fn: () => unknown, ttlMs: number): Promise<never> {
+		const { json } = await this.#options.once.run(key, { hash: '', ttlMs }, async () => {
+			const value = await fn();
+			return value === undefined ? '' : (JSON.stringify(value) ?? '');
+		});
+		return (json === '' ? undefined : JSON.parse(json)) as never;
+	}
+
+	/** Ids of one sender are its own: nobody can use up or read those of another. */
+	#eventKey({ parsed, sender }: Visit): string {
+		return this.#key('id', sender.key, parsed.id);
+	}
+
+	#key(...parts: string[]): string {
+		return JSON.stringify([this.#options.app, ...parts]);
+	}
+
+	#refuse(
+		error: unknown,
+		event: RequestEvent,
+		requestId: string,
+		visit: Visit | undefined
+	): Response {
+		const failure =
+			error instanceof Failure
+				? error
+				: new Failure('event', 500, TEXT.eventFailed, { cause: error });
+		const message = this.#options.report(failure, {
+			event,
+			requestId,
+			...(visit && { eventName: visit.parsed.name, eventId: visit.parsed.id }),
+			...(visit?.channel !== undefined && { channelId: visit.channel })
+		});
+		const { status } = failure;
+		if (visit) this.#audit(visit, status < 500 ? 'refused' : 'failed', status, []);
+		const response = failureResponse(failure, message);
+		response.headers.set('x-request-id', requestId);
+		return response;
+	}
+
+	#audit(
+		{ request, requestId, startedMs, parsed, sender, channel }: Visit,
+		outcome: Parameters<RealtimeOnEvent>[0]['outcome'],
+		status: number,
+		emitted: readonly EmittedMessage[]
+	): void {
+		const { onEvent, callbackTimeoutMs } = this.#options;
+		if (!onEvent) return;
+		const fail = (error: unknown): void =>
+			console.error(
+				'[sveltekit-inngest] onEvent failed; the event was answered without it.',
+				error
+			);
+		const durationMs = performance.now() - startedMs;
+		const { id, name } = parsed;
+		try {
+			const heard: unknown = callApp('onEvent', callbackTimeoutMs, () =>
+				onEvent({
+					id,
+					name,
+					...(channel !== undefined && { channel }),
+					key: sender.key,
+					requestId,
+					outcome,
+					status,
+					durationMs,
+					emitted,
+					event: request
+				})
+			);
+			void Promise.resolve(heard).catch(fail);
+		} catch (error) {
+			fail(error);
+		}
+	}
+}
+
+/**
+ * Data of the present version.
+ *
+ * @throws {Failure} `event-validation` 409 when there is no way to it, 422 when the way does not take it.
+ */
+function upgraded(
+	{ event, upgrade = {} }: RealtimeEventConfig,
+	{ data, version }: ParsedEvent
+): unknown {
+	let input = data;
+	for (let from = version ?? event.version; from !== event.version; from++) {
+		const step = Object.hasOwn(upgrade, from) ? upgrade[from] : undefined;
+		if (!step) {
+			throw new Failure('event-validation', 409, TEXT.eventOutdated, {
+				body: { reason: 'outdated' }
+			});
+		}
+		try {
+			input = step(input as never);
+		} catch (cause) {
+			throw new Failure('event-validation', 422, TEXT.eventInvalid, {
+				cause,
+				callback: 'upgrade',
+				body: { issues: [{ message: `Data of version ${from} could not be read`, path: [] }] }
+			});
+		}
+	}
+	return input;
+}
+
+/** What the page gets of what a handler returned. */
+async function resultOf({ event }: RealtimeEventConfig, returned: unknown): Promise<unknown> {
+	if (!event.result) return returned;
+	const result = await event.result['~standard'].validate(returned);
+	if (!result.issues) return result.value;
+	const { message, path } = plainIssue(result.issues[0]!);
+	const where = path.length > 0 ? ` (at ${path.join('.')})` : '';
+	throw new RealtimeError(
+		'INVALID_MESSAGE',
+		`The handler of event "${event.name}" returned what its \`result\` does not allow: ${message}${where}.`
+	);
+}
+
+function plainIssue({ message, path = [] }: StandardSchemaV1.Issue): EventIssue {
+	return {
+		message,
+		path: path
+			.map((part) => (typeof part === 'object' ? part.key : part))
+			.map((key) => (typeof key === 'symbol' ? String(key) : key))
+	};
+}
+
+/** The failure that a run which did not end well amounts to. */
+function runFailure(error: unknown): Failure {
+	if (error instanceof Failure) return error;
+	if (error instanceof OnceConflict) {
+		return new Failure('event-validation', 409, TEXT.eventConflict, {
+			body: { reason: 'conflict' }
+		});
+	}
+	if (error instanceof OnceBusy) {
+		return new Failure('event', 503, TEXT.eventRunning, { headers: retryAfter(1) });
+	}
+	const cause = error instanceof CallbackError ? error.cause : error;
+	const code = cause instanceof RealtimeError ? cause.code : undefined;
+	if (code === 'CALLBACK_TIMEOUT' || code === 'BACKEND') {
+		const text = code === 'BACKEND' ? TEXT.eventStore : TEXT.eventRunning;
+		return new Failure('event', 503, text, {
+			cause,
+			headers: retryAfter(1),
+			...(code === 'CALLBACK_TIMEOUT' && { callback: 'run' })
+		});
+	}
+	if (error instanceof CallbackError) {
+		return error.asFailure('event', { denied: TEXT.eventDenied, fault: TEXT.eventFailed }, 500);
+	}
+	return new Failure('event', 500, TEXT.eventFailed, { cause });
+}
+
+function answer(json: string, requestId: string): Response {
+	return new Response(json, {
+		headers: {
+			'content-type': 'application/json',
+			'cache-control': 'no-store',
+			'x-request-id': requestId
+		}
+	});
+}
+
+function retryAfter(seconds: number): Record<string, string> {
+	return { 'retry-after': String(Math.max(1, Math.ceil(seconds))) };
+}
+
+function closing(): RealtimeError {
+	return new RealtimeError('CLOSED', 'This realtime endpoint was closed.');
+}

@@ -1,0 +1,187 @@
+import { RealtimeError } from '../../protocol/errors.js';
+import type { IdempotencyState, IdempotencyStore } from '../backend/idempotency.js';
+import { detached } from '../runtime/context.js';
+import { unref } from '../runtime/runtime.js';
+
+/** How long, in milliseconds, a run may be silent before another process takes over. */
+const LEASE_MS = 30_000;
+
+/** The first and the longest time, in milliseconds, between two looks at what another process runs. */
+const MIN_POLL_MS = 20;
+const MAX_POLL_MS = 1_000;
+
+/** How long, in milliseconds, a result is tried to be recorded while the store is away. */
+const RECORD_MS = 5_000;
+
+/** How one key is run. */
+export interface OnceRun {
+	/** Tells whether two uses of the key have the same data. */
+	hash: string;
+	/** How long, in milliseconds, the result is remembered. */
+	ttlMs: number;
+	/** How long, in milliseconds, to wait for the result of another process. */
+	waitMs?: number | undefined;
+	/**
+	 * How long, in milliseconds, it may run. Then its lease is renewed no more, and the wait for it ends
+	 * with `CALLBACK_TIMEOUT`; a result that comes within the lease is still recorded.
+	 */
+	timeoutMs?: number | undefined;
+}
+
+/** What came of a run, and whether it was another one's. */
+export interface OnceResult {
+	/** JSON, or empty for `undefined`. */
+	json: string;
+	isRepeat: boolean;
+}
+
+/** A key was used with other data. */
+export class OnceConflict extends Error {}
+
+/** Another process runs the key, and has not ended in time. */
+export class OnceBusy extends Error {}
+
+interface Running {
+	readonly hash: string;
+	readonly result: Promise<string>;
+}
+
+/** Runs what has a key once: in this process by itself, between processes by what the store remembers. */
+export class Once {
+	readonly #store: IdempotencyStore;
+	readonly #leaseMs: number;
+	readonly #running = new Map<string, Running>();
+
+	constructor(store: IdempotencyStore, leaseMs: number = LEASE_MS) {
+		this.#store = store;
+		this.#leaseMs = leaseMs;
+	}
+
+	/**
+	 * Runs `work`, unless its key was run before: then the result is that of the first run. When `work`
+	 * fails, the key may be run again.
+	 *
+	 * @param work Returns JSON, or an empty text.
+	 * @throws {OnceConflict} when the key was used with another hash.
+	 * @throws {OnceBusy} when another process has not ended within `waitMs`.
+	 * @throws {RealtimeError} `BACKEND` when the store is away, `CALLBACK_TIMEOUT` after `timeoutMs`; and
+	 *   what `work` throws.
+	 */
+	async run(key: string, run: OnceRun, work: () => Promise<string>): Promise<OnceResult> {
+		const running = this.#running.get(key);
+		if (running && running.hash !== run.hash) throw new OnceConflict();
+		if (running) return { json: await running.result, isRepeat: true };
+		let isRepeat = false;
+		const result = this.#ask(key, run, work, () => (isRepeat = true));
+		this.#running.set(key, { hash: run.hash, result });
+		try {
+			return { json: await result, isRepeat };
+		} finally {
+			this.#running.delete(key);
+		}
+	}
+
+	/** @param repeats Called when the result is another one's. */
+	async #ask(
+		key: string,
+		run: OnceRun,
+		work: () => Promise<string>,
+		repeats: () => void
+	): Promise<string> {
+		const { hash, waitMs = Infinity } = run;
+		const endMs = performance.now() + waitMs;
+		for (let pollMs = MIN_POLL_MS; ; pollMs = Math.min(pollMs * 2, MAX_POLL_MS)) {
+			const state: IdempotencyState = await this.#store.begin(key, {
+				hash,
+				leaseMs: this.#leaseMs
+			});
+			if (state.status === 'conflict') throw new OnceConflict();
+			if (state.status === 'first') {
+				const json = await this.#hold(key, state.token, run, work);
+				if (json !== undefined) return json;
+				// It took so long that another process has run it: what counts is what that one recorded.
+			} else {
+				repeats();
+				if (state.status === 'done') return state.result;
+			}
+			if (performance.now() + pollMs > endMs) throw new OnceBusy();
+			await sleep(pollMs);
+		}
+	}
+
+	/** Runs the work under a lease. @returns nothing where the lease was lost meanwhile. */
+	#hold(
+		key: string,
+		token: string,
+		{ ttlMs, timeoutMs }: OnceRun,
+		work: () => Promise<string>
+	): Promise<string | undefined> {
+		const renew = (): void => {
+			// One that is away is asked again with the next turn.
+			Promise.resolve(this.#store.renew(key, token, this.#leaseMs)).catch(() => {});
+		};
+		const renewing = detached(() => unref(setInterval(renew, this.#leaseMs / 3)));
+		return new Promise((resolve, reject) => {
+			const timer =
+				timeoutMs === undefined
+					? undefined
+					: detached(() =>
+							unref(
+								setTimeout(() => {
+									clearInterval(renewing);
+									reject(timeout(timeoutMs));
+								}, timeoutMs)
+							)
+						);
+			const end = (): void => {
+				clearInterval(renewing);
+				clearTimeout(timer);
+			};
+			work()
+				.then(
+					(json) => this.#record(key, token, json, ttlMs),
+					async (error) => {
+						await Promise.resolve(this.#store.fail(key, token)).catch(() => {});
+						throw error;
+					}
+				)
+				.finally(end)
+				.then(resolve, reject);
+		});
+	}
+
+	/** @returns nothing where the lease was lost. */
+	async #record(
+		key: string,
+		token: string,
+		json: string,
+		ttlMs: number
+	): Promise<string | undefined> {
+		const endMs = performance.now() + RECORD_MS;
+		for (let waitMs = 100; ; waitMs *= 2) {
+			try {
+				return (await this.#store.finish(key, token, json, ttlMs)) ? json : undefined;
+			} catch (error) {
+				if (performance.now() + waitMs > endMs) throw error;
+				await sleep(waitMs);
+			}
+		}
+	}
+}
+
+function sleep(ms: number): Promise<void> {
+	return new Promise((resolve) => detached(() => unref(setTimeout(resolve, ms))));
+}
+
+function timeout(timeoutMs: number): RealtimeError {
+	return new RealtimeError(
+		'CALLBACK_TIMEOUT',
+		`The handler did not settle within ${timeoutMs} ms. It goes on, and is not run again while it may still end.`
+	);
+}
+
+/** A hash that tells data apart. */
+export async function hashOf(text: string): Promise<string> {
+	const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+	return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,73 @@
+import { Failure } from '../failure/failure.js';
+
+/** An event as it arrived. */
+export interface ParsedEvent {
+	name: string;
+	id: string;
+	data: unknown;
+	/** Version of the schema that the page was built with; absent, the server's own. */
+	version: number | undefined;
+	/** Tells whether two events of one id are the same: JSON of what counts. */
+	text: string;
+}
+
+/** What fits into a log, a header and a key: visible ASCII. */
+const ID = /^[\x21-\x7e]{1,128}$/;
+
+/** Deepest nesting of the data. */
+const MAX_DEPTH = 64;
+
+/**
+ * Reads the body of a POST that sends an event.
+ *
+ * @throws {Failure} `event-validation` 400.
+ */
+export function parseEvent(body: { event: unknown }): ParsedEvent {
+	const { event: name, id, data, v: version } = body as Record<string, unknown>;
+	if (typeof name !== 'string') throw malformed('`event` must be the name of an event');
+	if (typeof id !== 'string' || !ID.test(id)) {
+		throw malformed('`id` must be 1 to 128 letters, digits or punctuation marks');
+	}
+	const isVersion = version === undefined || (Number.isSafeInteger(version) && Number(version) > 0);
+	if (!isVersion) throw malformed('`v` must be a whole number from 1');
+	checkData(data);
+	return {
+		name,
+		id,
+		data,
+		version: version as number | undefined,
+		text: JSON.stringify([name, version, data])
+	};
+}
+
+/** The id of a request: the client's, or a new one. */
+export function requestIdOf({ headers }: Request): string {
+	const given = headers.get('x-request-id');
+	return given !== null && ID.test(given) ? given : crypto.randomUUID();
+}
+
+/**
+ * Refuses data that a handler is likely to stumble over: nested so deeply that a walk overflows the stack,
+ * or with the key `__proto__`, which changes an object's prototype where it is copied.
+ */
+function checkData(data: unknown): void {
+	let level: unknown[] = [data];
+	for (let depth = 0; level.length > 0; depth++) {
+		if (depth > MAX_DEPTH) {
+			throw malformed(`\`data\` is nested more than ${MAX_DEPTH} levels deep`);
+		}
+		const next: unknown[] = [];
+		for (const value of level) {
+			if (typeof value !== 'object' || value === null) continue;
+			if (Object.hasOwn(value, '__proto__')) {
+				throw malformed('`data` must not have the key "__proto__"');
+			}
+			for (const member of Object.values(value)) next.push(member);
+		}
+		level = next;
+	}
+}
+
+function malformed(what: string): Failure {
+	return new Failure('event-validation', 400, `The event is malformed: ${what}`);
+}

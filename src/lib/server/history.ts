@@ -1,0 +1,102 @@
+import { compareCursors, parseCursor } from '../protocol/cursor.js';
+import { RealtimeError } from '../protocol/errors.js';
+import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { ReplaySlice } from './backend/replay.js';
+import { feedCursor } from './cursor.js';
+import type { Report } from './failure/report.js';
+import type { Hub } from './hub/hub.js';
+import type { FeedSpec } from './hub/source.js';
+
+/** Which messages `history` returns. */
+export interface RealtimeHistoryRange {
+	/** Only messages after this cursor, or from this moment on, by the clock of whoever sent them. */
+	since?: string | Date;
+	/** Only messages before this cursor. */
+	before?: string;
+	/** Most messages to return: with `since` the first, else the newest. At most 1,000. @default 100 */
+	limit?: number;
+}
+
+/** What `history` returns. */
+export interface RealtimeHistory<TMessage> {
+	/** Oldest first. */
+	messages: TMessage[];
+	/** The position to read on from: after the last message, or where the log ends. */
+	cursor: string;
+	/** Why messages after `since` are missing; absent where none are. */
+	missed?: NonNullable<ReplaySlice['missed']>;
+}
+
+type Message = Positioned<RealtimeTopicEnvelope>;
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1_000;
+
+/**
+ * Reads the log of a channel.
+ *
+ * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work, `BACKEND` when the backend that
+ *   keeps the log is away.
+ */
+export async function readHistory(
+	hub: Hub,
+	feed: FeedSpec,
+	options: RealtimeHistoryRange & { topics: ReadonlySet<string>; report: Report }
+): Promise<RealtimeHistory<Message>> {
+	const { since, before, limit = DEFAULT_LIMIT, topics, report } = options;
+	checkRange({ since, before, limit });
+	const most = Math.min(limit, MAX_LIMIT);
+	// A log in this process has something only while its feed lives.
+	if (!hub.isLogShared) await feedCursor(hub, feed, report);
+	return hub.readLog(feed, async (log) => {
+		let position = typeof since === 'string' ? since : (await log.bounds()).first;
+		let slice = await log.since(position);
+		const missed = typeof since === 'string' ? slice.missed : undefined;
+		if (slice.missed && slice.entries.length === 0) {
+			// The cursor is one of another log: what this one has is all new.
+			position = (await log.bounds()).first;
+			slice = await log.since(position);
+		}
+		const messages: Message[] = [];
+		const end = (): RealtimeHistory<Message> => ({
+			messages,
+			cursor: position,
+			...(missed && { missed })
+		});
+		for (;;) {
+			for (const { cursor, kind, topic, envelope } of slice.entries) {
+				if (before !== undefined && !isBefore(cursor, before)) return end();
+				position = cursor;
+				if (kind !== 'message' || !topics.has(topic!)) continue;
+				if (since instanceof Date && new Date(envelope.createdAt) < since) continue;
+				messages.push({ ...envelope, cursor });
+				if (since !== undefined && messages.length === most) return end();
+				if (messages.length > most) messages.shift();
+			}
+			if (!slice.more || slice.entries.length === 0) return end();
+			slice = await log.since(position);
+		}
+	});
+}
+
+function isBefore(cursor: string, other: string): boolean {
+	return (compareCursors(cursor, other) ?? 0) < 0;
+}
+
+function checkRange({ since, before, limit }: RealtimeHistoryRange): void {
+	if (!Number.isSafeInteger(limit) || limit! < 1) {
+		throw invalid(`\`limit\` of history() must be a whole number from 1, not ${limit}.`);
+	}
+	if (since instanceof Date ? Number.isNaN(since.getTime()) : isNoCursor(since)) {
+		throw invalid('`since` of history() is neither a cursor nor a valid date.');
+	}
+	if (isNoCursor(before)) throw invalid('`before` of history() is no cursor.');
+}
+
+function isNoCursor(cursor: string | undefined): boolean {
+	return cursor !== undefined && parseCursor(cursor) === null;
+}
+
+function invalid(message: string): RealtimeError {
+	return new RealtimeError('INVALID_OPTION', message);
+}

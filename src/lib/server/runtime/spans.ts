@@ -1,0 +1,62 @@
+/** The parts of `@opentelemetry/api` that this package uses. */
+interface Tracing {
+	trace: {
+		getTracer(name: string): {
+			startActiveSpan<T>(
+				name: string,
+				options: { attributes: Attributes },
+				work: (span: Span) => T
+			): T;
+		};
+	};
+	SpanStatusCode: { ERROR: number };
+}
+
+type Attributes = Record<string, string | number>;
+
+/** A part of a trace. */
+export interface Span {
+	setAttribute(name: string, value: string | number): unknown;
+	setStatus(status: { code: number; message?: string }): unknown;
+	end(): void;
+}
+
+const NAME = 'sveltekit-inngest';
+/** Not a literal, so that no bundler looks for what an app may not have. */
+const API: string = '@opentelemetry/api';
+
+let loading: Promise<void> | undefined;
+let tracing: Tracing | undefined;
+
+/** Loads `@opentelemetry/api`, once, where the app has it. */
+export function loadTracing(): Promise<void> {
+	return (loading ??= import(/* @vite-ignore */ API).then(
+		(api: Tracing) => void (tracing = api),
+		// Without it nothing is traced.
+		() => {}
+	));
+}
+
+/**
+ * Runs a piece of work within a span of its own, a child of the one around; without
+ * `@opentelemetry/api` just runs it.
+ */
+export async function inSpan<T>(
+	name: string,
+	attributes: Attributes,
+	work: (span: Span | undefined) => Promise<T>
+): Promise<T> {
+	if (!tracing) return work(undefined);
+	const { trace, SpanStatusCode } = tracing;
+	return trace.getTracer(NAME).startActiveSpan(name, { attributes }, async (span) => {
+		try {
+			return await work(span);
+		} catch (error) {
+			const message = error instanceof Error ? error.message : String(error);
+			span.setStatus({ code: SpanStatusCode.ERROR, message });
+			throw error;
+		} finally {
+			span.end();
+		}
+	});
+}
