@@ -1,0 +1,105 @@
+import type { RateDecision, RateLimitStore, RateRule } from './rateLimit.js';
+
+interface Bucket {
+	tokens: number;
+	/** When `tokens` was counted, by the process's own clock. */
+	atMs: number;
+	/** Until when the key is kept out. */
+	blockedUntilMs: number;
+	/** When the bucket is full and forgetting it changes nothing. */
+	fullAtMs: number;
+}
+
+/** Keys that are remembered. */
+const MAX_KEYS = 10_000;
+
+/**
+ * Token buckets in the memory of this process. Of more keys than it may remember, it forgets the one
+ * that was not used for longest; a key that is kept out goes last.
+ */
+export class MemoryRateLimitStore implements RateLimitStore {
+	readonly #buckets = new Map<string, Bucket>();
+	readonly #blocked = new Map<string, Bucket>();
+	readonly #maxKeys: number;
+
+	/** @param maxKeys Keys that are remembered, and as many that are kept out. */
+	constructor(maxKeys: number = MAX_KEYS) {
+		this.#maxKeys = maxKeys;
+	}
+
+	/** Keys that are remembered now. */
+	get size(): number {
+		return this.#buckets.size + this.#blocked.size;
+	}
+
+	async take(key: string, cost: number, rule: RateRule): Promise<RateDecision> {
+		const { points, intervalMs, blockMs } = rule;
+		const nowMs = performance.now();
+		const bucket = this.#find(key, points, nowMs);
+		if (bucket.blockedUntilMs > nowMs) return refused(bucket.blockedUntilMs - nowMs);
+		bucket.tokens = Math.min(
+			points,
+			bucket.tokens + ((nowMs - bucket.atMs) * points) / intervalMs
+		);
+		bucket.atMs = nowMs;
+		const isAllowed = bucket.tokens >= cost;
+		if (isAllowed) bucket.tokens -= cost;
+		bucket.fullAtMs = nowMs + ((points - bucket.tokens) * intervalMs) / points;
+		if (isAllowed) {
+			if (bucket.tokens < points) this.#remember(this.#buckets, key, bucket);
+			return { isAllowed, retryAfterMs: 0 };
+		}
+		if (blockMs) {
+			this.#block(key, { ...bucket, blockedUntilMs: nowMs + blockMs });
+			return refused(blockMs);
+		}
+		this.#remember(this.#buckets, key, bucket);
+		// More than the bucket holds is never there.
+		return refused(((Math.min(cost, points) - bucket.tokens) * intervalMs) / points);
+	}
+
+	async block(key: string, ms: number): Promise<void> {
+		this.#buckets.delete(key);
+		this.#blocked.delete(key);
+		if (ms <= 0) return;
+		const nowMs = performance.now();
+		this.#block(key, {
+			tokens: Infinity,
+			atMs: nowMs,
+			blockedUntilMs: nowMs + ms,
+			fullAtMs: nowMs + ms
+		});
+	}
+
+	#find(key: string, points: number, nowMs: number): Bucket {
+		const blocked = this.#blocked.get(key);
+		if (blocked) {
+			if (blocked.blockedUntilMs > nowMs) return blocked;
+			this.#blocked.delete(key);
+			return { ...blocked, tokens: Math.min(points, blocked.tokens) };
+		}
+		return (
+			this.#buckets.get(key) ?? { tokens: points, atMs: nowMs, blockedUntilMs: 0, fullAtMs: nowMs }
+		);
+	}
+
+	#block(key: string, bucket: Bucket): void {
+		this.#buckets.delete(key);
+		this.#remember(this.#blocked, key, bucket);
+	}
+
+	#remember(map: Map<string, Bucket>, key: string, bucket: Bucket): void {
+		map.delete(key);
+		map.set(key, bucket);
+		const nowMs = performance.now();
+		for (const [oldest, { fullAtMs, blockedUntilMs }] of map) {
+			const isOver = Math.max(fullAtMs, blockedUntilMs) <= nowMs;
+			if (!isOver && map.size <= this.#maxKeys) break;
+			map.delete(oldest);
+		}
+	}
+}
+
+function refused(retryAfterMs: number): RateDecision {
+	return { isAllowed: false, retryAfterMs: Math.ceil(retryAfterMs) };
+}
