@@ -109,19 +109,33 @@ test.each([
 	expect(failures).toMatchObject([{ stage, status }]);
 });
 
-test('a GET from a page of another site is refused before anybody is asked', async () => {
+const fromSite = (site: string): Record<string, string> => ({ 'sec-fetch-site': site });
+
+test('a request from a page of another site is refused before anybody is asked', async () => {
 	world = await startWorld({ channels, onFailure });
-	const response = await fetch(`${world.server.url}?channel=demo`, {
-		headers: { 'sec-fetch-site': 'cross-site' }
-	});
-	expect(response.status).toBe(403);
-	expect(await response.json()).toEqual({ error: 'Cross-site streams are not allowed' });
-	expect(contexts).toEqual([]);
-	expect(failures).toMatchObject([{ stage: 'request-validation', status: 403 }]);
-	for (const site of ['same-origin', 'same-site', 'none']) {
-		const stream = await world.openGet('channel=demo', { 'sec-fetch-site': site });
-		await stream.connected();
+	const got = await fetch(`${world.server.url}?channel=demo`, { headers: fromSite('cross-site') });
+	expect(got.status).toBe(403);
+	expect(await got.json()).toEqual({ error: 'Cross-site streams are not allowed' });
+	for (const body of [{ channel: 'demo' }, { subscriptions: [{ channel: 'demo' }] }, 'no JSON']) {
+		expect(await world.post(body, fromSite('cross-site'))).toMatchObject({
+			status: 403,
+			body: { error: 'Cross-site streams are not allowed' }
+		});
 	}
+	expect(contexts).toEqual([]);
+	expect(failures).toMatchObject(
+		[1, 2, 3, 4].map(() => ({ stage: 'request-validation', status: 403 }))
+	);
+	for (const site of ['same-origin', 'same-site', 'none']) {
+		await (await world.openGet('channel=demo', fromSite(site))).connected();
+		await (await world.open({ channel: 'demo' }, fromSite(site))).connected();
+	}
+});
+
+test('with `allowCrossSite` pages of other sites may open streams', async () => {
+	world = await startWorld({ channels, allowCrossSite: true });
+	await (await world.openGet('channel=demo', fromSite('cross-site'))).connected();
+	await (await world.open({ channel: 'demo' }, fromSite('cross-site'))).connected();
 });
 
 test('HEAD is authorized like GET and answers headers only, without a stream', async () => {

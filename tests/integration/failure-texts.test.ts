@@ -1,6 +1,9 @@
+import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { RealtimeServerFailureContext } from '../../src/lib/server/index.js';
-import { demoChannel } from '../support/channels.js';
+import { z } from 'zod';
+import { RealtimeDenied, type RealtimeServerFailureContext } from '../../src/lib/server/index.js';
+import { demoChannel, userChannel } from '../support/channels.js';
+import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
 
 let world: World;
@@ -17,7 +20,7 @@ const revoking = {
 		channel: demoChannel,
 		authorize: () => true,
 		reauthorize: () => {
-			throw Object.assign(new Error('Your session ended'), { cause: 'secret cause' });
+			throw new RealtimeDenied('Your session ended', { cause: 'secret cause' });
 		},
 		reauthorizeOnEachMessage: true
 	}
@@ -144,6 +147,59 @@ test('an upstream that fails at first: a fixed text for the browser, the cause f
 	world.engine.failTokens(null);
 	const again = await world.open({ channel: 'demo' });
 	await again.connected();
+});
+
+const NASTY = 'a\u001b[31m\n[fake]\u009b\u202e';
+const SAFE = 'a\\u001b[31m\\n[fake]\\u009b\\u202e';
+// eslint-disable-next-line no-control-regex
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u202e]/;
+
+test('names with control characters reach neither the log nor `onFailure` unescaped', async () => {
+	const open = typeOnlyChannel('open');
+	const user = {
+		channel: userChannel,
+		channelParams: (_event: unknown, id: string) => (id.startsWith('user:') ? id.slice(5) : ''),
+		authorize: (): boolean => {
+			throw new Error('boom');
+		}
+	};
+	const channels = { user, open: { channel: open, authorize: () => true } };
+	world = await startWorld({ channels });
+	await world.post({ channel: `user:${NASTY}` });
+	expect(log).toHaveBeenCalledTimes(1);
+	const line = String(log.mock.calls[0]![0]);
+	expect(line).toContain(`authorization failed on "user:${SAFE}"`);
+	expect(line).not.toMatch(CONTROLS);
+	await world.close();
+
+	const messages: string[] = [];
+	const schema = z.object({ text: z.string() });
+	const named = channel((name: string) => name).addTopic(topic(NASTY).schema(schema));
+	world = await startWorld({
+		channels: {
+			...channels,
+			user: { ...user, authorize: () => true },
+			named: {
+				channel: named,
+				channelParams: (_event: unknown, id: string) => (id.startsWith('n') ? id : ''),
+				authorize: () => true
+			}
+		},
+		onFailure: ({ message }) => void messages.push(message)
+	});
+	const stream = await world.open({ channel: `n${NASTY}` });
+	await stream.connected();
+	await world.publish(`n${NASTY}`, NASTY, 'invalid');
+	await eventually(() => messages.length === 1);
+	await world.post({ channel: 'user:x', topics: [NASTY] });
+	await world.post({ channel: `user:${NASTY}`, since: 'x', history: 1 });
+	const topics = Array.from({ length: 201 }, (_, n) => `t${n}`);
+	await world.post({ channel: `user:${NASTY}`, topics });
+	expect(messages).toHaveLength(4);
+	for (const message of messages) {
+		expect(message).toContain('a\\u001b[31m');
+		expect(message).not.toMatch(CONTROLS);
+	}
 });
 
 test('without onFailure a failure with a cause is logged, a plain refusal is not', async () => {

@@ -3,10 +3,11 @@ import { error } from '@sveltejs/kit';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { compareCursors } from '../../src/lib/protocol/cursor.js';
-import type {
-	RealtimeAuthorizeContext,
-	RealtimeReauthorizeContext,
-	RealtimeServerFailureContext
+import {
+	RealtimeDenied,
+	type RealtimeAuthorizeContext,
+	type RealtimeReauthorizeContext,
+	type RealtimeServerFailureContext
 } from '../../src/lib/server/index.js';
 import { demoChannel } from '../support/channels.js';
 import type { SseReader } from '../support/sse.js';
@@ -60,6 +61,31 @@ async function expectDenied(stream: SseReader, texts: string[], detail?: string)
 	expect(world.realtime.stats().streams).toBe(0);
 }
 
+/** The stream has ended because a check failed, after exactly `texts`; the page may come back. */
+async function expectUnchecked(stream: SseReader, texts: string[]): Promise<void> {
+	await stream.end();
+	expect(stream.texts).toEqual(texts);
+	expect(stream.frames.at(-1)).toMatchObject({
+		event: 'health',
+		data: {
+			status: 'degraded',
+			stage: 'reauthorization',
+			code: 503,
+			fatal: false,
+			detail:
+				'The right to read this realtime channel could not be checked; it will be tried again.'
+		}
+	});
+}
+
+const thrownBy = (call: () => unknown): unknown => {
+	try {
+		return call();
+	} catch (thrown) {
+		return thrown;
+	}
+};
+
 test('exactly true lets a message pass, with the message and its topic in the context', async () => {
 	const seen: RealtimeReauthorizeContext[] = [];
 	await start({
@@ -103,21 +129,82 @@ test.each([
 	expect(failures[0]!.event?.url.pathname).toBe('/');
 });
 
+const throwing = (thrown: () => unknown) => () => {
+	throw thrown();
+};
+
 test.each([
+	['RealtimeDenied', throwing(() => new RealtimeDenied('Signed out'))],
+	['error(403)', throwing(() => thrownBy(() => error(403, 'Signed out')))],
+	['a rejection with RealtimeDenied', () => Promise.reject(new RealtimeDenied('Signed out'))],
 	[
-		'throws',
-		() => {
-			throw new Error('Signed out');
-		}
-	],
-	['rejects', () => Promise.reject(new Error('Signed out'))]
-])('what reauthorize %s is what the browser is told', async (_, reauthorize) => {
+		'RealtimeDenied of another copy of the package',
+		throwing(() => Object.assign(new Error('Signed out'), { name: 'RealtimeDenied' }))
+	]
+])('%s denies a message, and the browser is told its text', async (_, reauthorize) => {
 	await start({ reauthorize });
 	const stream = await connect();
 	await say('1');
 	await expectDenied(stream, [], 'Signed out');
-	expect(failures).toMatchObject([{ message: 'Signed out', error: { message: 'Signed out' } }]);
+	expect(failures).toMatchObject([{ message: 'Signed out', callback: 'reauthorize' }]);
 });
+
+test('a denial without a text gets one', async () => {
+	await start({ reauthorize: throwing(() => new RealtimeDenied()) });
+	const stream = await connect();
+	await say('1');
+	await expectDenied(stream, []);
+});
+
+const faults: [string, unknown][] = [
+	['an error of a driver', new Error('connect ECONNREFUSED 10.0.0.5:5432')],
+	['an error of an HTTP client', Object.assign(new Error('401 from auth'), { status: 401 })],
+	['a text', 'the database is down'],
+	['nothing', undefined]
+];
+
+test.each(faults)(
+	'%s is a fault, not a denial: no message, and no text of its own',
+	async (_, thrown) => {
+		await start({ reauthorize: () => Promise.reject(thrown) });
+		const stream = await connect();
+		await say('1');
+		await expectUnchecked(stream, []);
+		expect(failures).toMatchObject([
+			{
+				stage: 'reauthorization',
+				status: 503,
+				callback: 'reauthorize',
+				...(thrown !== undefined && { error: thrown })
+			}
+		]);
+	}
+);
+
+test.each(faults)(
+	'%s thrown by the interval check is a fault, and the page may come back',
+	async (_, thrown) => {
+		let asked = 0;
+		world = await startWorld({
+			channels: {
+				demo: {
+					channel: demoChannel,
+					authorize: () => {
+						if (++asked === 2) throw thrown;
+						return true;
+					}
+				}
+			},
+			onFailure,
+			recheckIntervalMs: 50
+		});
+		const stream = await connect();
+		await expectUnchecked(stream, []);
+		expect(failures).toMatchObject([{ callback: 'authorize', status: 503 }]);
+		expect(failures[0]!.error).toBe(thrown);
+		await connect({ lastEventId: stream.lastId });
+	}
+);
 
 test('without reauthorize authorize is asked again, for the topic of the message', async () => {
 	const asked: string[][] = [];
@@ -206,6 +293,7 @@ test('a cursor said while messages wait for their check is not ahead of them', a
 	answers[1]!.resolve(true);
 	answers[2]!.resolve(true);
 	await stream.when(() => stream.texts.length === 2);
+	await witness.when(() => witness.texts.length === 1);
 	expect(witness.texts).toEqual(['2']);
 	const story = stream.frames
 		.slice(2)
@@ -214,6 +302,117 @@ test('a cursor said while messages wait for their check is not ahead of them', a
 	const second = stream.frames.at(-1)!.id!;
 	const said = stream.health().at(-1)!.cursor!;
 	expect(compareCursors(said, second)).toBeLessThan(0);
+});
+
+test('a health tick while a message waits for its check says no cursor', async () => {
+	const answers: Deferred<boolean>[] = [];
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: () => true,
+				reauthorize: () => {
+					const answer = deferred<boolean>();
+					answers.push(answer);
+					return answer.promise;
+				}
+			}
+		},
+		reauthorizeOnEachMessage: true,
+		healthCheck: { intervalMs: 60 }
+	});
+	const stream = await connect();
+	await say('1');
+	await eventually(() => answers.length === 1);
+	const frames = stream.frames.length;
+	const comments = stream.comments.length;
+	await stream.when(() => stream.comments.length >= comments + 3);
+	expect(stream.frames).toHaveLength(frames);
+	// A page that leaves now comes back with the cursor that was said before the message.
+	const again = await world.open({ channel: 'demo', lastEventId: stream.lastId });
+	await eventually(() => answers.length === 2);
+	answers[1]!.resolve(true);
+	await again.when(() => again.texts.length === 1);
+	answers[0]!.resolve(true);
+	await stream.when(() => stream.texts.length === 1);
+	await stream.when(() => stream.frames.at(-1)!.event === 'health');
+});
+
+const otherChannel = channel('other').addTopic(
+	topic('message').schema(z.object({ message: z.string() }))
+);
+
+test('a check that passes late sends nothing on a channel that was denied meanwhile', async () => {
+	const late = deferred<boolean>();
+	let isAllowed = true;
+	let isAsked = false;
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: () => isAllowed,
+				reauthorize: () => {
+					isAsked = true;
+					return late.promise;
+				},
+				reauthorizeOnEachMessage: true
+			},
+			other: { channel: otherChannel, authorize: () => true }
+		},
+		recheckIntervalMs: 50
+	});
+	const stream = await world.open({ subscriptions: [{ channel: 'demo' }, { channel: 'other' }] });
+	await stream.connected('demo');
+	await stream.connected('other');
+	await say('secret');
+	await eventually(() => isAsked);
+	isAllowed = false;
+	await stream.when(() => stream.health('demo').at(-1)?.status === 'degraded');
+	late.resolve(true);
+	await world.publish('other', 'message', { message: 'after' });
+	await stream.when(() => stream.texts.length === 1);
+	expect(stream.texts).toEqual(['after']);
+});
+
+test.each([
+	['by the check itself', (answer: Deferred<boolean>) => answer.resolve(false)],
+	['while its check is still running', undefined]
+])('bytes that a channel held when it was denied, %s, are given back', async (_, deny) => {
+	const answers: Record<string, Deferred<boolean>[]> = { demo: [], other: [] };
+	let isAllowed = true;
+	const reauthorize = ({ channelId }: RealtimeReauthorizeContext): Promise<boolean> => {
+		const answer = deferred<boolean>();
+		answers[channelId]!.push(answer);
+		return answer.promise;
+	};
+	const text = 'x'.repeat(6_000);
+	world = await startWorld({
+		channels: {
+			demo: { channel: demoChannel, authorize: () => isAllowed, reauthorize: reauthorize as never },
+			other: { channel: otherChannel, authorize: () => true, reauthorize: reauthorize as never }
+		},
+		reauthorizeOnEachMessage: true,
+		recheckIntervalMs: 50,
+		limits: { maxBufferedBytes: 20_000 }
+	});
+	const stream = await world.open({ subscriptions: [{ channel: 'demo' }, { channel: 'other' }] });
+	await stream.connected('demo');
+	await stream.connected('other');
+	// Two messages wait in one channel, then three in the other: together they are too much.
+	await say(text);
+	await say(text);
+	await eventually(() => world.realtime.stats().hub.messages === 2 && answers.demo!.length === 1);
+	if (deny) deny(answers.demo![0]!);
+	else isAllowed = false;
+	await stream.when(() => stream.health('demo').at(-1)?.status === 'degraded');
+	for (let n = 0; n < 3; n++) await world.publish('other', 'message', { message: text });
+	for (let n = 0; n < 3; n++) {
+		await eventually(() => answers.other!.length === n + 1);
+		if (n === 0) await eventually(() => world.realtime.stats().hub.messages === 5);
+		answers.other![n]!.resolve(true);
+	}
+	await stream.when(() => stream.texts.length === 3);
+	expect(world.realtime.stats().slowReaders).toBe(0);
 });
 
 test('one reader that is denied ends no other', async () => {
@@ -319,7 +518,7 @@ test('rights are checked on a timer too, so that a revoked reader is cut off in 
 				channel: demoChannel,
 				authorize: ({ topics }) => {
 					asked.push(topics);
-					if (revoked) throw new Error('Your subscription has ended');
+					if (revoked) throw new RealtimeDenied('Your subscription has ended');
 					return topics.length === 2 ? { allowedTopics: ['message'] } : true;
 				}
 			}
@@ -335,6 +534,26 @@ test('rights are checked on a timer too, so that a revoked reader is cut off in 
 	// Only what was allowed is asked for again.
 	expect(asked.slice(0, 3)).toEqual([['admin-message', 'message'], ['message'], ['message']]);
 	expect(failures).toMatchObject([{ stage: 'reauthorization', status: 403 }]);
+});
+
+test.each([
+	['false', () => false],
+	['{ allowedTopics } with one of two topics', () => ({ allowedTopics: ['message'] })]
+])('an interval check that gives %s ends a channel of two topics', async (_, answer) => {
+	let isRecheck = false;
+	world = await startWorld({
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: (() => (isRecheck ? answer() : true)) as () => boolean
+			}
+		},
+		onFailure,
+		recheckIntervalMs: 50
+	});
+	const stream = await connect();
+	isRecheck = true;
+	await expectDenied(stream, []);
 });
 
 test('a check on the timer that takes its time is not asked again meanwhile', async () => {

@@ -1,6 +1,6 @@
 import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { error } from '@sveltejs/kit';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { RealtimeServerFailureContext } from '../../src/lib/server/index.js';
 import { demoChannel, userChannel } from '../support/channels.js';
 import { startWorld, type World } from '../support/world.js';
@@ -166,6 +166,88 @@ test('a resolver that throws does not matter where another entry matches', async
 	expect(failures).toEqual([]);
 });
 
+const jobChannel = channel(({ id }: { id: string }) => `job:${id}`).addTopic(topic('message'));
+const roomChannel = channel((team: string, room: number) => `room:${team}:${room}`).addTopic(
+	topic('message')
+);
+
+test.each([
+	['undefined', userChannel, undefined, 'user:undefined'],
+	['null', userChannel, null, 'user:null'],
+	['a field that is undefined', jobChannel, { id: undefined }, 'job:undefined'],
+	['no field', jobChannel, {}, 'job:undefined'],
+	['an argument that is undefined', roomChannel, ['red', undefined], 'room:red:undefined']
+])('a resolver that answers %s subscribes nobody', async (_, builder, answer, name) => {
+	world = await startWorld({
+		onFailure,
+		channels: {
+			made: {
+				channel: builder as never,
+				channelParams: (() => answer) as never,
+				authorize: () => true
+			}
+		}
+	});
+	const { status, body } = await world.post({ channel: name });
+	expect(status).toBe(400);
+	expect(body).toEqual({ error: 'Requested channel is not available' });
+	expect(failures).toMatchObject([
+		{
+			stage: 'channel-resolution',
+			channelId: name,
+			callback: 'channelParams',
+			error: {
+				name: 'RealtimeError',
+				code: 'INVALID_OPTION',
+				message: expect.stringContaining(`Registry entry "made" gives no channel for "${name}"`)
+			}
+		}
+	]);
+});
+
+test('a resolver that answers with too few arguments subscribes nobody', async () => {
+	world = await startWorld({
+		onFailure,
+		channels: {
+			room: { channel: roomChannel, channelParams: (() => ['red']) as never, authorize: () => true }
+		}
+	});
+	expect((await world.post({ channel: 'room:red:undefined' })).status).toBe(500);
+	expect(failures).toMatchObject([
+		{ callback: 'channelParams', error: { message: expect.stringContaining('"room"') as string } }
+	]);
+});
+
+test('an entry that no page can ask for changes nothing for other names', async () => {
+	const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+	world = await startWorld({
+		onFailure,
+		channels: { bare: { channel: userChannel, authorize: () => true }, ...open }
+	});
+	warn.mockRestore();
+	for (const name of ['other', 'user:undefined']) {
+		expect((await world.post({ channel: name })).status).toBe(400);
+	}
+	expect(failures[0]!.error).toBeUndefined();
+	await (await world.open({ channel: 'demo' })).connected();
+});
+
+test('a resolver that answers with an empty text for names of others stays legal', async () => {
+	world = await startWorld({
+		onFailure,
+		channels: {
+			user: {
+				channel: userChannel,
+				channelParams: (_event: unknown, id: string) => (id.startsWith('user:') ? id.slice(5) : ''),
+				authorize: () => true
+			}
+		}
+	});
+	expect((await world.post({ channel: 'other' })).status).toBe(400);
+	// A user may be called so.
+	await (await world.open({ channel: 'user:undefined' })).connected();
+});
+
 test('500 channel-resolution when a builder gives no name', async () => {
 	const nameless = channel((id: string) => (id === 'x' ? '' : id)).addTopic(topic('message'));
 	world = await startWorld({
@@ -248,6 +330,27 @@ test('a callback that changes its arguments changes nothing for the next', async
 	const stream = await world.open({ channel: 'demo', params: { role: 'user' } });
 	await stream.connected();
 	expect(seen).toEqual([{ role: 'user' }]);
+});
+
+test('no answer that is JSON is kept by a cache', async () => {
+	world = await startWorld({
+		channels: {
+			failing,
+			demo: { channel: demoChannel, authorize: ({ params }) => params.ok === true }
+		},
+		onFailure
+	});
+	const answers = [
+		await world.post('no JSON'),
+		await world.post({ channel: 'user:x' }),
+		await world.post({ channel: 'demo', topics: ['nope'] }),
+		await world.post({ channel: 'demo' }),
+		await world.post('x'.repeat(100_000))
+	];
+	world.realtime.close();
+	answers.push(await world.post({ channel: 'demo' }));
+	expect(answers.map(({ status }) => status)).toEqual([400, 500, 400, 403, 413, 503]);
+	for (const { headers } of answers) expect(headers.get('cache-control')).toBe('no-store');
 });
 
 test('a stream is answered with headers that keep caches and proxies out of its way', async () => {

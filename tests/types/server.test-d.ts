@@ -8,8 +8,12 @@ import { z } from 'zod';
 import {
 	createRealtime,
 	createRealtimeEndpoint,
+	RealtimeDenied,
 	type RealtimeAuthorizeContext,
 	type RealtimeChannelConfig,
+	type RealtimeIdentify,
+	type RealtimeIdentity,
+	type RealtimeLimits,
 	type RealtimeReauthorizeContext,
 	type RealtimeServerFailureContext,
 	type RealtimeServerFailureStage,
@@ -203,6 +207,60 @@ test('an entry can be written apart from its endpoint', () => {
 	const { GET, POST } = createRealtime({ inngest, channels: { demo: entry } });
 	expectTypeOf(GET).toEqualTypeOf<RequestHandler>();
 	expectTypeOf(POST).toEqualTypeOf<RequestHandler>();
+});
+
+test('a denial is an error of its own; what failed is told by its name', () => {
+	createRealtimeEndpoint({
+		inngest,
+		callbackTimeoutMs: 5_000,
+		allowCrossSite: true,
+		channels: {
+			demo: {
+				channel: demoChannel,
+				authorize: () => {
+					throw new RealtimeDenied('Sign in first', { cause: 'no session' });
+				}
+			}
+		},
+		onFailure: ({ callback }) => {
+			expectTypeOf(callback).toEqualTypeOf<string | undefined>();
+		}
+	});
+	expectTypeOf<RealtimeDenied>().toExtend<Error>();
+	expectTypeOf<RealtimeDenied['name']>().toEqualTypeOf<'RealtimeDenied'>();
+});
+
+test('identify answers with an id, an object with one, or null', () => {
+	const channels = { demo: { channel: demoChannel, authorize: () => true } };
+	createRealtimeEndpoint({
+		inngest,
+		channels,
+		identify: ({ locals, event }) => {
+			expectTypeOf(locals).toEqualTypeOf<App.Locals>();
+			expectTypeOf(event).toEqualTypeOf<RequestEvent>();
+			return null;
+		}
+	});
+	createRealtimeEndpoint({ inngest, channels, identify: async () => ({ id: 'a', name: 'Alice' }) });
+	createRealtimeEndpoint({
+		inngest,
+		channels,
+		// @ts-expect-error A reader without a name is null.
+		identify: () => undefined
+	});
+	createRealtimeEndpoint({
+		inngest,
+		channels,
+		// @ts-expect-error An id is a text.
+		identify: () => ({ id: 5 })
+	});
+	expectTypeOf<() => string>().toExtend<RealtimeIdentify>();
+	expectTypeOf<RealtimeIdentity['id']>().toEqualTypeOf<string>();
+});
+
+test('the key of a limit may be found asynchronously', () => {
+	expectTypeOf<{ key: () => Promise<string> }>().toExtend<RealtimeLimits>();
+	expectTypeOf<{ key: () => string }>().toExtend<RealtimeLimits>();
 });
 
 test('contexts can be named', () => {

@@ -8,7 +8,7 @@ import {
 	type Realtime,
 	type RealtimeEndpointOptions
 } from '../../src/lib/server/index.js';
-import { demoChannel } from '../support/channels.js';
+import { demoChannel, userChannel } from '../support/channels.js';
 
 const inngest = new Inngest({ id: 'test', isDev: true });
 const demo = { channel: demoChannel, authorize: () => true };
@@ -39,7 +39,11 @@ test.each([
 	['lingering that is a number', { lingerMs: NaN }, '`lingerMs`'],
 	['a positive budget', { limits: { maxBufferedBytes: 0 } }, '`limits.maxBufferedBytes`'],
 	['a positive lifetime', { limits: { maxLifetimeMs: 0 } }, '`limits.maxLifetimeMs`'],
-	['a limit that is a number', { limits: { maxStreams: NaN } }, '`limits.maxStreams`']
+	['a limit that is a number', { limits: { maxStreams: NaN } }, '`limits.maxStreams`'],
+	['a positive limit', { limits: { maxStarting: 0 } }, '`limits.maxStarting`'],
+	['a positive time limit', { callbackTimeoutMs: 0 }, '`callbackTimeoutMs`'],
+	['identify that is a function', { identify: 'id' }, '`identify` must be a function'],
+	['a key that is a function', { limits: { key: 'id' } }, '`limits.key` must be a function']
 ])('an endpoint without %s is refused when it is created', (_, wrong, text) => {
 	const listeners = process.listenerCount('SIGTERM');
 	for (const create of [createRealtime, createRealtimeEndpoint]) {
@@ -110,6 +114,49 @@ test('endpoints that share a client but differ in what its hub is made with are 
 		// With the last of them the hub is gone, and the next may have other options.
 		create(given[(n + 1) % given.length]!).close();
 	}
+});
+
+test.each([
+	['nowhere', {}, {}, true],
+	['for the endpoint', { reauthorizeOnEachMessage: true }, {}, false],
+	['for the channel', {}, { reauthorizeOnEachMessage: true }, false],
+	[
+		'off for the channel',
+		{ reauthorizeOnEachMessage: true },
+		{ reauthorizeOnEachMessage: false },
+		true
+	]
+])(
+	'`reauthorize` with per-message checks on %s: a warning is %s',
+	(_, endpoint, entry, isWarned) => {
+		const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+		const channels = { demo, checked: { ...demo, reauthorize: () => true, ...entry } };
+		createRealtime(options({ channels, ...endpoint })).close();
+		expect(warn).toHaveBeenCalledTimes(isWarned ? 1 : 0);
+		if (!isWarned) return;
+		expect(warn.mock.calls[0]![0]).toContain('`channels.checked.reauthorize` is never called');
+	}
+);
+
+test('a channel with parameters that no page can name is warned of', () => {
+	const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+	const authorize = (): boolean => true;
+	const channels = {
+		demo,
+		fixed: { channel: userChannel, channelParams: 'alice', authorize },
+		resolved: {
+			channel: userChannel,
+			channelParams: (_event: unknown, id: string) => id,
+			authorize
+		}
+	};
+	createRealtime(options({ channels })).close();
+	expect(warn).not.toHaveBeenCalled();
+	createRealtime(
+		options({ channels: { ...channels, bare: { channel: userChannel, authorize } } })
+	).close();
+	expect(warn).toHaveBeenCalledTimes(1);
+	expect(warn.mock.calls[0]![0]).toContain('No page can ask for `channels.bare`');
 });
 
 test('the old name of `recheckIntervalMs` is refused, for it would switch revocation off', () => {

@@ -10,6 +10,7 @@ export type RealtimeErrorCode =
 	| 'UPSTREAM'
 	| 'BACKEND'
 	| 'TOKEN'
+	| 'CALLBACK_TIMEOUT'
 	| 'CLOSED'
 	| 'UNSUPPORTED';
 

@@ -2,6 +2,7 @@ import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
 import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
+import { quoted } from '../protocol/quote.js';
 import type {
 	Positioned,
 	RealtimeTopicEnvelope,
@@ -9,8 +10,8 @@ import type {
 	TopicKey
 } from '../protocol/types.js';
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
-import { resolveChannelFeed } from './access/registry.js';
-import { parseGet, parsePost, type ParsedRequest } from './access/request.js';
+import { Registry } from './access/registry.js';
+import { checkSite, parseGet, parsePost, type ParsedRequest } from './access/request.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
@@ -201,13 +202,17 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	options: RealtimeEndpointOptions<TChannels>
 ): Realtime {
 	const settings = readOptions(options as unknown as RealtimeEndpointOptions<never>);
-	const { inngest } = options;
-	const registry = options.channels as unknown as Record<string, RealtimeChannelConfig>;
+	const { inngest, identify } = options;
+	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
 	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
-	const report = createReport(options.onFailure);
+	const report = createReport(options.onFailure, callbackTimeoutMs);
 	const stopReporting = reportBackend(settings.backend, report);
-	const responder = new Responder({ settings, registry, hubs, report, checkOpen });
+	const registry = new Registry(
+		options.channels as unknown as Record<string, RealtimeChannelConfig>,
+		{ callbackTimeoutMs, report }
+	);
+	const responder = new Responder({ settings, registry, identify, hubs, report, checkOpen });
 	const iterators = new Set<FeedIterator>();
 	const stopWarming = hubs.shared ? warmFeeds(hubs.shared, registry) : () => {};
 	let state: 'open' | 'stopping' | 'closed' = 'open';
@@ -221,7 +226,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 
 	/** @throws {RealtimeError} `CLOSED` once nothing can be read any more. */
 	function checkReadable(channel: string): void {
-		if (state !== 'open') throw closed(`Channel "${channel}" cannot be read`);
+		if (state !== 'open') throw closed(`Channel ${quoted(channel)} cannot be read`);
 	}
 
 	async function answer(
@@ -231,6 +236,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		let parsed: ParsedRequest | undefined;
 		try {
 			checkOpen();
+			if (!allowCrossSite) checkSite(event.request);
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
 			return await responder.respond(event, parsed);
@@ -246,7 +252,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		channel: ChannelLike,
 		options: RealtimeSubscribeOptions<ChannelLike, string> = {}
 	): FeedIterator {
-		const { feed, topics } = resolveChannelFeed(registry, channel, options);
+		const { feed, topics } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
 		const hub = hubs.acquire();
 		hubs.hold(hub);
@@ -268,7 +274,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		channel: ChannelLike,
 		options: RealtimeCursorOptions<ChannelLike> = {}
 	): Promise<string> {
-		const { feed } = resolveChannelFeed(registry, channel, options);
+		const { feed } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
 		const hub = hubs.acquire();
 		hubs.hold(hub);
@@ -279,19 +285,12 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		}
 	}
 
-	const { limits } = settings;
 	const realtime: Realtime = {
 		GET: (event) => answer(event, () => parseGet(event.request, event.url, limits)),
 		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
-		publish: (topic, data) =>
-			publish(
-				inngest,
-				Object.values(registry).map((config) => config.channel),
-				topic,
-				data
-			),
+		publish: (topic, data) => publish(inngest, registry.channels, topic, data),
 		async emit(topic, data, options) {
 			if (state === 'closed') throw closed('Nothing can be emitted');
 			const { shared } = hubs;
@@ -304,7 +303,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			return emit(shared, registry, topic, data, options);
 		},
 		async clear(channel, options = {}) {
-			const { feed } = resolveChannelFeed(registry, channel, options);
+			const { feed } = registry.feedOf(channel, options);
 			await hubs.shared?.clear(feed);
 		},
 		stats: () => {

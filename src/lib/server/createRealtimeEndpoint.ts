@@ -24,12 +24,18 @@ export function createRealtimeEndpoint<const TChannels extends Record<string, Ch
 }
 
 export type {
+	RealtimeIdentify,
+	RealtimeIdentifyResult,
+	RealtimeIdentity
+} from './access/identity.js';
+export type {
 	RealtimeAuthorizeContext,
 	RealtimeAuthorizeResult,
 	RealtimeChannelConfig,
 	RealtimeLimits,
 	RealtimeReauthorizeContext
 } from './access/options.js';
+export { RealtimeDenied } from './failure/denied.js';
 export type {
 	RealtimeServerFailureContext,
 	RealtimeServerFailureHandler

@@ -1,7 +1,6 @@
 import { RealtimeError } from '../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
-import type { RealtimeChannelConfig } from './access/options.js';
-import { feedSpec } from './access/registry.js';
+import type { Registry } from './access/registry.js';
 import type { Published } from './backend/backend.js';
 import type { Hub } from './hub/hub.js';
 import type { FeedSpec } from './hub/source.js';
@@ -31,14 +30,13 @@ export interface RealtimeEmitOptions {
  */
 export async function emit(
 	hub: Hub,
-	registry: Readonly<Record<string, RealtimeChannelConfig>>,
+	registry: Registry,
 	target: PublishTarget,
 	data: unknown,
 	options: RealtimeEmitOptions = {}
 ): Promise<Published> {
 	const { key = crypto.randomUUID(), tx } = options;
-	const channels = Object.values(registry).map(({ channel }) => channel);
-	const address = await addressOf(target, data, channels);
+	const address = await addressOf(target, data, registry.channels);
 	const { output } = await checkOutgoing(address, data);
 	const { channel, topic } = address;
 	const envelope: RealtimeTopicEnvelope = {
@@ -64,11 +62,8 @@ export async function emit(
 }
 
 /** The feed of a registered channel that has the topic. */
-function specOf(
-	registry: Readonly<Record<string, RealtimeChannelConfig>>,
-	{ channel, topic, definition }: Address
-): FeedSpec {
-	const found = Object.entries(registry).find(
+function specOf(registry: Registry, { channel, topic, definition }: Address): FeedSpec {
+	const found = [...registry.entries].find(
 		([, config]) => definition && config.channel.topics[topic] === definition
 	);
 	if (!found) {
@@ -80,5 +75,8 @@ function specOf(
 	const [entry, config] = found;
 	const { topics: definitions } = config.channel;
 	const topics = Object.keys(definitions).sort();
-	return feedSpec({ entry, config, channel: { name: channel, topics, definitions } }, topics);
+	return registry.feedSpec(
+		{ entry, config, channel: { name: channel, topics, definitions } },
+		topics
+	);
 }

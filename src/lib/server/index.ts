@@ -8,6 +8,11 @@ export {
 } from './createRealtime.js';
 export { createRealtimeEndpoint } from './createRealtimeEndpoint.js';
 export type {
+	RealtimeIdentify,
+	RealtimeIdentifyResult,
+	RealtimeIdentity
+} from './access/identity.js';
+export type {
 	RealtimeAuthorizeContext,
 	RealtimeAuthorizeResult,
 	RealtimeChannelConfig,
@@ -30,6 +35,7 @@ export type {
 	ReplaySlice,
 	ReplayStore
 } from './backend/replay.js';
+export { RealtimeDenied } from './failure/denied.js';
 export type {
 	RealtimeServerFailureContext,
 	RealtimeServerFailureHandler

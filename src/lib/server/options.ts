@@ -1,10 +1,12 @@
-import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
+import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../protocol/channel.js';
 import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
+import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
 import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
+import { CALLBACK_TIMEOUT_MS } from './failure/callback.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
 import type { RealtimeUpstreamOptions } from './inngest/options.js';
 import type { InngestClient } from './inngest/token.js';
@@ -35,6 +37,26 @@ export interface RealtimeEndpointOptions<
 	healthCheck?: RealtimeHealthCheckOptions;
 	/** Called at each failure; may return the text that the browser sees. */
 	onFailure?: RealtimeServerFailureHandler;
+	/**
+	 * Names the reader behind a request, once, for everything that follows: a user's id, an object with
+	 * an `id` and attributes, or `null` for a reader without a name. What it throws refuses the request.
+	 * @default nobody has a name
+	 */
+	identify?: RealtimeIdentify;
+	/**
+	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`,
+	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and a topic's asynchronous schema. After
+	 * that it counts as failed: nothing is sent, the channel ends with 503, and the page tries again. A
+	 * message whose schema does not settle is dropped. `onFailure` is told which callback it was.
+	 * @default 10_000
+	 */
+	callbackTimeoutMs?: number;
+	/**
+	 * Whether pages of other sites may open streams. They are refused by the header `Sec-Fetch-Site`,
+	 * for `GET` and `POST`. Sites that you allow also need CORS headers, which your `handle` hook sets.
+	 * @default false
+	 */
+	allowCrossSite?: boolean;
 	/** Recent messages kept for readers that come back; `false` keeps none. @default kept in memory */
 	replay?: ReplayOptions | ReplayStore | false;
 	/**
@@ -62,13 +84,23 @@ export interface Settings {
 	reauthorizeOnEachMessage: boolean;
 	lingerMs: number;
 	replay: ReplayOptions | ReplayStore | false;
+	callbackTimeoutMs: number;
+	allowCrossSite: boolean;
 	backend: RealtimeBackend | undefined;
 	upstream: RealtimeUpstreamOptions;
-	limits: Required<
-		Pick<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>
-	> &
-		Omit<RealtimeLimits, 'maxBufferedBytes' | 'maxSubscriptions' | 'maxNameLength'>;
+	limits: RealtimeLimits & typeof DEFAULT_LIMITS;
 }
+
+const DEFAULT_LIMITS = {
+	maxBufferedBytes: 1024 * 1024,
+	maxStarting: 200,
+	maxSubscriptions: MAX_SUBSCRIPTIONS,
+	maxTopics: 200,
+	maxHistory: 1_000,
+	maxNameLength: 512
+};
+/** The longest that a timer can wait. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Fills in the defaults.
@@ -77,23 +109,19 @@ export interface Settings {
  */
 export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	const { healthCheck = {}, limits = {}, recheckIntervalMs, lingerMs = 300_000 } = options;
+	const { callbackTimeoutMs = CALLBACK_TIMEOUT_MS, reauthorizeOnEachMessage = false } = options;
 	const intervalMs =
 		healthCheck.enabled === false ? false : (healthCheck.intervalMs ?? DEFAULT_INTERVAL_MS);
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
 	positive('recheckIntervalMs', recheckIntervalMs);
+	positive('callbackTimeoutMs', callbackTimeoutMs);
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
-	for (const name of [
-		'maxBufferedBytes',
-		'maxStreams',
-		'maxStreamsPerKey',
-		'maxSubscriptions',
-		'maxNameLength',
-		'maxLifetimeMs'
-	] as const) {
-		positive(`limits.${name}`, limits[name]);
-	}
+	const { key: keyOf, ...bounds } = limits;
+	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
+	isFunction('limits.key', keyOf);
+	isFunction('identify', options.identify);
 	const { agent, WebSocket } = options.upstream ?? {};
 	if (agent !== undefined && typeof agent !== 'object') {
 		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or one of a proxy.');
@@ -110,6 +138,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
 		if (config.warm) checkWarm(key, config);
+		warnOf(key, config, reauthorizeOnEachMessage);
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
 		invalid('`channels` is empty: name at least one channel that can be asked for.');
@@ -117,18 +146,14 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	return {
 		intervalMs,
 		recheckMs: recheckIntervalMs ?? false,
-		reauthorizeOnEachMessage: options.reauthorizeOnEachMessage ?? false,
-		// The longest that a timer can wait.
-		lingerMs: Math.min(lingerMs, 2 ** 31 - 1),
+		reauthorizeOnEachMessage,
+		lingerMs: Math.min(lingerMs, MAX_TIMER_MS),
 		replay: options.replay ?? {},
+		callbackTimeoutMs: Math.min(callbackTimeoutMs, MAX_TIMER_MS),
+		allowCrossSite: options.allowCrossSite ?? false,
 		backend: readBackend(options),
 		upstream: options.upstream ?? {},
-		limits: {
-			...limits,
-			maxBufferedBytes: limits.maxBufferedBytes ?? 1024 * 1024,
-			maxSubscriptions: limits.maxSubscriptions ?? MAX_SUBSCRIPTIONS,
-			maxNameLength: limits.maxNameLength ?? 512
-		}
+		limits: { ...DEFAULT_LIMITS, ...withoutUndefined(limits) }
 	};
 }
 
@@ -150,19 +175,54 @@ function readBackend({
 	);
 }
 
-/** A channel can be kept warm only if its name does not depend on a request. */
-function checkWarm(key: string, { channel, channelParams }: RealtimeChannelConfig): void {
-	const given: unknown = channelParams;
-	if (typeof given !== 'function') {
-		try {
-			if (resolveChannel(channel, given).topics.length > 0) return;
-		} catch {
-			// Its builder needs parameters.
-		}
+/** Says what is allowed but cannot be meant. */
+function warnOf(key: string, config: RealtimeChannelConfig, isEachMessageChecked: boolean): void {
+	if (config.reauthorize && !(config.reauthorizeOnEachMessage ?? isEachMessageChecked)) {
+		console.warn(
+			`[sveltekit-inngest] \`channels.${key}.reauthorize\` is never called, because per-message checks are off: set \`reauthorizeOnEachMessage: true\` for this channel or for the endpoint, or remove \`reauthorize\`.`
+		);
 	}
+	const fixed = fixedChannel(config);
+	if (fixed instanceof Error) {
+		console.warn(
+			`[sveltekit-inngest] No page can ask for \`channels.${key}\`: its channel has parameters, and there is no \`channelParams\` that reads them from the requested name. ${fixed.message}`
+		);
+	}
+}
+
+/** A channel can be kept warm only if its name does not depend on a request. */
+function checkWarm(key: string, config: RealtimeChannelConfig): void {
+	const fixed = fixedChannel(config);
+	if (fixed && !(fixed instanceof Error) && fixed.topics.length > 0) return;
 	invalid(
 		`\`channels.${key}.warm\` needs a channel with a fixed name and listed topics: remove \`warm\`, or give \`channelParams\` as a value.`
 	);
+}
+
+/** The channel of an entry without a resolver, or why it has no name; `undefined` with a resolver. */
+function fixedChannel({
+	channel,
+	channelParams
+}: RealtimeChannelConfig): ResolvedChannel | Error | undefined {
+	if (typeof channelParams === 'function') return undefined;
+	try {
+		return resolveChannel(channel, channelParams);
+	} catch (error) {
+		return error as Error;
+	}
+}
+
+function withoutUndefined<T extends object>(
+	value: T
+): { [K in keyof T]: Exclude<T[K], undefined> } {
+	return Object.fromEntries(
+		Object.entries(value).filter(([, entry]) => entry !== undefined)
+	) as never;
+}
+
+function isFunction(name: string, value: unknown): void {
+	if (value === undefined || typeof value === 'function') return;
+	invalid(`\`${name}\` must be a function, not ${typeof value}.`);
 }
 
 function positive(name: string, value: number | undefined): void {

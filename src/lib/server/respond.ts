@@ -2,16 +2,16 @@ import type { RequestEvent } from '@sveltejs/kit';
 import type { SubscriptionRequest } from '../protocol/request.js';
 import { Admission } from './access/admission.js';
 import { Authorization } from './access/authorization.js';
-import type { RealtimeChannelConfig } from './access/options.js';
-import { feedSpec, resolveSubscription } from './access/registry.js';
+import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './access/identity.js';
+import type { Registry } from './access/registry.js';
 import type { ParsedRequest } from './access/request.js';
+import { leaveStarting } from './access/starting.js';
 import { Failure } from './failure/failure.js';
 import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
 import type { TailStart } from './hub/tail.js';
 import type { Hubs } from './hubs.js';
 import type { Settings } from './options.js';
-import { eachLimited } from './runtime/concurrency.js';
 import { captureContext } from './runtime/context.js';
 import { Connection, type ConnectionSettings } from './stream/connection.js';
 import { degradedFrame, Subscription, type SubscriptionSpec } from './stream/subscription.js';
@@ -28,10 +28,21 @@ const RETRY_MS = 2_000;
 /** Channels of one request that are authorized at the same time. */
 const AUTHORIZED_AT_ONCE = 10;
 
+/** Starts the channels of a stream. */
+type Begin = (connection: Connection, hub: Hub) => void;
+
+/** Who sent a request. */
+interface Reader {
+	identity: RealtimeIdentity | null;
+	/** Counts against the streams of this key. */
+	key: string | undefined;
+}
+
 /** What a responder works with. */
 export interface ResponderOptions {
 	settings: Settings;
-	registry: Readonly<Record<string, RealtimeChannelConfig>>;
+	registry: Registry;
+	identify: RealtimeIdentify | undefined;
 	hubs: Hubs;
 	report: Report;
 	/** @throws {Failure} once no stream may begin any more. */
@@ -54,7 +65,8 @@ export class Responder {
 
 	constructor(options: ResponderOptions) {
 		this.#options = options;
-		this.#admission = new Admission(options.settings.limits);
+		const { limits, callbackTimeoutMs } = options.settings;
+		this.#admission = new Admission(limits, callbackTimeoutMs);
 		const { shared } = options.hubs;
 		this.#sharedSettings = shared && this.#connectionSettings(shared);
 	}
@@ -77,33 +89,72 @@ export class Responder {
 	 */
 	async respond(event: RequestEvent, parsed: ParsedRequest): Promise<Response> {
 		const { subscriptions, isSingle } = parsed;
-		const key = this.#admission.keyOf(event);
-		this.#admission.check(key);
-		if (isSingle) {
+		const visit = this.#admission.admit();
+		try {
+			const reader = await this.#read(event);
+			visit.countAs(reader.key);
+			if (!isSingle) {
+				return this.#stream(event, parsed, reader, this.#startMany(event, subscriptions));
+			}
 			const [subscription] = subscriptions as [SubscriptionRequest];
 			const spec = await this.#prepare(event, subscription);
 			this.#options.checkOpen();
-			this.#admission.check(key);
-			return this.#stream(event, parsed, key, (connection, hub) =>
+			return this.#stream(event, parsed, reader, (connection, hub) =>
 				this.#subscribe(connection, hub, spec, subscription)
 			);
+		} finally {
+			visit.end();
 		}
+	}
+
+	/** Asks the app who sent a request. */
+	async #read(event: RequestEvent): Promise<Reader> {
+		const { identify, settings } = this.#options;
+		const identity = await readIdentity(identify, event, settings.callbackTimeoutMs);
+		return { identity, key: await this.#admission.keyOf(event, identity) };
+	}
+
+	/** @returns a function that authorizes the channels of one stream, some at a time, and starts them. */
+	#startMany(event: RequestEvent, subscriptions: readonly SubscriptionRequest[]): Begin {
 		const run = captureContext();
-		return this.#stream(event, parsed, key, (connection, hub) => {
+		return (connection, hub) => {
+			let places: number;
+			try {
+				places = this.#admission.start(Math.min(subscriptions.length, AUTHORIZED_AT_ONCE));
+			} catch (error) {
+				return this.#refuseAll(connection, event, subscriptions, error);
+			}
 			// A server sends its headers with the first bytes, which must not wait for the app's answers.
 			connection.keepAlive();
-			void run(() =>
-				eachLimited(subscriptions, AUTHORIZED_AT_ONCE, async (subscription) => {
-					if (connection.ended) return;
-					try {
-						const spec = await this.#prepare(event, subscription);
-						if (!connection.ended) this.#subscribe(connection, hub, spec, subscription);
-					} catch (error) {
-						this.#refuse(connection, event, subscription, error);
+			const rest = subscriptions.values();
+			const work = async (): Promise<void> => {
+				try {
+					for (const subscription of rest) {
+						if (connection.ended) break;
+						await this.#startOne(connection, hub, event, subscription);
 					}
-				})
-			);
-		});
+				} finally {
+					leaveStarting();
+				}
+			};
+			run(() => {
+				for (let n = 0; n < places; n++) void work();
+			});
+		};
+	}
+
+	async #startOne(
+		connection: Connection,
+		hub: Hub,
+		event: RequestEvent,
+		subscription: SubscriptionRequest
+	): Promise<void> {
+		try {
+			const spec = await this.#prepare(event, subscription);
+			if (!connection.ended) this.#subscribe(connection, hub, spec, subscription);
+		} catch (error) {
+			this.#refuse(connection, event, subscription, error);
+		}
 	}
 
 	/** Resolves and authorizes one channel. */
@@ -112,15 +163,20 @@ export class Responder {
 		subscription: SubscriptionRequest
 	): Promise<SubscriptionSpec> {
 		const { settings, registry, report } = this.#options;
-		const match = await resolveSubscription(registry, event, subscription);
-		const authorization = new Authorization(match, event, subscription.params ?? {});
+		const match = await registry.resolve(event, subscription);
+		const authorization = new Authorization(
+			match,
+			event,
+			subscription.params ?? {},
+			settings.callbackTimeoutMs
+		);
 		const topics = await authorization.authorize();
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
 		const isRechecked = settings.recheckMs !== false;
 		// Callbacks run in their own request's context, whoever's message or timer leads to them.
 		const run = isChecked || isRechecked ? captureContext() : undefined;
 		return {
-			feed: feedSpec(match, [...topics]),
+			feed: registry.feedSpec(match, [...topics]),
 			topics,
 			check: isChecked
 				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
@@ -141,6 +197,17 @@ export class Responder {
 		subscription.start(startOf(request));
 	}
 
+	#refuseAll(
+		connection: Connection,
+		event: RequestEvent,
+		subscriptions: readonly SubscriptionRequest[],
+		error: unknown
+	): void {
+		for (const subscription of subscriptions) {
+			this.#refuse(connection, event, subscription, error);
+		}
+	}
+
 	#refuse(
 		connection: Connection,
 		event: RequestEvent,
@@ -156,32 +223,28 @@ export class Responder {
 	#stream(
 		event: RequestEvent,
 		{ subscriptions, isSingle }: ParsedRequest,
-		key: string | undefined,
-		begin: (connection: Connection, hub: Hub) => void
+		{ identity, key }: Reader,
+		begin: Begin
 	): Response {
 		const { hubs, checkOpen } = this.#options;
 		const headers = new Headers(HEADERS);
 		closeAfter(event, headers);
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
-		const socket = (event.platform as { req?: { socket?: { destroy?: () => void } } } | undefined)
-			?.req?.socket;
 		const hub = hubs.acquire();
 		const connection = new Connection(this.#sharedSettings ?? this.#connectionSettings(hub), {
 			isSingle,
 			isPlain: event.request.method === 'GET',
+			identity,
 			key,
-			destroySocket: socket?.destroy && (() => socket.destroy?.()),
+			destroySocket: socketDestroyer(event),
 			open: (connection) => {
 				connection.expect(subscriptions.length);
 				try {
 					// Others may have begun, or the endpoint ended, since the request was answered.
 					checkOpen();
-					this.#admission.check(key, 1);
+					this.#admission.check(key);
 				} catch (error) {
-					for (const subscription of subscriptions) {
-						this.#refuse(connection, event, subscription, error);
-					}
-					return;
+					return this.#refuseAll(connection, event, subscriptions, error);
 				}
 				begin(connection, hub);
 			}
@@ -221,6 +284,13 @@ export class Responder {
 	}
 }
 
+/** A function of its own, for it lives as long as the stream and must not hold on to the request. */
+function socketDestroyer({ platform }: RequestEvent): (() => void) | undefined {
+	const socket = (platform as { req?: { socket?: { destroy?: () => void } } } | undefined)?.req
+		?.socket;
+	return socket?.destroy && (() => socket.destroy?.());
+}
+
 /** The answer to a request that is refused as a whole. */
 export function refusal(
 	event: RequestEvent,
@@ -230,7 +300,11 @@ export function refusal(
 ): Response {
 	const failure = asFailure(error);
 	const message = report(failure, placeOf(event, subscription));
-	const headers = new Headers({ 'content-type': 'application/json', ...failure.headers });
+	const headers = new Headers({
+		'content-type': 'application/json',
+		'cache-control': 'no-store',
+		...failure.headers
+	});
 	const { status, body } = failure;
 	return new Response(JSON.stringify({ error: message, ...body }), { status, headers });
 }

@@ -1,5 +1,6 @@
 import { RealtimeError } from '../protocol/errors.js';
 import type { ResyncPayload, ResyncReason } from '../protocol/health.js';
+import { quoted } from '../protocol/quote.js';
 import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
 import type { Report } from './failure/report.js';
 import type { Batch } from './hub/batch.js';
@@ -119,7 +120,7 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		const { channel } = this.#tail.feed;
 		this.#error = new RealtimeError(
 			'UPSTREAM',
-			`Realtime channel "${channel}" cannot be read: ${message}`
+			`Realtime channel ${quoted(channel)} cannot be read: ${message}`
 		);
 		this.#finish();
 	}

@@ -1,5 +1,4 @@
-import { resolveChannelFeed } from './access/registry.js';
-import type { RealtimeChannelConfig } from './access/options.js';
+import type { Registry } from './access/registry.js';
 import type { Hub } from './hub/hub.js';
 
 /**
@@ -7,15 +6,8 @@ import type { Hub } from './hub/hub.js';
  *
  * @returns a function that lets them go.
  */
-export function warmFeeds(
-	hub: Hub,
-	registry: Readonly<Record<string, RealtimeChannelConfig>>
-): () => void {
-	let feeds = Object.values(registry)
-		.filter(({ warm }) => warm)
-		.map(({ channel, channelParams }) =>
-			hub.enter(resolveChannelFeed(registry, channel, { channelParams }).feed)
-		);
+export function warmFeeds(hub: Hub, registry: Registry): () => void {
+	let feeds = registry.warmFeeds.map((spec) => hub.enter(spec));
 	return () => {
 		for (const feed of feeds) hub.leave(feed);
 		feeds = [];

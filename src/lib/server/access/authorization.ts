@@ -1,41 +1,51 @@
 import type { RequestEvent } from '@sveltejs/kit';
-import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
-import { Failure, TEXT, thrownMessage, thrownStatus } from '../failure/failure.js';
-import { whenReady } from '../runtime/thenable.js';
-import type { RealtimeAuthorizeContext, RealtimeAuthorizeResult } from './options.js';
-import type { Match } from './registry.js';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
+import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
+import type { CallbackError } from '../failure/callback.js';
+import { callApp } from '../failure/callback.js';
+import { Failure, TEXT, thrownMessage, thrownStatus } from '../failure/failure.js';
+import { whenReady, type Answer } from '../runtime/thenable.js';
+import type { RealtimeAuthorizeContext } from './options.js';
+import type { Match } from './registry.js';
 
-/** The rights of one request to one channel, asked of the app's callbacks. */
+/**
+ * The rights of one request to one channel, asked of the app's callbacks.
+ *
+ * Before a stream starts, whatever `authorize` throws denies. While it is open, only a denial denies: an
+ * app whose database is away has not said no.
+ */
 export class Authorization {
 	readonly #match: Match;
 	readonly #event: RequestEvent;
 	readonly #params: RealtimeRequestParams;
+	readonly #timeoutMs: number;
 	#allowed: ReadonlySet<string> = new Set();
 
-	constructor(match: Match, event: RequestEvent, params: RealtimeRequestParams) {
+	constructor(
+		match: Match,
+		event: RequestEvent,
+		params: RealtimeRequestParams,
+		callbackTimeoutMs: number
+	) {
 		this.#match = match;
 		this.#event = event;
 		this.#params = params;
+		this.#timeoutMs = callbackTimeoutMs;
 	}
 
 	/**
 	 * Asks `authorize` once. @returns the topics that may be read.
 	 *
-	 * @throws {Failure} `authorization` 403, or the status of SvelteKit's `error(…)` where that was thrown.
+	 * @throws {Failure} `authorization`: 403, the status of SvelteKit's `error()` where that was thrown, or
+	 *   503 when `authorize` does not settle in time.
 	 */
 	async authorize(): Promise<ReadonlySet<string>> {
-		const { config, topics } = this.#match;
+		const { topics } = this.#match;
 		let result: unknown;
 		try {
-			result = await config.authorize(this.#context(topics) as never);
+			result = await this.#authorize(topics);
 		} catch (error) {
-			throw new Failure(
-				'authorization',
-				thrownStatus(error, 403),
-				thrownMessage(error, TEXT.denied),
-				{ cause: error }
-			);
+			throw refusedStart(error as CallbackError);
 		}
 		this.#allowed = new Set(topics.filter((topic) => isAllowed(result, topic)));
 		if (this.#allowed.size === 0) {
@@ -48,39 +58,47 @@ export class Authorization {
 	/**
 	 * Asks whether all topics may still be read.
 	 *
-	 * @throws {Failure} `reauthorization` 403 when one of them may not, or the status of `error(…)`.
+	 * @throws {Failure} `reauthorization`: 403 when one of them may not, the status of `error()` where that
+	 *   was thrown, or 503 when the app cannot tell.
 	 */
 	async recheck(): Promise<void> {
 		const topics = [...this.#allowed];
-		const result = await this.#ask(() =>
-			this.#match.config.authorize(this.#context(topics) as never)
-		);
+		const result = await this.#checked(() => this.#authorize(topics));
 		if (!topics.every((topic) => isAllowed(result, topic))) throw revoked();
 	}
 
 	/**
 	 * Asks whether a message may be sent. Answers at once where the app's callback does.
 	 *
-	 * @throws {Failure} `reauthorization` 403 when it may not, or the status of `error(…)`.
+	 * @throws {Failure} `reauthorization`: 403 when it may not, the status of `error()` where that was
+	 *   thrown, or 503 when the app cannot tell.
 	 */
 	checkMessage(message: RealtimeTopicEnvelope): void | Promise<void> {
 		const { config, topics } = this.#match;
 		const { topic } = message;
 		if (!topics.includes(topic) || !this.#allowed.has(topic)) throw revoked();
 		const { reauthorize } = config;
-		const pass = (result: unknown): void => {
-			if (reauthorize ? result !== true : !isAllowed(result, topic)) throw revoked();
-		};
-		const result = this.#ask(() =>
+		const result = this.#checked(() =>
 			reauthorize
-				? reauthorize({
-						...this.#context([...this.#allowed]),
-						messageTopic: topic,
-						message
-					} as never)
-				: config.authorize(this.#context([topic]) as never)
+				? callApp('reauthorize', this.#timeoutMs, () =>
+						reauthorize({
+							...this.#context([...this.#allowed]),
+							messageTopic: topic,
+							message
+						} as never)
+					)
+				: this.#authorize([topic])
 		);
-		return whenReady(result, pass);
+		return whenReady(result, (result) => {
+			if (reauthorize ? result !== true : !isAllowed(result, topic)) throw revoked();
+		});
+	}
+
+	#authorize(topics: readonly string[]): Answer<unknown> {
+		const { config } = this.#match;
+		return callApp('authorize', this.#timeoutMs, () =>
+			config.authorize(this.#context(topics) as never)
+		);
 	}
 
 	#context(topics: readonly string[]): RealtimeAuthorizeContext {
@@ -95,17 +113,30 @@ export class Authorization {
 		};
 	}
 
-	/** Calls back into the app; what it throws is what the browser is told. */
-	#ask(callback: () => unknown): unknown {
+	/** Asks the app while a stream is open. */
+	#checked(ask: () => Answer<unknown>): Answer<unknown> {
 		const fail = (error: unknown): never => {
-			throw denied(error);
+			const texts = { denied: TEXT.revoked, fault: TEXT.unchecked };
+			throw (error as CallbackError).asFailure('reauthorization', texts);
 		};
 		try {
-			return whenReady(callback(), (answer) => answer, fail);
+			return whenReady(ask(), (answer) => answer, fail);
 		} catch (error) {
-			fail(error);
+			return fail(error);
 		}
 	}
+}
+
+/** Whatever is thrown at the start denies: `throw new Error('Missing authenticated user')`. */
+function refusedStart(error: CallbackError): Failure {
+	const { kind, cause, callback } = error;
+	if (kind !== 'fault') {
+		return error.asFailure('authorization', { denied: TEXT.denied, fault: TEXT.unchecked });
+	}
+	return new Failure('authorization', thrownStatus(cause, 403), thrownMessage(cause, TEXT.denied), {
+		cause,
+		callback
+	});
 }
 
 function isAllowed(result: unknown, topic: string): boolean {
@@ -114,18 +145,13 @@ function isAllowed(result: unknown, topic: string): boolean {
 	return Array.isArray(allowed) && allowed.includes(topic);
 }
 
-function isResult(result: unknown): result is RealtimeAuthorizeResult {
+function isResult(result: unknown): boolean {
 	const allowed = (result as { allowedTopics?: unknown } | null | undefined)?.allowedTopics;
 	return typeof result === 'boolean' || Array.isArray(allowed);
 }
 
 function unexpectedResult(result: unknown): string {
 	return `authorize must return true, false or { allowedTopics }, not ${typeof result}; the request was denied.`;
-}
-
-function denied(error: unknown): Failure {
-	const message = thrownMessage(error, TEXT.revoked);
-	return new Failure('reauthorization', thrownStatus(error, 403), message, { cause: error });
 }
 
 function revoked(): Failure {

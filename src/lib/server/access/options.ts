@@ -6,7 +6,7 @@ import type { RealtimeTopicMessage, TopicKey } from '../../protocol/types.js';
 import type { ReplayLimits } from '../backend/replay.js';
 import type { RealtimeSource } from '../hub/source.js';
 
-type MaybePromise<T> = T | Promise<T>;
+type MaybePromise<T> = T | PromiseLike<T>;
 
 /** Topics that may be asked for: those of the channel, and `$run` where the entry has `run: true`. */
 export type RequestableTopic<TChannel extends ChannelLike, TRun extends boolean = boolean> =
@@ -45,7 +45,9 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	channel: TChannel;
 	/**
 	 * Parameters of the channel's builder: a value, or a function that reads them from the requested
-	 * channel's name. A list is taken as the list of arguments.
+	 * channel's name. A list is taken as the list of arguments. For a name that is not one of its own,
+	 * the function answers with parameters that lead to another name, such as `''`. An answer that lacks what
+	 * the name is made of never matches; what it throws matters where no other entry matches.
 	 */
 	channelParams?:
 		| NonNullable<ChannelParams<TChannel>>
@@ -54,13 +56,28 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 				requestedChannelId: string,
 				requestParams: RealtimeRequestParams
 		  ) => MaybePromise<ChannelParams<TChannel>>);
-	/** Who may read which topics. What it throws is what the browser is told. */
+	/**
+	 * Who may read which topics. Called once before a stream starts, then at each `recheckIntervalMs`, and
+	 * for each message where per-message checks are on and there is no `reauthorize`.
+	 *
+	 * To deny, return `false` or `{ allowedTopics }` without the topic, or throw SvelteKit's `error(4xx)` or
+	 * `RealtimeDenied`; the browser sees the text of what was thrown. Anything else that it throws
+	 *
+	 * - denies before a stream starts, with 403 and its text: `throw new Error('Sign in first')`;
+	 * - is a fault while a stream is open: the channel ends with 503 and a fixed text, and the page tries
+	 *   again. Where it may fail before the start as well, throw `error(503)`.
+	 *
+	 * Where it does not settle within `callbackTimeoutMs`, the channel ends with 503, too.
+	 */
 	authorize: (
 		context: RealtimeAuthorizeContext<TTopic>
 	) => MaybePromise<RealtimeAuthorizeResult<TTopic>>;
 	/**
-	 * Checks each message before it is sent, where per-message reauthorization is on: exactly `true`
-	 * lets it pass. @default `authorize`, asked for the message's topic
+	 * Checks each message before it is sent, where `reauthorizeOnEachMessage` is on: exactly `true` lets
+	 * it pass. Any other answer, `error(4xx)` and `RealtimeDenied` end the channel for good. Where it throws
+	 * anything else, or does not settle within `callbackTimeoutMs`, the message is not sent, the channel
+	 * ends with 503, and the page tries again.
+	 * @default `authorize`, asked for the message's topic
 	 */
 	reauthorize?: (
 		context: RealtimeReauthorizeContext<TTopic, RealtimeTopicMessage<TChannel>>
@@ -97,14 +114,29 @@ export type RealtimeChannelConfig<TChannel extends ChannelLike = ChannelLike> =
 export interface RealtimeLimits {
 	/** Bytes that may wait for one reader; past that it is closed, and resumes. @default 1_048_576 */
 	maxBufferedBytes?: number;
-	/** Open streams of this endpoint in this process; past that 429. @default no limit */
+	/**
+	 * Streams of this endpoint in this process, those that wait for `authorize` included; past that 429.
+	 * @default no limit
+	 */
 	maxStreams?: number;
-	/** Open streams with the same `key`; past that 429. @default no limit */
+	/** Streams with the same `key`; past that 429. @default no limit */
 	maxStreamsPerKey?: number;
-	/** What `maxStreamsPerKey` counts by: a user or an address, say. @default the client's address */
-	key?: (event: RequestEvent) => string;
+	/**
+	 * What `maxStreamsPerKey` counts by: a user or an address, say.
+	 * @default the id that `identify` gave; without one, the client's address
+	 */
+	key?: (event: RequestEvent) => MaybePromise<string>;
+	/**
+	 * Channels that are authorized at the same time in the whole process, over all endpoints; past that
+	 * 503 with `Retry-After`. After a deploy all pages come at once. @default 200
+	 */
+	maxStarting?: number;
 	/** Channels of one request; past that 400. @default 100 */
 	maxSubscriptions?: number;
+	/** Topics that one subscription may name; one request ten times as many. Past that 400. @default 200 */
+	maxTopics?: number;
+	/** Most messages that a subscription's `history` brings; a larger number counts as this one. @default 1_000 */
+	maxHistory?: number;
 	/** Characters of a channel's or topic's name; past that 400. @default 512 */
 	maxNameLength?: number;
 	/**

@@ -1,13 +1,26 @@
 import { z } from 'zod';
 import { MAX_BODY_BYTES } from '../../protocol/constants.js';
 import type { RealtimeRequestParams, SubscriptionRequest } from '../../protocol/request.js';
+import { quoted } from '../../protocol/quote.js';
 import { Failure, thrownStatus } from '../failure/failure.js';
 
 /** Bounds of what a browser may send. */
 export interface RequestLimits {
 	maxSubscriptions: number;
+	/** Topics of one subscription. */
+	maxTopics: number;
+	maxHistory: number;
 	maxNameLength: number;
 }
+
+/** How many times as many topics as one subscription a request may name. */
+const TOPICS_OF_REQUEST = 10;
+
+/**
+ * Bytes that a cursor adds to its subscription, at most: `,"lastEventId":"…"` with a cursor of 80
+ * characters. The client adds them by itself, so that they are not what the page asked for.
+ */
+const CURSOR_BYTES = 128;
 
 /** A request as it was understood. */
 export interface ParsedRequest {
@@ -19,13 +32,19 @@ export interface ParsedRequest {
 /** Anything but a primitive becomes `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
 
+const HISTORY = 'history must be a positive whole number';
+
 const subscriptionSchema = z.object({
 	channel: z.string({ error: 'Missing channel' }).min(1, 'Missing channel'),
 	topics: z.array(z.string().min(1)).min(1, 'Topics must not be an empty list').optional(),
 	params: z.record(z.string(), paramValue).optional(),
 	lastEventId: z.string().optional(),
 	since: z.string().optional(),
-	history: z.number().int().positive().optional()
+	history: z
+		.number({ error: HISTORY })
+		.int({ error: HISTORY })
+		.positive({ error: HISTORY })
+		.optional()
 });
 
 const manySchema = z.object({
@@ -33,12 +52,25 @@ const manySchema = z.object({
 });
 
 /**
+ * Refuses a request that a page of another site makes: it would read streams with the cookies of this one.
+ *
+ * @throws {Failure} `request-validation` 403.
+ */
+export function checkSite(request: Request): void {
+	if (request.headers.get('sec-fetch-site') !== 'cross-site') return;
+	throw new Failure('request-validation', 403, 'Cross-site streams are not allowed');
+}
+
+/**
  * Reads the body of a POST.
  *
  * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
  */
 export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedRequest> {
-	const text = await readBody(request);
+	const { text, bytes } = await readBody(
+		request,
+		MAX_BODY_BYTES + limits.maxSubscriptions * CURSOR_BYTES
+	);
 	let body: unknown;
 	try {
 		body = JSON.parse(text);
@@ -47,6 +79,7 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	}
 	if (typeof body !== 'object' || body === null || !('subscriptions' in body)) {
 		const subscription = checked(subscriptionSchema, body);
+		checkBytes(bytes, [subscription]);
 		return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
 	}
 	const { subscriptions: raw } = body;
@@ -57,8 +90,19 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 			`A request may have at most ${limits.maxSubscriptions} subscriptions; this one has ${raw.length}.`
 		);
 	}
-	const subscriptions = checked(manySchema, body).subscriptions.map(normalize);
-	for (const subscription of subscriptions) checkNames(subscription, limits);
+	const subscriptions = checked(manySchema, body).subscriptions.map((subscription) =>
+		normalize(subscription, limits)
+	);
+	checkBytes(bytes, subscriptions);
+	const topics = subscriptions.reduce((sum, { topics = [] }) => sum + topics.length, 0);
+	const maxTopics = limits.maxTopics * TOPICS_OF_REQUEST;
+	if (topics > maxTopics) {
+		throw new Failure(
+			'admission',
+			400,
+			`A request may name at most ${maxTopics} topics; this one names ${topics}.`
+		);
+	}
 	const channels = new Set(subscriptions.map(({ channel }) => channel));
 	if (channels.size < subscriptions.length) {
 		throw new Failure('request-validation', 400, 'A channel must not be subscribed to twice');
@@ -67,15 +111,12 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 }
 
 /**
- * Reads the query of a GET: `?channel=…&topic=a&topic=b&param.x=1`.
+ * Reads the query of a GET: `?channel=…&topic=a&topic=b&param.x=1`, and `since=…` or `history=10`.
  *
- * @throws {Failure} `request-validation` 400 or 403, or `admission` 400.
+ * @throws {Failure} `request-validation` 400, or `admission` 400.
  */
 export function parseGet(request: Request, url: URL, limits: RequestLimits): ParsedRequest {
-	if (request.headers.get('sec-fetch-site') === 'cross-site') {
-		// A page of another site must not read streams with the cookies of this one.
-		throw new Failure('request-validation', 403, 'Cross-site streams are not allowed');
-	}
+	const history = url.searchParams.get('history');
 	const topics = url.searchParams.getAll('topic');
 	const params: RealtimeRequestParams = Object.fromEntries(
 		[...url.searchParams]
@@ -86,7 +127,9 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 		channel: url.searchParams.get('channel') ?? undefined,
 		...(topics.length > 0 && { topics }),
 		params,
-		lastEventId: url.searchParams.get('lastEventId') ?? undefined
+		lastEventId: url.searchParams.get('lastEventId') ?? undefined,
+		since: url.searchParams.get('since') ?? undefined,
+		history: history === null ? undefined : Number(history)
 	});
 	return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
 }
@@ -94,21 +137,41 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 type Checked = z.infer<typeof subscriptionSchema>;
 
 function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
-	const normalized = normalize(subscription);
-	checkNames(normalized, limits);
-	return { subscriptions: [normalized], isSingle: true };
+	return { subscriptions: [normalize(subscription, limits)], isSingle: true };
 }
 
-function normalize({ channel, topics, params, lastEventId }: Checked): SubscriptionRequest {
+/** Checks a subscription against the limits. */
+function normalize(subscription: Checked, limits: RequestLimits): SubscriptionRequest {
+	const { channel, params = {}, lastEventId, since, history } = subscription;
+	const topics = subscription.topics && [...new Set(subscription.topics)].sort();
+	if (since !== undefined && history !== undefined) {
+		throw new Failure(
+			'request-validation',
+			400,
+			`A subscription starts either at \`since\` or with \`history\`; ${quoted(channel)} has both`
+		);
+	}
+	checkNames([channel, ...(topics ?? []), ...Object.keys(params)], limits.maxNameLength);
+	// The client adds cursors by itself: a low limit for names must not end a page that resumes.
+	checkNames([lastEventId ?? '', since ?? ''], Math.max(limits.maxNameLength, CURSOR_BYTES));
+	if (topics && topics.length > limits.maxTopics) {
+		throw new Failure(
+			'admission',
+			400,
+			`A subscription may name at most ${limits.maxTopics} topics; that of ${quoted(channel)} names ${topics.length}.`
+		);
+	}
 	return {
 		channel,
-		...(topics && { topics: [...new Set(topics)].sort() }),
-		params: params ?? {},
-		...(lastEventId !== undefined && { lastEventId })
+		...(topics && { topics }),
+		params,
+		...(lastEventId !== undefined && { lastEventId }),
+		...(since !== undefined && { since }),
+		...(history !== undefined && { history: Math.min(history, limits.maxHistory) })
 	};
 }
 
-/** What an `EventSource` sends when it reconnects is newer than what the page began with. */
+/** What an `EventSource` sends when it reconnects is newer than what the page started with. */
 function lastEventId(request: Request, { lastEventId }: Checked): string | undefined {
 	return request.headers.get('last-event-id') ?? lastEventId;
 }
@@ -122,24 +185,39 @@ function checked<T>(schema: z.ZodType<T>, value: unknown): T {
 	throw new Failure('request-validation', 400, message + where);
 }
 
-function checkNames(subscription: SubscriptionRequest, { maxNameLength }: RequestLimits): void {
-	const { channel, topics = [], params = {}, lastEventId = '' } = subscription;
-	for (const name of [channel, lastEventId, ...topics, ...Object.keys(params)]) {
-		if (name.length <= maxNameLength) continue;
-		throw new Failure(
-			'admission',
-			400,
-			`A name in this request has ${name.length} characters; at most ${maxNameLength} are allowed.`
-		);
-	}
+function checkNames(names: readonly string[], maxLength: number): void {
+	const name = names.find(({ length }) => length > maxLength);
+	if (name === undefined) return;
+	throw new Failure(
+		'admission',
+		400,
+		`A name in this request has ${name.length} characters; at most ${maxLength} are allowed.`
+	);
+}
+
+/** What was accepted once must be accepted with its cursors, too: they do not count. */
+function checkBytes(
+	bytes: number,
+	subscriptions: readonly Pick<SubscriptionRequest, 'lastEventId'>[]
+): void {
+	const cursorBytes = subscriptions.reduce(
+		(sum, { lastEventId }) =>
+			sum + (lastEventId === undefined ? 0 : ',"lastEventId":""'.length + lastEventId.length),
+		0
+	);
+	if (bytes - cursorBytes > MAX_BODY_BYTES) throw tooLarge();
 }
 
 /** What is read of a body, so that a client that is still writing it gets to read the answer. */
 const MAX_READ_BYTES = 16 * MAX_BODY_BYTES;
 
-async function readBody(request: Request): Promise<string> {
-	if (Number(request.headers.get('content-length')) > MAX_READ_BYTES) throw tooLarge();
-	if (!request.body) return '';
+async function readBody(
+	request: Request,
+	maxBytes: number
+): Promise<{ text: string; bytes: number }> {
+	const mostBytes = Math.max(maxBytes, MAX_READ_BYTES);
+	if (Number(request.headers.get('content-length')) > mostBytes) throw tooLarge();
+	if (!request.body) return { text: '', bytes: 0 };
 	const decoder = new TextDecoder();
 	const reader = request.body.getReader();
 	let bytes = 0;
@@ -149,8 +227,8 @@ async function readBody(request: Request): Promise<string> {
 			const { done, value } = await reader.read();
 			if (done) break;
 			bytes += value.byteLength;
-			if (bytes <= MAX_BODY_BYTES) text += decoder.decode(value, { stream: true });
-			else if (bytes > MAX_READ_BYTES) throw tooLarge();
+			if (bytes <= maxBytes) text += decoder.decode(value, { stream: true });
+			else if (bytes > mostBytes) throw tooLarge();
 		}
 	} catch (error) {
 		if (error instanceof Failure) throw error;
@@ -162,10 +240,14 @@ async function readBody(request: Request): Promise<string> {
 	} finally {
 		reader.cancel().catch(() => {});
 	}
-	if (bytes > MAX_BODY_BYTES) throw tooLarge();
-	return text + decoder.decode();
+	if (bytes > maxBytes) throw tooLarge();
+	return { text: text + decoder.decode(), bytes };
 }
 
 function tooLarge(): Failure {
-	return new Failure('admission', 413, `A request body may have at most ${MAX_BODY_BYTES} bytes.`);
+	return new Failure(
+		'admission',
+		413,
+		`A request body may have at most ${MAX_BODY_BYTES} bytes, not counting its cursors.`
+	);
 }

@@ -1,5 +1,5 @@
 import { parseCursor } from '../../protocol/cursor.js';
-import { unref } from '../runtime/runtime.js';
+import { inTime } from '../runtime/deadline.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
 import type { BackendBus, RealtimeBackend } from './backend.js';
 import { Breaker } from './breaker.js';
@@ -31,9 +31,9 @@ export function guardStore(store: ReplayStore): GuardedStore {
 				cursors.forEach(checkCursor);
 				return cursors;
 			}),
-		since: (log, cursor, limit) => inTime(store.since(log, cursor, limit), checkSlice),
+		since: (log, cursor, limit) => answered(store.since(log, cursor, limit), checkSlice),
 		bounds: (log) =>
-			inTime(store.bounds(log), (bounds) => {
+			answered(store.bounds(log), (bounds) => {
 				checkCursor(bounds.first);
 				checkCursor(bounds.last);
 				return bounds;
@@ -44,7 +44,7 @@ export function guardStore(store: ReplayStore): GuardedStore {
 		}),
 		limit: (log, limits) => store.limit?.(log, limits),
 		release: (log) => store.release?.(log),
-		clear: (log) => inTime(store.clear?.(log), () => {}),
+		clear: (log) => answered(store.clear?.(log), () => {}),
 		get size() {
 			return store.size ?? { events: 0, bytes: 0 };
 		}
@@ -149,14 +149,8 @@ function checkCursor(cursor: string): void {
 }
 
 /** Rejects when the answer takes too long; what comes later is of no use. */
-function inTime<T, R>(answer: Answer<T>, then: (value: T) => R): R | Promise<R> {
-	let timer: ReturnType<typeof setTimeout> | undefined;
-	const settled = whenReady(answer, then);
-	if (!(settled instanceof Promise)) return settled;
-	const late = new Promise<never>((_, reject) => {
-		timer = unref(setTimeout(() => reject(noAnswer()), STORE_TIMEOUT_MS));
-	});
-	return Promise.race([settled, late]).finally(() => clearTimeout(timer));
+function answered<T, R>(answer: Answer<T>, then: (value: T) => R): R | Promise<R> {
+	return inTime(whenReady(answer, then), STORE_TIMEOUT_MS, noAnswer);
 }
 
 /** What a store that does not answer fails with. */

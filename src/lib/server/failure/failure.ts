@@ -8,6 +8,8 @@ export class Failure extends Error {
 	/** Further fields of the JSON body. */
 	readonly body: Readonly<Record<string, unknown>>;
 	readonly headers: Readonly<Record<string, string>>;
+	/** The app's callback that threw, or did not settle in time. */
+	readonly callback: string | undefined;
 
 	constructor(
 		stage: RealtimeServerFailureStage,
@@ -16,6 +18,7 @@ export class Failure extends Error {
 		options: ErrorOptions & {
 			body?: Record<string, unknown>;
 			headers?: Record<string, string>;
+			callback?: string | undefined;
 		} = {}
 	) {
 		super(message, options);
@@ -23,9 +26,10 @@ export class Failure extends Error {
 		this.status = status;
 		this.body = options.body ?? {};
 		this.headers = options.headers ?? {};
+		this.callback = options.callback;
 	}
 
-	/** Whether trying again unchanged cannot help: what is wrong is the request, not the server. */
+	/** Whether the same request would fail again: the request is wrong, not the server. */
 	get isFatal(): boolean {
 		return isFatalStatus(this.status);
 	}
@@ -40,13 +44,16 @@ export const TEXT = {
 		`The backend "${name}" is away: messages arrive, but what is published meanwhile cannot be replayed.`,
 	backendBack: (name: string) => `The backend "${name}" is back.`,
 	resolution: 'The requested realtime channel could not be resolved.',
+	counting: 'The stream could not be counted.',
+	identity: 'This reader could not be identified.',
 	stopping: 'This server is stopping.',
 	closed: 'This realtime endpoint was closed.',
 	denied: 'Not allowed to read this realtime channel.',
-	revoked: 'The right to read this realtime channel was revoked.'
+	revoked: 'The right to read this realtime channel was revoked.',
+	unchecked: 'The right to read this realtime channel could not be checked; it will be tried again.'
 } as const;
 
-/** The text of what an app's own callback threw: an `Error`, a string, or SvelteKit's `error(…)`. */
+/** The text of what a callback of the app threw: an `Error`, a string, or SvelteKit's `error()`. */
 export function thrownMessage(thrown: unknown, fallback: string): string {
 	if (typeof thrown === 'string') return thrown;
 	const { message, body } = (thrown ?? {}) as {
@@ -57,7 +64,7 @@ export function thrownMessage(thrown: unknown, fallback: string): string {
 	return typeof text === 'string' && text !== '' ? text : fallback;
 }
 
-/** The status of SvelteKit's `error(…)`, if that was thrown. */
+/** The HTTP status of a thrown value, if it has one; SvelteKit's `error()` does. */
 export function thrownStatus(thrown: unknown, fallback: number): number {
 	const status = (thrown as { status?: unknown } | null)?.status;
 	const isFailure = typeof status === 'number' && status >= 400 && status <= 599;

@@ -1,6 +1,9 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { RealtimeServerFailureStage } from '../../protocol/health.js';
 import { RealtimeError } from '../../protocol/errors.js';
+import { printable, quoted } from '../../protocol/quote.js';
+import { isThenable } from '../runtime/thenable.js';
+import { callApp, CALLBACK_TIMEOUT_MS, type CallbackError } from './callback.js';
 import type { Failure } from './failure.js';
 
 /** What `onFailure` receives. */
@@ -10,10 +13,17 @@ export interface RealtimeServerFailureContext {
 	message: string;
 	/** HTTP status of the answer, or the one that a failing stream would have had. */
 	status: number;
-	/** The channel, where it is known. */
+	/** The channel, where it is known: as it was requested, control characters included. */
 	channelId?: string;
 	topics?: readonly string[];
-	/** What was thrown; never sent to the browser. */
+	/**
+	 * The callback of your app that threw or did not settle within `callbackTimeoutMs`: `authorize`,
+	 * `reauthorize`, `channelParams`, `identify`, `limits.key` or `schema`.
+	 */
+	callback?: string;
+	/**
+	 * What was thrown, or a `RealtimeError` with the code `CALLBACK_TIMEOUT`. Never sent to the browser.
+	 */
 	error?: unknown;
 	/** The request; absent where a failure does not belong to one request. */
 	event?: RequestEvent;
@@ -31,22 +41,29 @@ export type FailurePlace = Pick<RealtimeServerFailureContext, 'channelId' | 'top
 export type Report = (failure: Failure, place: FailurePlace) => string;
 
 /** The one place that texts for browsers pass through; `onFailure` can never break a request. */
-export function createReport(onFailure: RealtimeServerFailureHandler | undefined): Report {
-	return ({ stage, status, message, cause }, place) => {
+export function createReport(
+	onFailure: RealtimeServerFailureHandler | undefined,
+	callbackTimeoutMs: number = CALLBACK_TIMEOUT_MS
+): Report {
+	return ({ stage, status, message, cause, callback }, place) => {
 		const failure: RealtimeServerFailureContext = {
 			stage,
 			status,
 			message,
 			...place,
+			...(callback !== undefined && { callback }),
 			...(cause !== undefined && { error: cause })
 		};
 		if (!onFailure) {
-			if (cause !== undefined) logFailure(failure);
+			if (cause !== undefined || callback !== undefined) logFailure(failure);
 			return message;
 		}
 		try {
-			const answer: unknown = onFailure(failure);
-			if (answer instanceof Promise) answer.catch((error) => logThrown(error));
+			const answer: unknown = callApp('onFailure', callbackTimeoutMs, () => onFailure(failure));
+			if (isThenable(answer)) {
+				answer.then(undefined, logThrown);
+				return message;
+			}
 			const text = (answer as { message?: unknown } | null | undefined)?.message;
 			return typeof text === 'string' ? text : message;
 		} catch (error) {
@@ -56,14 +73,21 @@ export function createReport(onFailure: RealtimeServerFailureHandler | undefined
 	};
 }
 
-function logFailure({ stage, channelId, message, error }: RealtimeServerFailureContext): void {
-	const where = channelId === undefined ? '' : ` on "${channelId}"`;
-	const text = `[sveltekit-inngest] ${stage} failed${where}: ${message}`;
+function logFailure(failure: RealtimeServerFailureContext): void {
+	const { stage, channelId, callback, message, error } = failure;
+	const where = channelId === undefined ? '' : ` on ${quoted(channelId)}`;
+	const by = callback === undefined ? '' : ` in ${callback}`;
+	const text = `[sveltekit-inngest] ${stage} failed${where}${by}: ${printable(message)}`;
 	// An error of this package says all there is to say; a stack would show nothing but the package.
-	if (error instanceof RealtimeError) console.error(`${text} ${error.message}`);
+	if (error instanceof RealtimeError) console.error(`${text} ${printable(error.message)}`);
 	else console.error(text, error);
 }
 
 function logThrown(error: unknown): void {
-	console.error('[sveltekit-inngest] onFailure threw; the failure was handled without it.', error);
+	const { kind, cause } = error as CallbackError;
+	const what = kind === 'timeout' ? 'did not settle' : 'threw';
+	console.error(
+		`[sveltekit-inngest] onFailure ${what}; the failure was handled without it.`,
+		cause
+	);
 }

@@ -1,6 +1,7 @@
 import { EVENT } from '../../protocol/constants.js';
 import { encodeEvent } from '../../protocol/frame.js';
 import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
+import { quoted } from '../../protocol/quote.js';
 import type { Published } from '../backend/backend.js';
 import type { ReplayEvent } from '../backend/replay.js';
 import { Failure, TEXT } from '../failure/failure.js';
@@ -72,7 +73,7 @@ export class Feed implements SourceListener {
 
 	/** @param createLog Makes the log that calls the feed back. */
 	constructor(
-		spec: Pick<FeedSpec, 'channel' | 'topics' | 'definitions'>,
+		spec: Pick<FeedSpec, 'channel' | 'topics' | 'definitions' | 'callbackTimeoutMs'>,
 		options: { createLog: (events: FeedLogEvents) => Log; host: FeedHost; bounds?: FeedBounds }
 	) {
 		const { host, createLog, bounds = {} } = options;
@@ -85,11 +86,11 @@ export class Feed implements SourceListener {
 			spec.definitions,
 			{
 				valid: (message, data) => this.#append(message, data),
-				invalid: (message, reason) => this.#drop(message, reason),
+				invalid: (message, reason, callback) => this.#drop(message, reason, callback),
 				gap: () => this.#appendGap(),
 				overflow: (first) => this.#overflow(first)
 			},
-			bounds.maxValidating
+			{ maxWaiting: bounds.maxValidating, timeoutMs: spec.callbackTimeoutMs }
 		);
 		this.log = createLog({
 			entries: (entries) => {
@@ -265,20 +266,20 @@ export class Feed implements SourceListener {
 			new Failure(
 				'stream',
 				500,
-				`Messages of "${this.channel}" were dropped: too many wait for an asynchronous schema.`
+				`Messages of ${quoted(this.channel)} were dropped: too many wait for an asynchronous schema.`
 			)
 		);
 		this.gap();
 	}
 
-	#drop({ topic }: SourceMessage, cause: unknown): void {
+	#drop({ topic }: SourceMessage, cause: unknown, callback?: string): void {
 		this.#host.countDrop();
 		this.#readers.report(
 			new Failure(
 				'stream',
 				500,
-				`A message of "${this.channel}" on topic "${topic}" does not match the topic's schema and was dropped.`,
-				{ cause }
+				`A message of ${quoted(this.channel)} on topic ${quoted(topic)} does not match the topic's schema and was dropped.`,
+				{ cause, callback }
 			)
 		);
 	}

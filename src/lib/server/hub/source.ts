@@ -63,6 +63,8 @@ export interface FeedSpec {
 	/** All topics to listen to, sorted. */
 	topics: readonly string[];
 	definitions: TopicDefinitions;
+	/** Milliseconds that an asynchronous schema may take. */
+	callbackTimeoutMs?: number | undefined;
 	/** Where its messages come from. @default the hub's source */
 	source?: RealtimeSource | undefined;
 	/** Bounds of its log where they differ from the hub's; `false` keeps none. */

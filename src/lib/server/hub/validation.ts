@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { topicSchema, type TopicDefinitions } from '../../protocol/channel.js';
+import { callApp, CALLBACK_TIMEOUT_MS, CallbackError } from '../failure/callback.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
 import type { SourceMessage } from './source.js';
 
@@ -7,8 +8,11 @@ import type { SourceMessage } from './source.js';
 export interface ValidationEvents {
 	/** The message, with its data as the schema gives it. */
 	valid(message: SourceMessage, data: unknown): void;
-	/** The data does not match: `reason` holds the issues, or what the schema threw. */
-	invalid(message: SourceMessage, reason: unknown): void;
+	/**
+	 * The data does not match: `reason` holds the issues, or, with `callback`, why the schema gave no
+	 * answer.
+	 */
+	invalid(message: SourceMessage, reason: unknown, callback?: 'schema'): void;
 	/** Messages may be missing at this point. */
 	gap(): void;
 	/** A message was dropped because too many wait. `first` is set for the first of them. */
@@ -26,6 +30,7 @@ export class Validation {
 	readonly #definitions: TopicDefinitions;
 	readonly #events: ValidationEvents;
 	readonly #maxWaiting: number;
+	readonly #timeoutMs: number;
 	/** Messages, and gaps as `null`. */
 	#waiting: (SourceMessage | null)[] = [];
 	#isBusy = false;
@@ -34,11 +39,17 @@ export class Validation {
 	constructor(
 		definitions: TopicDefinitions,
 		events: ValidationEvents,
-		maxWaiting: number = MAX_WAITING
+		bounds: {
+			/** Messages that may wait for an asynchronous schema. */
+			maxWaiting?: number | undefined;
+			/** Milliseconds that a schema may take; after that the message is invalid. */
+			timeoutMs?: number | undefined;
+		} = {}
 	) {
 		this.#definitions = definitions;
 		this.#events = events;
-		this.#maxWaiting = maxWaiting;
+		this.#maxWaiting = bounds.maxWaiting ?? MAX_WAITING;
+		this.#timeoutMs = bounds.timeoutMs ?? CALLBACK_TIMEOUT_MS;
 	}
 
 	push(message: SourceMessage): void {
@@ -68,18 +79,27 @@ export class Validation {
 	#validate(message: SourceMessage): void | Promise<void> {
 		const { kind, data, topic } = message;
 		const { valid, invalid } = this.#events;
+		const fail = (error: unknown): void => {
+			const isThrown = error instanceof CallbackError;
+			invalid(message, isThrown ? error.cause : error, isThrown ? 'schema' : undefined);
+		};
 		let result: Answer<StandardSchemaV1.Result<unknown>>;
 		try {
 			const schema = kind === 'data' && topicSchema(this.#definitions[topic]);
 			if (!schema) return valid(message, data);
-			result = schema['~standard'].validate(data);
+			result = callApp('schema', this.#timeoutMs, () => schema['~standard'].validate(data));
 		} catch (error) {
-			return invalid(message, error);
+			return fail(error);
 		}
 		return whenReady(
 			result,
-			(result) => (result.issues ? invalid(message, result.issues) : valid(message, result.value)),
-			(error) => invalid(message, error)
+			(result) => {
+				if (result?.issues) invalid(message, result.issues);
+				else if (result && 'value' in result) valid(message, result.value);
+				else
+					invalid(message, new TypeError('The schema answered with neither a value nor issues.'));
+			},
+			fail
 		);
 	}
 

@@ -46,6 +46,8 @@ export interface ConnectionRequest {
 	readonly isSingle: boolean;
 	/** Whether it came from a plain `EventSource`. */
 	readonly isPlain: boolean;
+	/** Who reads, where the app named the reader. */
+	readonly identity: { readonly id: string } | null;
 	/** Counts against the streams of this key. */
 	readonly key: string | undefined;
 	/** Destroys the socket under the response, where the platform shows it. */

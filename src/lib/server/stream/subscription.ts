@@ -18,7 +18,7 @@ export interface SubscriptionSpec {
 	topics: ReadonlySet<string>;
 	/** Checks each message before it is sent. */
 	check?: Check | undefined;
-	/** Checks the right to read at all; rejects with a `Failure` when it is gone. */
+	/** Checks the right to read at all; rejects with a `Failure` when it is gone or cannot be told. */
 	recheck?: (() => Promise<void>) | undefined;
 	/** Reports a failed check as one of its request. */
 	report?: Report | undefined;
@@ -42,7 +42,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		if (spec.check) {
 			this.#gate = new Gate(spec.check, {
 				pass: (entry) => connection.deliver(entry.frame),
-				deny: (error) => this.fail(asDenial(error)),
+				deny: (error) => this.fail(asFailure(error)),
 				held: (bytes) => connection.hold(bytes)
 			});
 		}
@@ -118,7 +118,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		this.#rechecking = true;
 		this.#recheck().then(
 			() => (this.#rechecking = false),
-			(error: unknown) => this.fail(asDenial(error))
+			(error: unknown) => this.fail(asFailure(error))
 		);
 	}
 
@@ -163,8 +163,8 @@ function healthFrame(health: HealthPayload): Uint8Array {
 	return encodeEvent(EVENT.health, JSON.stringify(health));
 }
 
-function asDenial(error: unknown): Failure {
+function asFailure(error: unknown): Failure {
 	return error instanceof Failure
 		? error
-		: new Failure('reauthorization', 403, TEXT.revoked, { cause: error });
+		: new Failure('reauthorization', 503, TEXT.unchecked, { cause: error });
 }

@@ -75,6 +75,7 @@ import {
 	createRealtime,
 	createRealtimeEndpoint,
 	MemoryReplayStore,
+	RealtimeDenied,
 	RealtimeError as ServerError,
 	type PublishData,
 	type PublishTarget,
@@ -85,6 +86,9 @@ import {
 	type RealtimeEndpointOptions,
 	type RealtimeErrorCode as ServerErrorCode,
 	type RealtimeHealthCheckOptions,
+	type RealtimeIdentify,
+	type RealtimeIdentifyResult,
+	type RealtimeIdentity,
 	type RealtimeItem,
 	type RealtimeIterator,
 	type RealtimeLimits,
@@ -230,6 +234,10 @@ const options: RealtimeEndpointOptions<{ news: typeof news; chat: typeof chat }>
 		} satisfies RealtimeChannelConfig<typeof chat>
 	},
 	healthCheck: { intervalMs: 5_000 } satisfies RealtimeHealthCheckOptions,
+	identify: (({ locals }): RealtimeIdentifyResult =>
+		'user' in locals
+			? ({ id: 'alice' } satisfies RealtimeIdentity)
+			: null) satisfies RealtimeIdentify,
 	limits: { maxLifetimeMs: 60_000 } satisfies RealtimeLimits,
 	replay: new MemoryReplayStore({ maxEvents: 10 } satisfies ReplayOptions) satisfies ReplayStore,
 	onFailure: (({ stage }: RealtimeServerFailureContext) => ({
@@ -258,7 +266,7 @@ export async function server(): Promise<unknown[]> {
 	const envelope: RealtimeTopicEnvelope | undefined = undefined;
 	const target: PublishTarget | undefined = undefined;
 	const data: PublishData<PublishTarget> | undefined = undefined;
-	return [stats, event, replayed, envelope, target, data, ServerError];
+	return [stats, event, replayed, envelope, target, data, ServerError, RealtimeDenied];
 }
 
 export async function engine(): Promise<DevRunStatus | undefined> {
