@@ -3,7 +3,8 @@ export const EVENT = {
 	health: 'health',
 	message: 'message',
 	resync: 'resync',
-	presence: 'presence'
+	presence: 'presence',
+	ask: 'ask'
 } as const;
 
 /** Milliseconds between two health ticks, unless configured. */

@@ -12,6 +12,10 @@ export type RealtimeErrorCode =
 	| 'TOKEN'
 	| 'CALLBACK_TIMEOUT'
 	| 'CLOSED'
+	| 'NOBODY'
+	| 'TIMEOUT'
+	| 'DENIED'
+	| 'HANDLER'
 	| 'UNSUPPORTED';
 
 /** An error of this package: its `code` is stable, its message says what to do. */

@@ -1,8 +1,9 @@
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
-import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
+import { resolveChannel, type ChannelLike, type ChannelParams } from '../protocol/channel.js';
 import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import { quoted } from '../protocol/quote.js';
+import type { PresenceData, RealtimeMember } from '../protocol/presence.js';
 import type {
 	Positioned,
 	RealtimeTopicEnvelope,
@@ -11,7 +12,8 @@ import type {
 } from '../protocol/types.js';
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { Registry } from './access/registry.js';
-import { checkSite, parseGet, parsePost, type ParsedRequest } from './access/request.js';
+import { RateLimiter } from './access/rate.js';
+import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
@@ -22,6 +24,7 @@ import type { HubStats } from './hub/hub.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
 import type { PublishData, PublishTarget } from './inngest/target.js';
+import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.js';
 import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
@@ -139,9 +142,125 @@ export interface Realtime {
 		channel: TChannel,
 		options?: RealtimeCursorOptions<TChannel>
 	): Promise<string>;
+	/**
+	 * Who is in a channel with `presence`, in all processes, oldest first.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend is away and nobody reads the channel here.
+	 * @example
+	 * ```ts
+	 * const members = await realtime.members(boardChannel);
+	 * ```
+	 */
+	members<TChannel extends ChannelLike>(
+		channel: TChannel,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<RealtimeMember<PresenceData<TChannel>>[]>;
+	/**
+	 * Whether a member has an open stream, in any process.
+	 *
+	 * @param memberId The id that `identify` or `presence.member` gave.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be asked.
+	 */
+	isOnline(memberId: string): Promise<boolean>;
+	/**
+	 * How many streams read a channel, in all processes; with or without `presence`.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be asked.
+	 */
+	readers<TChannel extends ChannelLike>(
+		channel: TChannel,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<number>;
+	/**
+	 * Ends a member's streams of a channel, in all processes, for good: the page gets a fatal `degraded`
+	 * with the reason and status 403. It may come back when it is loaded again: `authorize` decides.
+	 *
+	 * @returns the number of streams.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are ended.
+	 */
+	remove<TChannel extends ChannelLike>(
+		channel: TChannel,
+		memberId: string,
+		reason: string,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<number>;
+	/**
+	 * Ends a channel for all its readers, in all processes, for good: the page gets a fatal `degraded`
+	 * with the reason and status 410.
+	 *
+	 * @returns the number of streams.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are ended.
+	 */
+	end<TChannel extends ChannelLike>(
+		channel: TChannel,
+		reason: string,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<number>;
+	/**
+	 * Sends a message to the streams of one member, or of everybody with certain attributes, and to no
+	 * other. Only streams that read the topic get it. It is in no log, so nobody gets it later.
+	 *
+	 * Whose id this is, is for you to know: it is trusted.
+	 *
+	 * @param target An id, or attributes that `identify` returned: `{ role: 'admin' }`.
+	 * @returns the number of streams that it was sent to.
+	 * @throws {RealtimeError} as `emit` does.
+	 * @example
+	 * ```ts
+	 * await realtime.emitTo('alice', chatChannel().notice, { text: 'Your export is ready' });
+	 * ```
+	 */
+	emitTo<TTopic extends PublishTarget>(
+		target: RealtimeTarget,
+		topic: TTopic,
+		data: PublishData<TTopic>
+	): Promise<number>;
+	/**
+	 * Asks the pages of a member something. Resolves with what a handler of `onAsk` returned; the first
+	 * answer counts.
+	 *
+	 * Whose id this is, is for you to know: it is trusted.
+	 *
+	 * @throws {RealtimeError} `NOBODY` when the member has no open stream, `DENIED` when none of its streams
+	 *   reads the topic, `TIMEOUT`, `HANDLER` when the handler threw; and as `emit` does.
+	 * @example
+	 * ```ts
+	 * const isSure = await realtime.ask('alice', chatChannel().confirm, { text: 'Delete it?' });
+	 * ```
+	 */
+	ask<TTopic extends PublishTarget>(
+		memberId: string,
+		topic: TTopic,
+		data: PublishData<TTopic>,
+		options?: RealtimeAskOptions
+	): Promise<unknown>;
+	/**
+	 * Keeps somebody out for a while, in all processes that share the backend: open streams end, new
+	 * requests are answered with 429.
+	 *
+	 * @param key An id that `identify` gave, a client's address, or what `limits.rate.key` returned.
+	 * @param ms How long.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; this one keeps it out.
+	 */
+	ban(key: string, ms: number): Promise<void>;
+	/** Lets somebody in again. @throws {RealtimeError} as `ban` does. */
+	unban(key: string): Promise<void>;
+	/**
+	 * Asks `authorize` again now about the open streams of a member, or of everybody, in all processes:
+	 * whoever may not read any more is cut off at once.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are asked.
+	 */
+	recheck(memberId?: string): Promise<void>;
 	stats(): RealtimeStats;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
 	close(): void;
+}
+
+/** Which channel is meant. */
+export interface RealtimeMembersOptions<TChannel extends ChannelLike> {
+	/** Parameters of the channel's builder. */
+	channelParams?: ChannelParams<TChannel>;
 }
 
 /** Options of `cursor`. */
@@ -212,7 +331,25 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		options.channels as unknown as Record<string, RealtimeChannelConfig>,
 		{ callbackTimeoutMs, report }
 	);
-	const responder = new Responder({ settings, registry, identify, hubs, report, checkOpen });
+	const people = new People({
+		settings,
+		registry,
+		rate: limits.rate,
+		report,
+		open: () => responder.open
+	});
+	const { rates, presence } = people;
+	const responder: Responder = new Responder({
+		settings,
+		registry,
+		identify,
+		rates,
+		presence,
+		hubs,
+		report,
+		started: () => people.enterFleet(),
+		checkOpen
+	});
 	const iterators = new Set<FeedIterator>();
 	const stopWarming = hubs.shared ? warmFeeds(hubs.shared, registry) : () => {};
 	let state: 'open' | 'stopping' | 'closed' = 'open';
@@ -231,17 +368,25 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 
 	async function answer(
 		event: RequestEvent,
-		parse: () => ParsedRequest | Promise<ParsedRequest>
+		parse: () => ParsedBody | Promise<ParsedBody>
 	): Promise<Response> {
-		let parsed: ParsedRequest | undefined;
+		let parsed: ParsedBody | undefined;
 		try {
 			checkOpen();
 			if (!allowCrossSite) checkSite(event.request);
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
+			if (parsed.kind === 'presence') {
+				return await responder.update(event, parsed.presence, people.take);
+			}
+			if (parsed.kind === 'answer') {
+				const { id, ...reply } = parsed.answer;
+				return await responder.answer(event, () => people.reply(id, reply));
+			}
 			return await responder.respond(event, parsed);
 		} catch (error) {
-			const subscription = parsed?.isSingle ? parsed.subscriptions[0] : undefined;
+			const subscription =
+				parsed?.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
 			const response = refusal(event, error, report, subscription);
 			if (state !== 'open') closeAfter(event, response.headers);
 			return response;
@@ -306,6 +451,20 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			const { feed } = registry.feedOf(channel, options);
 			await hubs.shared?.clear(feed);
 		},
+		members: (channel, { channelParams } = {}) =>
+			people.members(channel, channelParams) as Promise<never>,
+		isOnline: async (target) => (await people.count({ target })) > 0,
+		readers: (channel, { channelParams } = {}) =>
+			people.count({ channel: resolveChannel(channel, channelParams).name }),
+		remove: (channel, target, reason, { channelParams } = {}) =>
+			people.end({ channel: resolveChannel(channel, channelParams).name, target }, reason, 403),
+		end: (channel, reason, { channelParams } = {}) =>
+			people.end({ channel: resolveChannel(channel, channelParams).name }, reason, 410),
+		emitTo: (target, topic, data) => people.emitTo(target, topic, data),
+		ask: (id, topic, data, options) => people.ask(id, topic, data, options),
+		ban: (key, ms) => people.ban(key, ms),
+		unban: (key) => people.ban(key, 0),
+		recheck: (target) => people.recheck(target === undefined ? {} : { target }),
 		stats: () => {
 			const { streams, deliveries, chunks, slowReaders } = responder;
 			return { streams, deliveries, chunks, slowReaders, hub: hubs.stats };
@@ -316,7 +475,9 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			stopListening();
 			stopWarming();
 			stopReporting();
+			people.stop();
 			responder.endStreams();
+			people.close();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
 		}
@@ -329,6 +490,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			state = 'stopping';
 			stopWarming();
 			hubs.drain();
+			people.stop();
 			endStreams();
 		}
 	});

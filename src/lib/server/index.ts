@@ -3,6 +3,7 @@ export {
 	type Realtime,
 	type RealtimeCursorOptions,
 	type RealtimeItem,
+	type RealtimeMembersOptions,
 	type RealtimeStats,
 	type RealtimeSubscribeOptions
 } from './createRealtime.js';
@@ -17,6 +18,7 @@ export type {
 	RealtimeAuthorizeResult,
 	RealtimeChannelConfig,
 	RealtimeLimits,
+	RealtimeRate,
 	RealtimeReauthorizeContext
 } from './access/options.js';
 export type {
@@ -26,6 +28,15 @@ export type {
 	Published,
 	RealtimeBackend
 } from './backend/backend.js';
+export type {
+	PresenceChange,
+	PresenceHolding,
+	PresenceJoined,
+	PresenceListener,
+	PresenceMember,
+	PresenceStore
+} from './backend/presence.js';
+export type { RateDecision, RateLimitStore, RateRule } from './backend/rateLimit.js';
 export { MemoryReplayStore, memoryBackend, type ReplayOptions } from './backend/memory.js';
 export type {
 	ReplayBounds,
@@ -46,6 +57,14 @@ export type { RealtimeSource, SourceListener, SourceMessage, SourceState } from 
 export type { RealtimeUpstreamOptions, WebSocketLike } from './inngest/options.js';
 export type { PublishData, PublishTarget } from './inngest/target.js';
 export type { RealtimeEndpointOptions, RealtimeHealthCheckOptions } from './options.js';
+export type { RealtimeAskOptions, RealtimeTarget } from './people.js';
+export type {
+	RealtimeMemberContext,
+	RealtimePresenceContext,
+	RealtimePresenceOptions
+} from './presence/options.js';
 export type { RealtimeIterator, RealtimeResync } from './subscribe.js';
+export { withPresence } from '../protocol/presence.js';
+export type { PresenceData, RealtimeMember, WithPresence } from '../protocol/presence.js';
 export { RealtimeError, type RealtimeErrorCode } from '../protocol/errors.js';
 export type { RealtimeServerFailureStage } from '../protocol/health.js';

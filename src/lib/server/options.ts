@@ -6,6 +6,7 @@ import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js'
 import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
+import type { RealtimePresenceOptions } from './presence/options.js';
 import { CALLBACK_TIMEOUT_MS } from './failure/callback.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
 import type { RealtimeUpstreamOptions } from './inngest/options.js';
@@ -65,6 +66,11 @@ export interface RealtimeEndpointOptions<
 	 * @default memory of this process
 	 */
 	backend?: RealtimeBackend;
+	/**
+	 * Milliseconds between two renewals of what this process holds in the backend. Members of a process
+	 * that died leave within twice that time. @default 5_000
+	 */
+	heartbeatMs?: number;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
 	/** How the socket to Inngest is opened, through a proxy for example. */
@@ -87,6 +93,7 @@ export interface Settings {
 	callbackTimeoutMs: number;
 	allowCrossSite: boolean;
 	backend: RealtimeBackend | undefined;
+	heartbeatMs: number;
 	upstream: RealtimeUpstreamOptions;
 	limits: RealtimeLimits & typeof DEFAULT_LIMITS;
 }
@@ -118,7 +125,12 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
-	const { key: keyOf, ...bounds } = limits;
+	const { key: keyOf, rate, ...bounds } = limits;
+	positive('limits.rate.points', rate?.points);
+	positive('limits.rate.intervalMs', rate?.intervalMs);
+	positive('limits.rate.blockMs', rate?.blockMs);
+	isFunction('limits.rate.key', rate?.key);
+	positive('heartbeatMs', options.heartbeatMs);
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);
 	isFunction('identify', options.identify);
@@ -138,6 +150,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
 		if (config.warm) checkWarm(key, config);
+		if (config.presence) checkPresence(key, config.presence);
 		warnOf(key, config, reauthorizeOnEachMessage);
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
@@ -152,6 +165,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		callbackTimeoutMs: Math.min(callbackTimeoutMs, MAX_TIMER_MS),
 		allowCrossSite: options.allowCrossSite ?? false,
 		backend: readBackend(options),
+		heartbeatMs: options.heartbeatMs ?? 5_000,
 		upstream: options.upstream ?? {},
 		limits: { ...DEFAULT_LIMITS, ...withoutUndefined(limits) }
 	};
@@ -187,6 +201,22 @@ function warnOf(key: string, config: RealtimeChannelConfig, isEachMessageChecked
 		console.warn(
 			`[sveltekit-inngest] No page can ask for \`channels.${key}\`: its channel has parameters, and there is no \`channelParams\` that reads them from the requested name. ${fixed.message}`
 		);
+	}
+}
+
+function checkPresence(key: string, presence: RealtimePresenceOptions): void {
+	const { member, schema, maxMembers, graceMs, cost, onJoin, onLeave, onFull } = presence;
+	const name = `channels.${key}.presence`;
+	positive(`${name}.maxMembers`, maxMembers);
+	for (const [option, value] of Object.entries({ graceMs, cost })) {
+		if (value === undefined || value >= 0) continue;
+		invalid(`\`${name}.${option}\` must be zero or more, not ${value}.`);
+	}
+	for (const [option, value] of Object.entries({ member, onJoin, onLeave, onFull })) {
+		isFunction(`${name}.${option}`, value);
+	}
+	if (schema !== undefined && !('~standard' in schema)) {
+		invalid(`\`${name}.schema\` is not a schema: it must follow Standard Schema, as zod's do.`);
 	}
 }
 

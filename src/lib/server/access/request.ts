@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { MAX_BODY_BYTES } from '../../protocol/constants.js';
+import { MAX_BODY_BYTES, MAX_TIMER_MS } from '../../protocol/constants.js';
+import type { AnswerRequest, PresenceRequest } from '../../protocol/presence.js';
 import type { RealtimeRequestParams, SubscriptionRequest } from '../../protocol/request.js';
 import { quoted } from '../../protocol/quote.js';
 import { Failure, thrownStatus } from '../failure/failure.js';
@@ -22,12 +23,19 @@ const TOPICS_OF_REQUEST = 10;
  */
 const CURSOR_BYTES = 128;
 
-/** A request as it was understood. */
+/** A request for a stream, as it was understood. */
 export interface ParsedRequest {
+	kind: 'stream';
 	subscriptions: SubscriptionRequest[];
 	/** Whether it named one channel, and is answered with HTTP errors. */
 	isSingle: boolean;
 }
+
+/** What the body of a POST asks for: each kind has a field of its name. */
+export type ParsedBody =
+	| ParsedRequest
+	| { kind: 'presence'; presence: PresenceRequest }
+	| { kind: 'answer'; answer: AnswerRequest };
 
 /** Anything but a primitive becomes `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
@@ -46,6 +54,19 @@ const subscriptionSchema = z.object({
 		.positive({ error: HISTORY })
 		.optional()
 });
+
+const presenceSchema = z.object({
+	stream: z.string(),
+	data: z.record(z.string(), z.unknown()).optional(),
+	ttlMs: z.number().positive().max(MAX_TIMER_MS).optional(),
+	reset: z.boolean().optional(),
+	sync: z.boolean().optional()
+});
+
+const answerSchema = z.union([
+	z.object({ id: z.string(), error: z.string() }),
+	z.object({ id: z.string(), data: z.unknown() })
+]);
 
 const manySchema = z.object({
 	subscriptions: z.array(subscriptionSchema).min(1, 'Subscriptions must not be an empty list')
@@ -66,7 +87,7 @@ export function checkSite(request: Request): void {
  *
  * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
  */
-export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedRequest> {
+export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedBody> {
 	const { text, bytes } = await readBody(
 		request,
 		MAX_BODY_BYTES + limits.maxSubscriptions * CURSOR_BYTES
@@ -77,7 +98,15 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	} catch {
 		throw new Failure('request-validation', 400, 'Invalid JSON body');
 	}
-	if (typeof body !== 'object' || body === null || !('subscriptions' in body)) {
+	if (isKind(body, 'presence')) {
+		checkBytes(bytes, []);
+		return { kind: 'presence', presence: checked(presenceSchema, body.presence) as PresenceRequest };
+	}
+	if (isKind(body, 'answer')) {
+		checkBytes(bytes, []);
+		return { kind: 'answer', answer: checked(answerSchema, body.answer) };
+	}
+	if (!isKind(body, 'subscriptions')) {
 		const subscription = checked(subscriptionSchema, body);
 		checkBytes(bytes, [subscription]);
 		return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
@@ -107,7 +136,7 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	if (channels.size < subscriptions.length) {
 		throw new Failure('request-validation', 400, 'A channel must not be subscribed to twice');
 	}
-	return { subscriptions, isSingle: false };
+	return { kind: 'stream', subscriptions, isSingle: false };
 }
 
 /**
@@ -137,7 +166,12 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 type Checked = z.infer<typeof subscriptionSchema>;
 
 function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
-	return { subscriptions: [normalize(subscription, limits)], isSingle: true };
+	return { kind: 'stream', subscriptions: [normalize(subscription, limits)], isSingle: true };
+}
+
+/** Whether a body has the field that tells its kind. */
+function isKind<TKind extends string>(body: unknown, kind: TKind): body is Record<TKind, unknown> {
+	return typeof body === 'object' && body !== null && Object.hasOwn(body, kind);
 }
 
 /** Checks a subscription against the limits. */

@@ -3,6 +3,8 @@ import { inTime } from '../runtime/deadline.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
 import type { BackendBus, RealtimeBackend } from './backend.js';
 import { Breaker } from './breaker.js';
+import type { PresenceStore } from './presence.js';
+import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice, ReplayStore } from './replay.js';
 
 /** A store that takes longer to answer, in milliseconds, fails. */
@@ -73,6 +75,8 @@ export interface GuardedBackend {
 	readonly breaker: Breaker;
 	readonly replay: SharedStore | undefined;
 	readonly bus: BackendBus | undefined;
+	readonly presence: PresenceStore | undefined;
+	readonly rateLimit: RateLimitStore | undefined;
 }
 
 /** How long, in milliseconds, one call to a backend may take. */
@@ -84,13 +88,15 @@ const guarded = new WeakMap<RealtimeBackend, GuardedBackend>();
 export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 	let guard = guarded.get(backend);
 	if (!guard) {
-		const { name, timeoutMs = BACKEND_TIMEOUT_MS, replay, bus } = backend;
+		const { name, timeoutMs = BACKEND_TIMEOUT_MS, replay, bus, presence, rateLimit } = backend;
 		const breaker = new Breaker(name, timeoutMs);
 		guard = {
 			name,
 			breaker,
 			replay: replay && shareStore(replay, breaker),
-			bus: bus && guardBus(bus, breaker)
+			bus: bus && guardBus(bus, breaker),
+			presence: presence && guardPresence(presence, breaker),
+			rateLimit: rateLimit && guardRateLimit(rateLimit, breaker)
 		};
 		guarded.set(backend, guard);
 	}
@@ -133,6 +139,25 @@ function guardBus(bus: BackendBus, breaker: Breaker): BackendBus {
 		...(bus.probe && {
 			probe: (log, timeoutMs) => breaker.run(() => bus.probe!(log, timeoutMs))
 		})
+	};
+}
+
+function guardPresence(store: PresenceStore, breaker: Breaker): PresenceStore {
+	return {
+		join: (...args) => breaker.run(() => store.join(...args)),
+		update: (...args) => breaker.run(() => store.update(...args)),
+		leave: (...args) => breaker.run(() => store.leave(...args)),
+		members: (channel) => breaker.run(() => store.members(channel)),
+		renew: (...args) => breaker.run(() => store.renew(...args)),
+		reap: () => breaker.run(() => store.reap()),
+		listen: (channel, listener) => store.listen(channel, listener)
+	};
+}
+
+function guardRateLimit(store: RateLimitStore, breaker: Breaker): RateLimitStore {
+	return {
+		take: (...args) => breaker.run(() => store.take(...args)),
+		block: (...args) => breaker.run(() => store.block(...args))
 	};
 }
 
