@@ -3,6 +3,7 @@ import type { PresencePayload, RealtimeMember } from '../../src/lib/protocol/pre
 import {
 	createRealtime,
 	type Realtime,
+	type RealtimeAuthorizeContext,
 	type RealtimeEndpointOptions,
 	type RealtimePresenceOptions,
 	type RealtimeServerFailureContext
@@ -16,9 +17,7 @@ import { inngestAt } from './world.js';
 
 type Options = Partial<RealtimeEndpointOptions<{ demo: typeof demoChannel }>> & {
 	presence?: RealtimePresenceOptions<typeof demoChannel>;
-	authorize?: RealtimeEndpointOptions<{
-		demo: typeof demoChannel;
-	}>['channels']['demo']['authorize'];
+	authorize?: (context: RealtimeAuthorizeContext) => boolean;
 	/** Whether it shares the fleet's backend. @default true */
 	isShared?: boolean;
 };

@@ -111,7 +111,7 @@ export class People {
 					bus: backend!.bus!,
 					replay: backend!.replay!,
 					owner: this.#owner,
-					processes: async () => (await presence.members(PROCESSES)).map(({ id }) => id)
+					processes: async () => (await presence.stored(PROCESSES)).map(({ id }) => id)
 				}
 			: undefined;
 		this.#fleet = new Fleet(lines, {

@@ -34,7 +34,8 @@ export interface RealtimePresenceContext<TData = Record<string, unknown>> {
 export interface RealtimePresenceOptions<TChannel extends ChannelLike = ChannelLike> {
 	/**
 	 * Who the reader is to the others. `null`: it may read, and see who is there, but is no member.
-	 * @default the id that `identify` gave, without data; a reader without a name is no member
+	 * Without an `id`, it is the one that `identify` gave, and a reader without a name is no member.
+	 * @default the id that `identify` gave, without data
 	 */
 	member?: (
 		context: RealtimeMemberContext

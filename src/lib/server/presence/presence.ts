@@ -25,6 +25,9 @@ const SILENT_MS = 90_000;
 /** Most bytes of a member's data as JSON. */
 const MAX_DATA_BYTES = 16 * 1024;
 
+/** How long, in milliseconds, after the store was away others may take to renew their leases. */
+const RETURN_MS = 10_000;
+
 /** How many times its streams a process looks for what is to be done between two renewals of its leases. */
 const LOOKS = 4;
 
@@ -89,6 +92,8 @@ export class Presence {
 	readonly #attending = new Map<string, Attending>();
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#looks = 0;
+	/** When leases that ran out mean again that their process died. */
+	#reapAfterMs = 0;
 	#isOver = false;
 
 	constructor(options: PresenceOptions) {
@@ -121,8 +126,8 @@ export class Presence {
 					member({ locals: event.locals, event, params: { ...params }, channelId: channel })
 				)
 			: identity && {};
-		if (answer === null) return null;
 		const self = readSelf(answer, identity?.id);
+		if (!self) return null;
 		if (maxMembers !== undefined && (await this.#isFull({ entry, channel }, self, maxMembers))) {
 			this.#call('presence.onFull', entry, channel, fromSelf(self));
 			throw fullFailure(channel, maxMembers);
@@ -207,8 +212,13 @@ export class Presence {
 	 */
 	async members(place: Pick<PresenceChannel, 'entry' | 'channel'>): Promise<RealtimeMember[]> {
 		const room = this.#rooms.get(keyOf(place));
-		const members =
-			room && this.#options.isAway() ? room.members : await this.#options.store.members(keyOf(place));
+		if (!room || !this.#options.isAway()) return this.stored(place);
+		return room.members.map(fromStored).sort((a, b) => a.joinedAt - b.joinedAt);
+	}
+
+	/** The members as the store has them. @throws {RealtimeError} `BACKEND` when it is away. */
+	async stored(place: Pick<PresenceChannel, 'entry' | 'channel'>): Promise<RealtimeMember[]> {
+		const members = await this.#options.store.members(keyOf(place));
 		return members.map(fromStored).sort((a, b) => a.joinedAt - b.joinedAt);
 	}
 
@@ -219,6 +229,11 @@ export class Presence {
 
 	/** The store is back. */
 	restore(): void {
+		this.#reapAfterMs = performance.now() + RETURN_MS;
+		this.#tellAgain();
+	}
+
+	#tellAgain(): void {
 		for (const room of this.#rooms.values()) room.restore();
 	}
 
@@ -287,6 +302,7 @@ export class Presence {
 		const { store } = this.#options;
 		try {
 			if (++this.#looks % LOOKS === 0) await this.#renew();
+			if (performance.now() < this.#reapAfterMs) return;
 			for (const { channel: key, member } of await store.reap()) {
 				const [channel, entry] = JSON.parse(key) as [string, string];
 				this.#call('presence.onLeave', entry, channel, fromStored(member));
@@ -302,7 +318,7 @@ export class Presence {
 		const held = await store.renew(owner, heartbeatMs * 1.5);
 		if (this.#isOver) return;
 		// Some ran out: this process was too busy, or the store forgot them.
-		if (held < before && before === this.#held) this.restore();
+		if (held < before && before === this.#held) this.#tellAgain();
 		else await Promise.all([...this.#rooms.values()].map((room) => room.settle()));
 	}
 
@@ -430,8 +446,10 @@ function fromSelf({ id, data }: PresenceSelf): RealtimeMember<Record<string, unk
 	return { id, data, streams: 0, joinedAt: Date.now() };
 }
 
-function readSelf(answer: unknown, identityId: string | undefined): PresenceSelf {
+/** @returns nothing for a reader that is no member, or has no name. */
+function readSelf(answer: unknown, identityId: string | undefined): PresenceSelf | null {
 	const { id = identityId, data = {} } = isObject(answer) ? answer : { id: null };
+	if (answer === null || id === undefined) return null;
 	const json: unknown = isObject(data) ? JSON.parse(JSON.stringify(data)) : undefined;
 	if (typeof id === 'string' && id !== '' && isObject(json)) return { id, data: json };
 	const cause = new TypeError(
