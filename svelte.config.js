@@ -9,6 +9,7 @@ const entries = {
 	'sveltekit-inngest/client': 'src/lib/client/index.ts',
 	'sveltekit-inngest/inspector': 'src/lib/inspector/index.ts',
 	'sveltekit-inngest/testing': 'src/lib/testing/index.ts',
+	'sveltekit-inngest/redis': 'src/lib/redis/index.ts',
 	'sveltekit-inngest/dev': 'src/lib/dev/index.ts',
 	'sveltekit-inngest/vite': 'src/lib/dev/vite.ts',
 	'sveltekit-inngest': 'src/lib/index.ts'

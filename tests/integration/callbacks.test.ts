@@ -97,16 +97,17 @@ test('a request that waits counts as a stream, and no longer when it has been re
 test.each(hang)(
 	'an interval check that never settles (%s) does not switch revocation off',
 	async (_, never) => {
-		let asked = 0;
+		let isHanging = false;
 		world = await startWorld({
 			channels: {
-				demo: { channel: demoChannel, authorize: () => (++asked === 2 ? never() : true) }
+				demo: { channel: demoChannel, authorize: () => (isHanging ? never() : true) }
 			},
 			...SHORT,
 			recheckIntervalMs: 50
 		});
 		const stream = await world.open({ channel: 'demo' });
 		await stream.connected();
+		isHanging = true;
 		await stream.end();
 		expect(stream.health().at(-1)).toMatchObject({
 			status: 'degraded',
@@ -117,6 +118,7 @@ test.each(hang)(
 		});
 		expect(failures).toMatchObject([{ stage: 'reauthorization', ...timedOut('authorize') }]);
 		expect(failures[0]!.event?.url.pathname).toBe('/');
+		isHanging = false;
 		await (await world.open({ channel: 'demo' })).connected();
 	}
 );

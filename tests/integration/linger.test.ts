@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { demoChannel } from '../support/channels.js';
+import { demoChannel, userChannel } from '../support/channels.js';
+import { SharedLog } from '../support/store.js';
 import type { SseReader } from '../support/sse.js';
 import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
@@ -92,4 +93,51 @@ test('a reader that comes while a feed is being ended gets a feed that lives', a
 		expect(reader.texts).toEqual(['all']);
 	}
 	expect(world.engine.sockets).toBe(1);
+});
+
+test('only so many feeds are kept warm: the one that was left first is let go', async () => {
+	world = await startWorld({
+		channels: {
+			user: {
+				channel: userChannel,
+				channelParams: (_event, id) => id.slice('user:'.length),
+				authorize: () => true
+			}
+		},
+		maxWarmFeeds: 2
+	});
+	const cursors = new Map<string, string>();
+	const visit = async (channel: string): Promise<string[]> => {
+		const stream = await connect({ channel, lastEventId: cursors.get(channel) });
+		cursors.set(channel, stream.lastId!);
+		await leave(stream);
+		return stream.frames.map(({ event }) => event);
+	};
+	for (const channel of ['user:1', 'user:2', 'user:1', 'user:3']) await visit(channel);
+	expect(world.realtime.stats().hub.feeds).toBe(2);
+	// The second was left before the first was left again.
+	expect(await visit('user:1')).not.toContain('resync');
+	expect(await visit('user:3')).not.toContain('resync');
+	expect(await visit('user:2')).toContain('resync');
+	// Feeds with readers do not count.
+	const streams = await Promise.all([4, 5, 6].map((n) => connect({ channel: `user:${n}` })));
+	expect(world.realtime.stats().hub.feeds).toBe(5);
+	for (const stream of streams) stream.close();
+	await eventually(() => world.realtime.stats().hub.feeds === 2);
+	await eventually(() => world.engine.subscriptions === 2);
+});
+
+test('a feed that comes back after it was let go continues its log in a shared store', async () => {
+	const log = new SharedLog();
+	world = await startWorld({ channels, replay: log.connect(), lingerMs: 0 });
+	const first = await connect();
+	await world.publish('demo', 'message', { message: '1' });
+	await first.when(() => first.texts.length === 1);
+	await leave(first);
+	await eventually(() => world.realtime.stats().hub.feeds === 0);
+	const second = await connect();
+	await world.publish('demo', 'message', { message: '2' });
+	await second.when(() => second.texts.length === 1);
+	const messages = log.events('demo').filter(({ kind }) => kind === 'message');
+	expect(messages.map(({ payload }) => JSON.parse(payload).data.message)).toEqual(['1', '2']);
 });

@@ -184,13 +184,13 @@ test.each(faults)(
 test.each(faults)(
 	'%s thrown by the interval check is a fault, and the page may come back',
 	async (_, thrown) => {
-		let asked = 0;
+		let isDown = false;
 		world = await startWorld({
 			channels: {
 				demo: {
 					channel: demoChannel,
 					authorize: () => {
-						if (++asked === 2) throw thrown;
+						if (isDown) throw thrown;
 						return true;
 					}
 				}
@@ -199,9 +199,11 @@ test.each(faults)(
 			recheckIntervalMs: 50
 		});
 		const stream = await connect();
+		isDown = true;
 		await expectUnchecked(stream, []);
 		expect(failures).toMatchObject([{ callback: 'authorize', status: 503 }]);
 		expect(failures[0]!.error).toBe(thrown);
+		isDown = false;
 		await connect({ lastEventId: stream.lastId });
 	}
 );
@@ -576,13 +578,13 @@ test('a check on the timer that takes its time is not asked again meanwhile', as
 });
 
 test('a check that fails for a reason of its own lets the page come back', async () => {
-	let asked = 0;
+	let isDown = false;
 	world = await startWorld({
 		channels: {
 			demo: {
 				channel: demoChannel,
 				authorize: () => {
-					if (++asked === 2) error(503, 'Sessions are away');
+					if (isDown) error(503, 'Sessions are away');
 					return true;
 				}
 			}
@@ -590,6 +592,7 @@ test('a check that fails for a reason of its own lets the page come back', async
 		recheckIntervalMs: 50
 	});
 	const stream = await connect();
+	isDown = true;
 	await stream.end();
 	expect(stream.health().at(-1)).toMatchObject({
 		status: 'degraded',

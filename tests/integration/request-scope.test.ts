@@ -68,3 +68,15 @@ test('with `scope: request` a HEAD, a refusal and a response that nobody reads o
 	});
 	expect(world.engine.sockets).toBe(0);
 });
+
+test('with `scope: request` the stats count iterations as well', async () => {
+	world = await startWorld({ channels, scope: 'request' });
+	const stream = await world.open({ channel: 'demo' });
+	await stream.connected();
+	const items = world.realtime.subscribe(demoChannel);
+	await eventually(() => world.realtime.stats().hub.sources.inngest!.sockets === 2);
+	expect(world.realtime.stats()).toMatchObject({ streams: 1, hub: { feeds: 2 } });
+	await items.return();
+	await eventually(() => world.engine.sockets === 1);
+	expect(world.realtime.stats()).toMatchObject({ hub: { feeds: 1 } });
+});

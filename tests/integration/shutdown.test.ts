@@ -1,6 +1,8 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
-import { buildApp, startApp, type App } from '../support/child/start.js';
+import { buildApp, startApp, startCopies, type App } from '../support/child/start.js';
 import { RawClient } from '../support/raw.js';
 import { openStream } from '../support/sse.js';
 import { eventually } from '../support/wait.js';
@@ -12,9 +14,11 @@ afterAll(() => bundle.remove());
 let engine: InngestDev;
 let app: App;
 const clients: RawClient[] = [];
+const children: ChildProcess[] = [];
 beforeEach(async () => void (engine = await startInngestDev()));
 afterEach(async () => {
-	app.process.kill('SIGKILL');
+	app?.process.kill('SIGKILL');
+	for (const child of children.splice(0)) child.kill('SIGKILL');
 	for (const client of clients.splice(0)) client.leave();
 	await engine.close();
 });
@@ -103,3 +107,23 @@ test('a server that is not the adapter’s is not held by channels that were kep
 	expect(code).toBe(0);
 	expect(afterMs).toBeLessThan(2_000);
 });
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+	'%s ends a process that has loaded the package twice, and the streams of both copies',
+	async (signal) => {
+		const { process: child, urls } = await startCopies(bundle.file, {
+			engineUrl: engine.url,
+			copies: 2
+		});
+		children.push(child);
+		const streams = await Promise.all(urls.map((url) => openStream(url, { channel: 'demo' })));
+		for (const stream of streams) await stream.connected();
+		const ended = once(child, 'exit');
+		child.kill(signal);
+		expect(await ended).toEqual([null, signal]);
+		for (const stream of streams) {
+			await stream.end();
+			expect(stream.statuses).toEqual(['connecting', 'connected']);
+		}
+	}
+);

@@ -1,5 +1,7 @@
+import { Agent, request, type IncomingMessage } from 'node:http';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import { demoChannel } from '../support/channels.js';
+import { demoChannel, userChannel } from '../support/channels.js';
 import { RawClient } from '../support/raw.js';
 import { deferred, eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
@@ -102,4 +104,145 @@ test('a stalled reader of another topic is not closed for what it does not read'
 	client.stall();
 	await publishUntil(() => world.realtime.stats().hub.messages === 200);
 	expect(world.realtime.stats()).toMatchObject({ streams: 1 });
+});
+
+/** Both ways in which messages reach a reader that is live, and their checks. */
+const checks: [string, { reauthorizeOnEachMessage?: boolean }][] = [
+	['without checks', {}],
+	['through checks that answer later', { reauthorizeOnEachMessage: true }]
+];
+
+test.each(checks)(
+	'a message larger than the budget arrives, also in a replay, %s',
+	async (_, options) => {
+		world = await startWorld({
+			channels: { demo: { ...channels.demo, reauthorize: () => immediate(true) } },
+			limits: { maxBufferedBytes: 10_000 },
+			...options
+		});
+		const live = await world.open({ channel: 'demo' });
+		await live.connected();
+		const lastEventId = live.lastId!;
+		const texts = ['1', `2 ${filler}`, '3', `4 ${filler}`, `5 ${filler}`, '6'];
+		for (const message of texts) {
+			await world.publish('demo', 'message', { message });
+			await live.when(() => live.texts.at(-1) === message);
+		}
+		// Other channels of the same stream have something to say at the same time.
+		const subscriptions = [{ channel: 'demo', lastEventId }];
+		for (const again of [
+			await world.open({ channel: 'demo', lastEventId }),
+			await world.open({ subscriptions }),
+			await world.open({ channel: 'demo', history: 6 })
+		]) {
+			await again.connected();
+			expect(again.texts).toEqual(texts);
+		}
+		expect(world.realtime.stats().slowReaders).toBe(0);
+	}
+);
+
+test('a reader that stalls at a message larger than the budget is closed by what follows', async () => {
+	world = await startWorld({ channels, limits: { maxBufferedBytes: 50_000 } });
+	client = await RawClient.open(world.server.url);
+	client.post({ channel: 'demo' });
+	await eventually(() => client!.text.includes('"connected"'));
+	client.stall();
+	await publishUntil(() => world.realtime.stats().slowReaders === 1, filler.repeat(5));
+	expect(world.realtime.stats().streams).toBe(0);
+});
+
+test('a budget smaller than what its channels say about themselves lets them connect', async () => {
+	const ids = Array.from({ length: 50 }, (_, n) => `user:${n}`);
+	world = await startWorld({
+		channels: {
+			user: {
+				channel: userChannel,
+				channelParams: (_event, name) => name.slice('user:'.length),
+				authorize: () => true
+			}
+		},
+		limits: { maxBufferedBytes: 100 }
+	});
+	const stream = await world.open({ subscriptions: ids.map((channel) => ({ channel })) });
+	for (const id of ids) await stream.connected(id);
+	await world.publish('user:7', 'message', { message: filler });
+	await stream.when(() => stream.texts.length === 1);
+	expect(world.realtime.stats().slowReaders).toBe(0);
+});
+
+test('an app’s request of itself has the socket of the page’s request, which is never touched', async () => {
+	let destroyed = 0;
+	const reading = deferred();
+	world = await startWorld(
+		{ channels, limits: { maxBufferedBytes: 10_000 } },
+		{
+			around: async (event, next) => {
+				if (!event.request.headers.has('x-page')) return next();
+				(event.platform as { req: IncomingMessage }).req.socket.on('close', () => destroyed++);
+				// What `event.fetch` does in `load`: it calls the route with the `platform` of the page.
+				const response = await world.realtime.POST({
+					...event,
+					isSubRequest: true,
+					request: new Request(event.url, {
+						method: 'POST',
+						body: JSON.stringify({ channel: 'demo' })
+					})
+				} as never);
+				const reader = response.body!.getReader();
+				await reader.read();
+				await reading.promise;
+				return new Response('the page');
+			}
+		}
+	);
+	const page = fetch(world.server.url, { method: 'POST', headers: { 'x-page': '1' } });
+	const witness = await world.open({ channel: 'demo' });
+	await witness.connected();
+	// The stream was opened and abandoned: what waits for it is too much.
+	await publishUntil(() => world.realtime.stats().slowReaders === 1);
+	reading.resolve();
+	expect(await (await page).text()).toBe('the page');
+	expect(destroyed).toBe(0);
+});
+
+test('a socket that has gone on to another request is not touched', async () => {
+	let sockets = 0;
+	const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+	world = await startWorld(
+		{ channels, limits: { maxBufferedBytes: 10_000 } },
+		{
+			around: async (event, next) => {
+				if (event.request.method === 'GET') return new Response('next');
+				if (!event.request.headers.has('x-replaced')) return next();
+				// A hook that begins to read a stream and answers with something else.
+				void (await next()).body!.getReader().read();
+				return new Response('instead');
+			}
+		}
+	);
+	world.server.server.on('connection', () => sockets++);
+	const ask = (method: string, body?: unknown): Promise<string> =>
+		new Promise((resolve, reject) => {
+			const headers = { 'content-type': 'application/json', 'x-replaced': '1' };
+			const asking = request(world.server.url, { agent, method, headers }, (response) => {
+				let text = '';
+				response.on('data', (chunk) => (text += String(chunk)));
+				response.on('end', () => resolve(text));
+				response.on('error', reject);
+			});
+			asking.on('error', reject);
+			asking.end(body && JSON.stringify(body));
+		});
+	try {
+		expect(await ask('POST', { channel: 'demo' })).toBe('instead');
+		const witness = await world.open({ channel: 'demo' });
+		await witness.connected();
+		const before = sockets;
+		await publishUntil(() => world.realtime.stats().slowReaders === 1);
+		expect(await ask('GET')).toBe('next');
+		expect(sockets).toBe(before);
+	} finally {
+		agent.destroy();
+	}
 });

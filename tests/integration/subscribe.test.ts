@@ -1,6 +1,8 @@
 import { afterEach, expect, expectTypeOf, test } from 'vitest';
+import { getEventListeners } from 'node:events';
+import { RemoteStore } from '../support/store.js';
 import { demoChannel, userChannel } from '../support/channels.js';
-import { eventually } from '../support/wait.js';
+import { deferred, eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
 
 let world: World;
@@ -113,4 +115,82 @@ test('a message is published from code outside of a function, validated and type
 	await expect(
 		world.realtime.publish(demoChannel().message, { message: 'nobody is there' })
 	).rejects.toMatchObject({ code: 'UPSTREAM' });
+});
+
+test('an iteration that goes on after its cursor gets the topics it asked for, and no others', async () => {
+	world = await startWorld({ channels });
+	const browser = await world.open({ channel: 'demo' });
+	await browser.connected();
+	const lastEventId = browser.lastId!;
+	for (const [topic, message] of [
+		['admin-message', 'secret'],
+		['message', '1'],
+		['admin-message', 'secret'],
+		['message', '2']
+	] as const) {
+		await world.publish('demo', topic, { message });
+	}
+	await browser.when(() => browser.messages.length === 4);
+	const items = world.realtime.subscribe(demoChannel, { topics: ['message'], lastEventId });
+	const seen = [await items.next(), await items.next()].map(({ value }) => text(value!));
+	await world.publish('demo', 'message', { message: '3' });
+	seen.push(text((await items.next()).value!));
+	expect(seen).toEqual(['1', '2', '3']);
+	await items.return();
+});
+
+test('what is delivered while the log is read is not repeated', async () => {
+	const store = new RemoteStore();
+	world = await startWorld({ channels, replay: store });
+	const browser = await world.open({ channel: 'demo' });
+	await browser.connected();
+	const lastEventId = browser.lastId!;
+	await world.publish('demo', 'message', { message: '1' });
+	await browser.when(() => browser.texts.length === 1);
+	const held = deferred();
+	// The first question after this is the iteration's: it is answered after what follows was delivered.
+	store.delay = () => {
+		store.delay = async () => {};
+		return held.promise;
+	};
+	const items = world.realtime.subscribe(demoChannel, { lastEventId });
+	await world.publish('demo', 'message', { message: '2' });
+	await browser.when(() => browser.texts.length === 2);
+	held.resolve();
+	const seen = [await items.next(), await items.next()].map(({ value }) => text(value!));
+	await world.publish('demo', 'message', { message: '3' });
+	seen.push(text((await items.next()).value!));
+	expect(seen).toEqual(['1', '2', '3']);
+	await items.return();
+});
+
+test('however an iteration ends, it leaves no listener on its signal', async () => {
+	world = await startWorld({ channels });
+	const { signal } = new AbortController();
+	const listeners = (): number => getEventListeners(signal, 'abort').length;
+	const returned = world.realtime.subscribe(demoChannel, { signal });
+	expect(listeners()).toBe(1);
+	await returned.return();
+	expect(listeners()).toBe(0);
+	const closed = world.realtime.subscribe(demoChannel, { signal });
+	world.realtime.close();
+	expect(await closed.next()).toEqual({ done: true, value: undefined });
+	expect(listeners()).toBe(0);
+});
+
+test('of concurrent calls of next() each gets its item, and at the end each is answered', async () => {
+	world = await startWorld({ channels });
+	const browser = await world.open({ channel: 'demo' });
+	await browser.connected();
+	const items = world.realtime.subscribe(demoChannel);
+	const waiting = [items.next(), items.next(), items.next(), items.next()];
+	await world.publish('demo', 'message', { message: '1' });
+	await world.publish('demo', 'message', { message: '2' });
+	const seen = [await waiting[0]!, await waiting[1]!].map(({ value }) => text(value!));
+	expect(seen).toEqual(['1', '2']);
+	await items.return();
+	expect(await Promise.all(waiting.slice(2))).toEqual([
+		{ done: true, value: undefined },
+		{ done: true, value: undefined }
+	]);
 });

@@ -20,8 +20,8 @@ export class RemoteStore implements ReplayStore {
 		return this.#answer(() => this.#memory.append(channel, events));
 	}
 
-	since(channel: string, cursor: string): Promise<ReplaySlice> {
-		return this.#answer(() => this.#memory.since(channel, cursor));
+	since(channel: string, cursor: string, limit?: number): Promise<ReplaySlice> {
+		return this.#answer(() => this.#memory.since(channel, cursor, limit));
 	}
 
 	bounds(channel: string): Promise<{ first: string; last: string }> {
@@ -67,16 +67,18 @@ export class SharedLog {
 		});
 	}
 
-	since(channel: string, cursor: string): ReplaySlice {
+	since(channel: string, cursor: string, limit = Infinity): ReplaySlice {
 		const position = parseCursor(cursor);
 		if (position?.epoch !== 'shared') return { events: [], missed: 'restart' };
-		const events = this.#channel(channel).events.map(({ kind, topic, payload }, index) => ({
-			cursor: formatCursor('shared', index + 1),
+		const all = this.#channel(channel).events;
+		const end = position.sequence + limit;
+		const events = all.slice(position.sequence, end).map(({ kind, topic, payload }, index) => ({
+			cursor: formatCursor('shared', position.sequence + index + 1),
 			kind,
 			topic,
 			payload
 		}));
-		return { events: events.slice(position.sequence) };
+		return { events, ...(end < all.length && { more: true }) };
 	}
 
 	bounds(channel: string): { first: string; last: string } {
@@ -119,8 +121,11 @@ export class SharedStore implements ReplayStore {
 		});
 	}
 
-	since(channel: string, cursor: string): Promise<ReplaySlice> {
-		return this.#request(() => this.#log.since(channel, cursor), this.appendsWaitFor !== undefined);
+	since(channel: string, cursor: string, limit?: number): Promise<ReplaySlice> {
+		return this.#request(
+			() => this.#log.since(channel, cursor, limit),
+			this.appendsWaitFor !== undefined
+		);
 	}
 
 	bounds(channel: string): Promise<{ first: string; last: string }> {

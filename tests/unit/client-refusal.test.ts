@@ -122,7 +122,7 @@ describe('in development', () => {
 		client.endpoint.last.refuse(400, 'Unknown topics: mesage');
 		await settle();
 		expect(warn).toHaveBeenCalledExactlyOnceWith(
-			'Realtime channel "demo" is not tried again: Unknown topics: mesage (status 400) Pass onFailure to <RealtimeManager> to handle this.'
+			'Realtime channel "demo" is not tried again (status 400): "Unknown topics: mesage". Pass onFailure to <RealtimeManager> to handle this.'
 		);
 	});
 

@@ -1,6 +1,8 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Batch } from '../../src/lib/server/hub/batch.js';
 import { Feed } from '../../src/lib/server/hub/feed.js';
+import type { FeedBounds } from '../../src/lib/server/hub/feed.js';
+import { EventKeys } from '../../src/lib/server/hub/envelope.js';
 import { ChannelLog } from '../../src/lib/server/hub/log.js';
 import type { FeedReader } from '../../src/lib/server/hub/readers.js';
 import type { SourceMessage } from '../../src/lib/server/hub/source.js';
@@ -115,4 +117,129 @@ test('a reader that is attached twice gets everything once, and is gone when it 
 	feed.flush();
 	expect(reader.batches).toHaveLength(1);
 	expect(feed.readers).toBe(0);
+});
+
+function throwing(): never {
+	throw new Error('a fault');
+}
+
+test('a reader that throws is let go and told so, and harms no other', () => {
+	const feed = createFeed();
+	const told: string[] = [];
+	const create = (name: string, overrides: Partial<FeedReader> = {}): FeedReader => ({
+		...createReader('t'),
+		deliver: ({ entries }) => void told.push(`${name} ${entries.length} delivered`),
+		changed: () => void told.push(`${name} changed`),
+		failed: () => void told.push(`${name} failed`),
+		...overrides
+	});
+	const readers = [
+		create('deaf', { deliver: throwing }),
+		create('blind', { changed: throwing }),
+		create('mad', { deliver: throwing, failed: throwing }),
+		create('sound')
+	];
+	for (const reader of readers) feed.attach(reader);
+	feed.live();
+	expect(told.splice(0)).toEqual(['deaf changed', 'blind failed', 'mad changed', 'sound changed']);
+	feed.message(message('t', 1));
+	feed.flush();
+	expect(told.splice(0)).toEqual(['deaf failed', 'sound 1 delivered']);
+	expect(feed.readers).toBe(1);
+	feed.message(message('t', 2));
+	feed.flush();
+	expect(told).toEqual(['sound 1 delivered']);
+});
+
+test('a reader that throws when it is told of a failure keeps no other from being told', () => {
+	const feed = createFeed();
+	const sound = { ...createReader('t'), failed: vi.fn() };
+	feed.attach({ ...createReader('t'), failed: throwing });
+	feed.attach(sound);
+	feed.failed(new Error('refused'));
+	expect(sound.failed).toHaveBeenCalledOnce();
+	expect(feed.readers).toBe(0);
+});
+
+test('readers that are left when a feed ends are told', () => {
+	const feed = createFeed();
+	const reader = { ...createReader('t'), failed: vi.fn() };
+	feed.attach(reader);
+	feed.live();
+	feed.close();
+	expect(reader.failed).toHaveBeenCalledOnce();
+	expect(feed.readers).toBe(0);
+});
+
+test('messages that wait for an asynchronous schema are bounded, and what is dropped is announced', async () => {
+	let answer = (): void => {};
+	const slow = {
+		'~standard': {
+			version: 1 as const,
+			vendor: 'test',
+			validate: (value: unknown) =>
+				value === 0
+					? new Promise<{ value: unknown }>((r) => (answer = () => r({ value })))
+					: { value }
+		}
+	};
+	let drops = 0;
+	const feed = new Feed(
+		{ channel: 'a', topics: ['t'], definitions: { t: { schema: slow } } as never },
+		{
+			createLog: (events) => new ChannelLog(new MemoryReplayStore(), 'a', events),
+			host: { flushSoon: () => {}, countMessage: () => {}, countDrop: () => drops++ },
+			bounds: { maxValidating: 2 } satisfies FeedBounds
+		}
+	);
+	const reader = createReader('t');
+	feed.attach(reader);
+	feed.live();
+	for (let n = 0; n < 5; n++) feed.message(message('t', n));
+	expect(drops).toBe(2);
+	answer();
+	await new Promise(setImmediate);
+	feed.flush();
+	const entries = reader.batches.flatMap((batch) => batch.entries);
+	expect(entries.map(({ kind }) => kind)).toEqual(['message', 'message', 'message', 'resync']);
+});
+
+test('events that wait for an asynchronous store are bounded, and what is dropped is told', async () => {
+	let stored = (): void => {};
+	const memory = new MemoryReplayStore();
+	const store = {
+		append: async (...args: Parameters<MemoryReplayStore['append']>) => {
+			await new Promise<void>((resolve) => (stored = resolve));
+			return memory.append(...args);
+		},
+		since: (...args: Parameters<MemoryReplayStore['since']>) => memory.since(...args),
+		bounds: (log: string) => memory.bounds(log)
+	};
+	const error = vi.fn();
+	const log = new ChannelLog(store, 'a', { entries: () => {}, missed: () => {}, error }, 2);
+	log.open();
+	const append = (n: number): void =>
+		log.append({ key: `${n}`, kind: 'message', topic: 't', payload: '{}' });
+	for (let n = 0; n < 3; n++) append(n);
+	expect(error).not.toHaveBeenCalled();
+	append(3);
+	expect(error).toHaveBeenCalledOnce();
+	expect(String(error.mock.calls[0]![0])).toContain('2 events waited');
+	while (log.settled()) {
+		stored();
+		await new Promise(setImmediate);
+	}
+	expect(memory.size.events).toBe(2);
+});
+
+test('keys of messages that are alike are remembered up to a bound', () => {
+	const keys = new EventKeys(2);
+	const keyOf = (data: string): string => keys.keyOf(message('t', data));
+	expect(keyOf('a')).toBe('"a"\n1');
+	expect(keyOf('a')).toBe('"a"\n2');
+	keyOf('b');
+	keyOf('c');
+	// The one seen longest ago is forgotten.
+	expect(keyOf('a')).toBe('"a"\n1');
+	expect(keyOf('c')).toBe('"c"\n2');
 });

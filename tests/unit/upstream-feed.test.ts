@@ -5,7 +5,6 @@ import { Feed } from '../../src/lib/server/hub/feed.js';
 import { ChannelLog } from '../../src/lib/server/hub/log.js';
 import type { FeedReader } from '../../src/lib/server/hub/readers.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
-import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 
 function createFeed(): Feed {
 	const feed: Feed = new Feed(
@@ -30,38 +29,6 @@ function createReader(overrides: Partial<FeedReader> = {}): FeedReader & { told:
 		...overrides
 	};
 }
-
-const message = (data: unknown): SourceMessage => ({
-	kind: 'data',
-	channel: 'a',
-	topic: 't',
-	data,
-	runId: undefined,
-	fnId: undefined,
-	envId: undefined,
-	createdAt: undefined,
-	streamId: undefined,
-	key: () => JSON.stringify(data)
-});
-
-function throwing(): never {
-	throw new Error('a fault');
-}
-
-test('a reader that throws is let go, and harms no other', () => {
-	const feed = createFeed();
-	const deaf = createReader({ deliver: throwing });
-	const blind = createReader({ changed: throwing });
-	const sound = createReader();
-	for (const reader of [deaf, blind, sound]) feed.attach(reader);
-	feed.live();
-	feed.message(message(1));
-	feed.lost(new Error('gone'));
-	expect(deaf.told).toEqual(['changed', 'failed']);
-	expect(blind.told).toEqual(['failed']);
-	expect(sound.told).toEqual(['changed', '1 delivered', 'changed']);
-	expect(feed.readers).toBe(1);
-});
 
 test('failures are told to the endpoints that have readers, and a reason only once', () => {
 	const feed = createFeed();

@@ -8,7 +8,7 @@ import type { Settings } from './options.js';
 import { serverLoad } from './runtime/reload.js';
 
 /** Options that all endpoints of one Inngest client have in common. */
-type HubSettings = Pick<Settings, 'lingerMs' | 'replay' | 'backend' | 'upstream'>;
+type HubSettings = Pick<Settings, 'lingerMs' | 'maxWarmFeeds' | 'replay' | 'backend' | 'upstream'>;
 
 /** The hub of an Inngest client, and how many endpoints use it. */
 interface Shared {
@@ -62,7 +62,7 @@ export class Hubs {
 		if (this.#single.delete(hub)) hub.close();
 	}
 
-	/** Keeps no feed warm any more. */
+	/** Stops keeping feeds warm. */
 	drain(): void {
 		this.#shared?.hub.drain();
 	}
@@ -93,10 +93,8 @@ function share(inngest: InngestClient, settings: HubSettings): Shared {
 	return shared;
 }
 
-function createHub(
-	inngest: InngestClient,
-	{ lingerMs, replay, backend, upstream }: HubSettings
-): Hub {
+function createHub(inngest: InngestClient, settings: HubSettings): Hub {
+	const { lingerMs, maxWarmFeeds, replay, backend, upstream } = settings;
 	const hasOwnStore = replay && 'append' in replay;
 	const hub: Hub = new Hub({
 		source: inngestSource(inngest, { upstream, onDrop: () => hub.countDrop() }),
@@ -106,13 +104,15 @@ function createHub(
 		limits: hasOwnStore ? undefined : replay,
 		// A store of the app's own takes the place of the backend's.
 		backend: backend && !hasOwnStore ? guardBackend(backend) : undefined,
-		lingerMs
+		lingerMs,
+		maxWarmFeeds
 	});
 	return hub;
 }
 
 function differingOption(a: HubSettings, b: HubSettings): keyof HubSettings | undefined {
 	if (a.lingerMs !== b.lingerMs) return 'lingerMs';
+	if (a.maxWarmFeeds !== b.maxWarmFeeds) return 'maxWarmFeeds';
 	if (a.backend !== b.backend) return 'backend';
 	if (a.upstream.agent !== b.upstream.agent || a.upstream.WebSocket !== b.upstream.WebSocket) {
 		return 'upstream';

@@ -76,6 +76,11 @@ export interface RealtimeEndpointOptions<
 	/** How the socket to Inngest is opened, through a proxy for example. */
 	upstream?: RealtimeUpstreamOptions;
 	/**
+	 * Most channels that are kept warm without a reader, in this process. Past that, the one whose last
+	 * reader left first is let go. @default 1_000
+	 */
+	maxWarmFeeds?: number;
+	/**
 	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
 	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
 	 */
@@ -89,6 +94,7 @@ export interface Settings {
 	recheckMs: number | false;
 	reauthorizeOnEachMessage: boolean;
 	lingerMs: number;
+	maxWarmFeeds: number | undefined;
 	replay: ReplayOptions | ReplayStore | false;
 	callbackTimeoutMs: number;
 	allowCrossSite: boolean;
@@ -122,6 +128,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
 	positive('recheckIntervalMs', recheckIntervalMs);
 	positive('callbackTimeoutMs', callbackTimeoutMs);
+	positive('maxWarmFeeds', options.maxWarmFeeds);
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
@@ -161,6 +168,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		recheckMs: recheckIntervalMs ?? false,
 		reauthorizeOnEachMessage,
 		lingerMs: Math.min(lingerMs, MAX_TIMER_MS),
+		maxWarmFeeds: options.maxWarmFeeds,
 		replay: options.replay ?? {},
 		callbackTimeoutMs: Math.min(callbackTimeoutMs, MAX_TIMER_MS),
 		allowCrossSite: options.allowCrossSite ?? false,

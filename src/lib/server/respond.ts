@@ -360,13 +360,6 @@ export class Responder {
 	}
 }
 
-/** A function of its own, for it lives as long as the stream and must not hold on to the request. */
-function socketDestroyer({ platform }: RequestEvent): (() => void) | undefined {
-	const socket = (platform as { req?: { socket?: { destroy?: () => void } } } | undefined)?.req
-		?.socket;
-	return socket?.destroy && (() => socket.destroy?.());
-}
-
 function empty(): Response {
 	return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
 }
@@ -393,6 +386,33 @@ export function refusal(
 export function closeAfter(event: RequestEvent, headers: Headers): void {
 	// Only HTTP/1 has this header.
 	if (event.request.headers.has('connection')) headers.set('connection', 'close');
+}
+
+/** What Node shows of the request under an event. */
+interface NodeRequest {
+	socket?: {
+		destroy?(): void;
+		/** The response that an HTTP/1 socket carries now. Node has no public name for it. */
+		_httpMessage?: { req?: unknown } | null;
+	};
+}
+
+/**
+ * A function of its own, because what it returns lives as long as the stream and must not hold on to the
+ * request.
+ *
+ * @returns what destroys the socket under the response to `event`, where the platform shows it.
+ */
+function socketDestroyer({ platform, isSubRequest }: RequestEvent): (() => void) | undefined {
+	const { req } = (platform ?? {}) as { req?: NodeRequest };
+	// A request that the app makes of itself is given the `platform` of the page's request.
+	if (isSubRequest || !req) return undefined;
+	return () => {
+		const { socket } = req;
+		// A hook may have answered with something else, so that the socket serves another request by now.
+		const isOurs = socket?._httpMessage === undefined || socket._httpMessage?.req === req;
+		if (isOurs) socket?.destroy?.();
+	};
 }
 
 function startOf({ lastEventId, since, history }: SubscriptionRequest): TailStart {

@@ -1,12 +1,14 @@
 import type { Registry } from './access/registry.js';
 import type { Hub } from './hub/hub.js';
+import { isBuild } from './runtime/runtime.js';
 
 /**
  * Brings the channels of `warm` entries live, so that their logs begin before the first reader.
  *
- * @returns a function that lets them go.
+ * @returns a function that ends this.
  */
 export function warmFeeds(hub: Hub, registry: Registry): () => void {
+	if (isBuild) return () => {};
 	let feeds = registry.warmFeeds.map((spec) => hub.enter(spec));
 	return () => {
 		for (const feed of feeds) hub.leave(feed);

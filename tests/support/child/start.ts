@@ -1,5 +1,5 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { on, once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
@@ -42,6 +42,35 @@ export interface App {
 	stop(
 		signal: NodeJS.Signals
 	): Promise<{ code: number | null; signal: string | null; afterMs: number }>;
+}
+
+/**
+ * Starts a bundled app in a process that loads it, and the package with it, several times. It handles no
+ * signal itself. @returns the process, and the address of each copy's server.
+ */
+export async function startCopies(
+	file: string,
+	options: AppOptions & { copies: number }
+): Promise<{ process: ChildProcess; urls: string[] }> {
+	const { copies, ...appOptions } = options;
+	const imports = Array.from(
+		{ length: copies },
+		(_, n) => `await import(${JSON.stringify(`${file}?${n}`)});`
+	);
+	const child = spawn(process.execPath, ['--input-type=module', '-e', imports.join('')], {
+		stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+		env: {
+			...process.env,
+			NODE_ENV: 'production',
+			APP_OPTIONS: JSON.stringify(appOptions),
+			SIGNALS: 'none'
+		}
+	});
+	const urls: string[] = [];
+	for await (const [message] of on(child, 'message')) {
+		if (urls.push((message as { url: string }).url) === copies) break;
+	}
+	return { process: child, urls };
 }
 
 /** Starts a bundled app. Ended by `stop`, or by killing its process. */

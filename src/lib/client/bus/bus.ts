@@ -142,7 +142,7 @@ export class RealtimeBus implements TransportOwner {
 	}
 
 	/**
-	 * @internal What is known of a channel of this manager.
+	 * @internal What is known about a channel of this manager.
 	 *
 	 * @param held What a hook still has of it from before it was last unsubscribed.
 	 */
@@ -262,7 +262,7 @@ export class RealtimeBus implements TransportOwner {
 		return this.#isHidden ? 'hidden' : undefined;
 	}
 
-	/** Lets go of all but these channels; whoever still holds one is told that nothing will come. */
+	/** Lets go of all but these channels. Hooks that still hold one see that nothing will come. */
 	#retire(active: Subscriptions): void {
 		for (const [channelId, state] of this.#states) {
 			if (active.has(channelId)) continue;
@@ -276,5 +276,5 @@ function describeFatal({ channelId, message, status }: RealtimeClientFailureCont
 	const what =
 		channelId === undefined ? 'Realtime channels are' : `Realtime channel "${channelId}" is`;
 	const code = status ? ` (status ${status})` : '';
-	return `${what} not tried again: ${message}${code} Pass onFailure to <RealtimeManager> to handle this.`;
+	return `${what} not tried again${code}: "${message}". Pass onFailure to <RealtimeManager> to handle this.`;
 }

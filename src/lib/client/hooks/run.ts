@@ -10,7 +10,7 @@ import { ChannelRef } from './ref.js';
 /** States of a run. */
 export type RealtimeRunStatus = 'unknown' | 'running' | 'completed' | 'failed' | 'cancelled';
 
-/** What is known of a run. */
+/** What is known about a run. */
 export interface RealtimeRun<TResult = unknown> {
 	readonly status: RealtimeRunStatus;
 	/** What the run returned; `undefined` before. */
@@ -67,9 +67,9 @@ function advance(run: RealtimeRun, message: RealtimeTopicEnvelope): RealtimeRun 
 		return base.status === 'unknown' ? { ...base, runId, status: 'running' } : base;
 	}
 	const fields = (typeof data === 'object' && data !== null ? data : {}) as Record<string, unknown>;
-	const told = fields.runStatus ?? fields.status ?? fields.state;
+	const reported = fields.runStatus ?? fields.status ?? fields.state;
 	const status =
-		typeof told === 'string' ? (STATUSES[told.toLowerCase()] ?? base.status) : 'completed';
+		typeof reported === 'string' ? (STATUSES[reported.toLowerCase()] ?? base.status) : 'completed';
 	const result =
 		'result' in fields
 			? fields.result
@@ -77,7 +77,7 @@ function advance(run: RealtimeRun, message: RealtimeTopicEnvelope): RealtimeRun 
 				? base.result
 				: 'output' in fields
 					? fields.output
-					: told === undefined
+					: reported === undefined
 						? data
 						: base.result;
 	return { status, result, runId };

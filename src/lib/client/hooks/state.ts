@@ -17,7 +17,7 @@ export interface RealtimeBusState<TSource extends ChannelSource = ChannelSource>
 	readonly channelId: string;
 	/** Topics that it is subscribed to, sorted. */
 	readonly topics: readonly string[];
-	/** Raw data of the channel's events, as `select()` of `sveltekit-sse` gives it. */
+	/** Raw data of the channel's events, as `select()` of `sveltekit-sse` returns it. */
 	readonly select: RealtimeSelect;
 	readonly health: RealtimeHealthState;
 	/**

@@ -41,12 +41,12 @@ export class TopicValue<T> implements RealtimeTopicState<T>, Readable<T> {
 
 	/** Follows the contract of a store, but every message counts, also one that equals the one before. */
 	subscribe(run: (value: T) => void): () => void {
-		let told = this.#find();
-		run(this.#read(told));
+		let current = this.#find();
+		run(this.#read(current));
 		return this.#ref.follow((state) => {
 			const slot = state.topic(read(this.#topic));
-			if (slot !== told) untrack(() => run(this.#read(slot)));
-			told = slot;
+			if (slot !== current) untrack(() => run(this.#read(slot)));
+			current = slot;
 			return slot.signal.listen((arrival) => {
 				if (arrival === slot.arrival) run(this.#read(slot));
 			});

@@ -28,7 +28,7 @@ export interface TopicSlot {
 }
 
 /**
- * All that is known of one channel. Made by the bus when the channel becomes active, filled by the
+ * All that is known about one channel. Made by the bus when the channel becomes active, filled by the
  * transport, read by hooks. Lives as long as the channel is active, and returns with it if a hook
  * still holds it; streams come and go meanwhile.
  */

@@ -96,8 +96,9 @@ export class HttpTransport implements Transport {
 	/** Compares what is open with what is wanted, and acts. */
 	#sync(): void {
 		clearTimeout(this.#retryTimer);
-		if (!this.#options) return;
-		const { endpoint, enabled = true, fetch } = this.#options;
+		const options = this.#options;
+		if (!options) return;
+		const { endpoint, enabled = true } = options;
 		const wanted = this.#wanted;
 		const isAway = this.#page.isAway();
 		this.#owner.hidden(isAway);
@@ -113,18 +114,16 @@ export class HttpTransport implements Transport {
 		// One replacement at a time; the next sync comes with its end.
 		if (this.#next && this.#current) return;
 		const waitMs = this.#retry.remainingMs;
-		if (waitMs <= 0) this.#open(endpoint, wanted, fetch);
+		if (waitMs <= 0) this.#open({ ...options, subscriptions: wanted });
 		else this.#retryTimer = setTimeout(() => this.#sync(), Math.min(waitMs, MAX_TIMER_MS));
 	}
 
-	#open(endpoint: string, wanted: Subscriptions, fetch: TransportOptions['fetch']): void {
+	#open(options: TransportOptions): void {
 		this.#next?.close();
 		clearTimeout(this.#handoverTimer);
 		const stream: Stream = new Stream(
 			{
-				endpoint,
-				fetch,
-				subscriptions: wanted,
+				...options,
 				refused: this.#refused,
 				cursor: (channel) => this.#owner.state(channel).cursor,
 				intervalMs: this.#intervalMs

@@ -1,6 +1,6 @@
 /** What to ask for. */
 export interface StreamRequest {
-	fetch: typeof globalThis.fetch | undefined;
+	fetch?: typeof globalThis.fetch;
 	endpoint: string;
 	body: string;
 	signal: AbortSignal;

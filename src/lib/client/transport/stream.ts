@@ -24,7 +24,7 @@ interface Carried {
 /** What to ask for. */
 export interface StreamOptions {
 	endpoint: string;
-	fetch: typeof globalThis.fetch | undefined;
+	fetch?: typeof globalThis.fetch;
 	subscriptions: Subscriptions;
 	/** Channels that are not tried again until something changes, which starts another set. */
 	refused: Set<string>;
@@ -127,7 +127,7 @@ export class Stream {
 		).then((failure) => this.#end(failure));
 	}
 
-	/** Gives up what is not wanted, for good: whoever wants it again has missed what came meanwhile. */
+	/** Drops what is not wanted, for good: if it is wanted again, it has missed what came meanwhile. */
 	leave(wanted: Subscriptions): void {
 		for (const channel of this.carried.keys()) {
 			if (wanted.has(channel)) continue;

@@ -3,7 +3,7 @@ import type { HealthPayload } from '../../protocol/health.js';
 import type { Subscriptions } from '../subscriptions.js';
 import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from '../types.js';
 
-/** What a transport fills: all that is known of one channel. */
+/** What a transport fills: all that is known about one channel. */
 export interface ChannelSink {
 	/** Position of the last frame, where the next request resumes; empty before the first one. */
 	readonly cursor: string;

@@ -78,7 +78,10 @@ export interface BusListener {
 	 * list means that the log has to be read.
 	 */
 	events(events: readonly ReplayedEvent[]): void;
-	/** Announcements arrive from now on. Called again after each `lost`: some may have been missed. */
+	/**
+	 * Announcements arrive from now on. Called again after each `lost`, and for each event that is too
+	 * large to be announced: what the listener has not seen is in the log.
+	 */
 	live(): void;
 	/** Announcements do not arrive any more; `live` follows when they do again. */
 	lost(error: Error): void;

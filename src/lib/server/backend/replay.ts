@@ -57,6 +57,10 @@ export interface ReplayLimits {
  * A log is named by a text that tells channel, registry entry and topics. A cursor is
  * `<epoch>-<sequence>`: the epoch (letters, digits, `_` and `.`, at most 64) names one life of the log,
  * and the sequence counts its events from 1. Other cursors are refused.
+ *
+ * A cursor beyond the end of its epoch was handed out, so that a server that lost the end of the log is
+ * behind it. The store then begins a new epoch, because readers drop what they take for repeats. Two
+ * cursors of different epochs do not mean that anything is missing: only `since` can tell.
  */
 export interface ReplayStore {
 	/**

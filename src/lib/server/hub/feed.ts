@@ -255,6 +255,7 @@ export class Feed implements SourceListener {
 	/** Ends the epoch. */
 	close(): void {
 		this.#turn++;
+		this.#readers.end();
 		this.log.release();
 		this.#validation.clear();
 	}

@@ -24,6 +24,8 @@ export interface HubOptions {
 	backend?: GuardedBackend | undefined;
 	/** Milliseconds that a feed is kept after its last reader. */
 	lingerMs: number;
+	/** Most feeds kept without a reader; the one whose last reader left first is dropped. @default 1_000 */
+	maxWarmFeeds?: number | undefined;
 	bounds?: FeedBounds;
 }
 
@@ -34,6 +36,9 @@ interface Running {
 	users: number;
 	linger: ReturnType<typeof setTimeout> | undefined;
 }
+
+/** Feeds without a reader. Each costs a subscription at Inngest and a log. */
+const MAX_WARM_FEEDS = 1_000;
 
 /** How a hub is doing. All endpoints that share an Inngest client share its hub. */
 export interface HubStats {
@@ -67,9 +72,12 @@ export class Hub implements FeedHost {
 	/** Sources that feeds name, with the number of feeds that listen. */
 	readonly #otherSources = new Map<RealtimeSource, number>();
 	readonly #lingerMs: number;
+	readonly #maxWarmFeeds: number;
 	readonly #bounds: FeedBounds;
 	readonly #feeds = new Map<string, Running>();
 	readonly #running = new WeakMap<Feed, Running>();
+	/** Feeds without a reader, the one that lost its last reader first at the front. */
+	readonly #warm = new Set<Running>();
 	readonly #logKeys = new Set<string>();
 	readonly #dirty = new Set<Feed>();
 	readonly #definitionIds = new WeakMap<TopicDefinitions, number>();
@@ -78,12 +86,14 @@ export class Hub implements FeedHost {
 	#messages = 0;
 	#drops = 0;
 
-	constructor({ source, store, limits, backend, lingerMs, bounds = {} }: HubOptions) {
+	constructor(options: HubOptions) {
+		const { source, store, limits, backend, lingerMs, maxWarmFeeds, bounds = {} } = options;
 		this.#source = source;
 		this.#store = store;
 		this.#limits = limits;
 		this.#backend = backend;
 		this.#lingerMs = lingerMs;
+		this.#maxWarmFeeds = maxWarmFeeds ?? MAX_WARM_FEEDS;
 		this.#bounds = bounds;
 	}
 
@@ -115,6 +125,7 @@ export class Hub implements FeedHost {
 			this.#running.set(running.feed, running);
 		}
 		running.users++;
+		this.#warm.delete(running);
 		clearTimeout(running.linger);
 		running.linger = undefined;
 		return running.feed;
@@ -122,12 +133,15 @@ export class Hub implements FeedHost {
 
 	leave(feed: Feed, reader?: FeedReader): void {
 		if (reader) feed.detach(reader);
-		const running = this.#running.get(feed)!;
-		if (--running.users > 0) return;
+		const running = this.#running.get(feed);
+		// Its hub may have been closed before.
+		if (!running || --running.users > 0) return;
 		const stop = (): void => this.#stop(running);
 		// A feed that never came live has nothing to come back to.
 		if (!feed.wasLive || this.#draining || this.#lingerMs === 0) return stop();
 		running.linger = detached(() => unref(setTimeout(stop, this.#lingerMs)));
+		this.#warm.add(running);
+		if (this.#warm.size > this.#maxWarmFeeds) this.#stop(this.#warm.values().next().value!);
 	}
 
 	/**
@@ -184,10 +198,10 @@ export class Hub implements FeedHost {
 		this.#drops++;
 	}
 
-	/** Keeps no feed warm any more: nobody will come back, and a socket would hold the process. */
+	/** Stops keeping feeds warm: nobody will come back, and a socket would hold the process. */
 	drain(): void {
 		this.#draining = true;
-		for (const running of [...this.#feeds.values()]) if (running.users === 0) this.#stop(running);
+		for (const running of [...this.#warm]) this.#stop(running);
 	}
 
 	close(): void {
@@ -265,6 +279,8 @@ export class Hub implements FeedHost {
 
 	#stop(running: Running): void {
 		clearTimeout(running.linger);
+		this.#warm.delete(running);
+		this.#running.delete(running.feed);
 		this.#feeds.delete(running.key);
 		this.#dirty.delete(running.feed);
 		running.stop();

@@ -41,10 +41,13 @@ export interface Log {
 	open(): Promise<{ isComplete: boolean }> | { isComplete: boolean };
 	/** @param isQuiet Whether nobody is to receive the event who follows the log now. */
 	append(event: ReplayEvent, isQuiet?: boolean): void;
-	/** Entries after `cursor`, a page of them. @returns a promise only where the store needs one. */
-	since(cursor: string): Promise<LogSlice> | LogSlice;
-	/** Cursor before the oldest entry. @returns a promise only where the store needs one. */
-	first(): Promise<string> | string;
+	/**
+	 * @param limit Most entries; a log may return fewer.
+	 * @returns entries after `cursor`, as a promise only where the store needs one.
+	 */
+	since(cursor: string, limit?: number): Promise<LogSlice> | LogSlice;
+	/** @returns where it begins and ends, as a promise only where the store needs one. */
+	bounds(): Promise<ReplayBounds> | ReplayBounds;
 	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
 	settled(): Promise<void> | undefined;
 	/** Nobody needs the log any more. */
@@ -113,12 +116,12 @@ export class ChannelLog implements Log {
 		this.#events.entries([new LogEntry({ cursor, kind, topic, payload })]);
 	}
 
-	since(cursor: string): Promise<LogSlice> | LogSlice {
-		return whenReady(this.#store.since(this.#key, cursor, PAGE_EVENTS), readSlice);
+	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
+		return whenReady(this.#store.since(this.#key, cursor, limit), readSlice);
 	}
 
-	first(): Promise<string> | string {
-		return whenReady(this.#store.bounds(this.#key), ({ first }) => first);
+	bounds(): Promise<ReplayBounds> | ReplayBounds {
+		return this.#store.bounds(this.#key);
 	}
 
 	settled(): Promise<void> | undefined {
@@ -171,7 +174,7 @@ export class ChannelLog implements Log {
 			({ more } = slice);
 			if (slice.missed && entries.length === 0) {
 				// The store lost the log that this one went on from: what it has now is all new.
-				this.cursor = await this.first();
+				this.cursor = (await this.bounds()).first;
 				({ entries, more } = await this.since(this.cursor));
 			}
 			const last = entries.at(-1);

@@ -38,7 +38,7 @@ export class Readers {
 	}
 
 	attach(reader: FeedReader): void {
-		const key = JSON.stringify([...reader.topics].sort());
+		const key = keyOf(reader);
 		let group = this.#groups.get(key);
 		if (!group) {
 			group = { topics: reader.topics, readers: new Set(), pending: [] };
@@ -50,16 +50,16 @@ export class Readers {
 	}
 
 	detach(reader: FeedReader): void {
-		for (const [key, group] of this.#groups) {
-			if (!group.readers.delete(reader)) continue;
-			if (group.readers.size === 0) this.#groups.delete(key);
-			const left = this.#reports.get(reader.report)! - 1;
-			if (left > 0) this.#reports.set(reader.report, left);
-			else this.#reports.delete(reader.report);
-		}
+		const key = keyOf(reader);
+		const group = this.#groups.get(key);
+		if (!group?.readers.delete(reader)) return;
+		if (group.readers.size === 0) this.#groups.delete(key);
+		const left = this.#reports.get(reader.report)! - 1;
+		if (left > 0) this.#reports.set(reader.report, left);
+		else this.#reports.delete(reader.report);
 	}
 
-	/** Notes entries for the readers of their topics; `flush` hands them on. */
+	/** Adds entries to what waits for the readers of their topics, until `flush`. */
 	add(entries: readonly LogEntry[]): void {
 		for (const { topics, pending } of this.#groups.values()) {
 			for (const entry of entries) {
@@ -68,7 +68,7 @@ export class Readers {
 		}
 	}
 
-	/** Hands on what is pending: to each reader, everything of this tick at once. */
+	/** Hands on what waits: each reader gets everything of this tick at once. */
 	flush(): void {
 		for (const group of this.#groups.values()) {
 			if (group.pending.length === 0) continue;
@@ -86,9 +86,13 @@ export class Readers {
 	fail(failure: Failure): void {
 		const texts = this.report(failure);
 		for (const reader of this.#all()) {
-			this.detach(reader);
-			reader.failed(texts.get(reader.report) ?? failure.message);
+			this.#letGo(reader, texts.get(reader.report) ?? failure.message);
 		}
+	}
+
+	/** Lets go of readers that are left when the feed ends. */
+	end(): void {
+		for (const reader of this.#all()) this.#letGo(reader, TEXT.closed);
 	}
 
 	/** Tells each endpoint that reads the feed, once. @returns its text for browsers. */
@@ -97,18 +101,32 @@ export class Readers {
 		return new Map([...this.#reports.keys()].map((report) => [report, report(failure, place)]));
 	}
 
-	/** Calls a reader; a fault of one ends that one only. */
+	/** Calls a reader. One that throws is let go, and no other learns of it. */
 	#call(reader: FeedReader, call: () => void): void {
 		try {
 			call();
 		} catch (error) {
-			this.detach(reader);
 			const failure = new Failure('stream', 500, TEXT.upstream, { cause: error });
-			reader.failed(reader.report(failure, { channelId: this.#channel }));
+			this.#letGo(reader, reader.report(failure, { channelId: this.#channel }));
+		}
+	}
+
+	#letGo(reader: FeedReader, text: string): void {
+		this.detach(reader);
+		try {
+			reader.failed(text);
+		} catch (error) {
+			const failure = new Failure('stream', 500, TEXT.upstream, { cause: error });
+			reader.report(failure, { channelId: this.#channel });
 		}
 	}
 
 	#all(): FeedReader[] {
 		return [...this.#groups.values()].flatMap(({ readers }) => [...readers]);
 	}
+}
+
+/** What the readers of one group have in common. */
+function keyOf({ topics }: FeedReader): string {
+	return JSON.stringify([...topics].sort());
 }

@@ -2,7 +2,7 @@ import { parseCursor } from '../../protocol/cursor.js';
 import { jitterMs } from '../../protocol/backoff.js';
 import type { GuardedBackend, SharedStore } from '../backend/guard.js';
 import type { MemoryReplayStore } from '../backend/memory.js';
-import type { ReplayedEvent, ReplayEvent, ReplaySlice } from '../backend/replay.js';
+import type { ReplayBounds, ReplayedEvent, ReplayEvent, ReplaySlice } from '../backend/replay.js';
 import { unref } from '../runtime/runtime.js';
 import { isAfter, LogEntry } from './entry.js';
 import { isNewLog, PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
@@ -120,23 +120,20 @@ export class SharedLog implements Log {
 		this.#work();
 	}
 
-	since(cursor: string): Promise<LogSlice> | LogSlice {
-		if (this.#isLocal) return readSlice(this.#fallback.since(this.#key, cursor, PAGE_EVENTS));
-		return this.#store.since(this.#key, cursor, PAGE_EVENTS).then(readSlice, async () => {
+	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
+		if (this.#isLocal) return readSlice(this.#fallback.since(this.#key, cursor, limit));
+		return this.#store.since(this.#key, cursor, limit).then(readSlice, async () => {
 			await this.#leaveInOrder();
-			return readSlice(this.#fallback.since(this.#key, cursor, PAGE_EVENTS));
+			return readSlice(this.#fallback.since(this.#key, cursor, limit));
 		});
 	}
 
-	first(): Promise<string> | string {
-		if (this.#isLocal) return this.#fallback.bounds(this.#key).first;
-		return this.#store.bounds(this.#key).then(
-			({ first }) => first,
-			async () => {
-				await this.#leaveInOrder();
-				return this.#fallback.bounds(this.#key).first;
-			}
-		);
+	bounds(): Promise<ReplayBounds> | ReplayBounds {
+		if (this.#isLocal) return this.#fallback.bounds(this.#key);
+		return this.#store.bounds(this.#key).catch(async () => {
+			await this.#leaveInOrder();
+			return this.#fallback.bounds(this.#key);
+		});
 	}
 
 	settled(): Promise<void> | undefined {

@@ -1,5 +1,7 @@
+import { compareCursors, formatCursor, parseCursor } from '../../protocol/cursor.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
+import { afterInput } from '../runtime/runtime.js';
 import { whenReady } from '../runtime/thenable.js';
 import type { ReplaySlice } from '../backend/replay.js';
 import type { Batch } from './batch.js';
@@ -9,6 +11,15 @@ import type { Hub } from './hub.js';
 import type { LogSlice } from './log.js';
 import type { FeedReader } from './readers.js';
 import type { FeedSpec } from './source.js';
+
+/** Entries of the first page that is read from the log; how many follow depends on the consumer. */
+const FIRST_PAGE = 100;
+
+/** Most entries of one page. */
+const MAX_PAGE = 1_000;
+
+/** Most entries kept while the log is being read; what follows them is read from the log as well. */
+const MAX_OVERTAKING = 1_000;
 
 /** Where a reader starts; without either, with the next message. */
 export interface TailStart {
@@ -36,10 +47,25 @@ export interface TailConsumer {
 	drained(): Promise<void>;
 }
 
+/** Live entries that arrive while the log is being read. */
+interface Reading {
+	readonly overtaking: LogEntry[];
+	/** Whether more came than are kept. */
+	isCut: boolean;
+}
+
+/** The part of the log that a reader takes as history. */
+interface History {
+	/** Cursor of its last entry. */
+	readonly until: string;
+	/** Whether the reader has got any of it. */
+	began: boolean;
+}
+
 /**
- * Reads one feed for one reader: first the log from where the reader left off, then what comes. It reads
- * as fast as its consumer takes: one that stalls holds a cursor and no messages. Owned by its consumer,
- * ended by `end`.
+ * Reads one feed for one reader: first the log, from where the reader left off, then what arrives live.
+ * It reads only as fast as its consumer takes: a consumer that stalls costs a cursor, not messages.
+ * Owned by its consumer, ended by `end`.
  */
 export class Tail implements FeedReader {
 	readonly topics: ReadonlySet<string>;
@@ -47,14 +73,14 @@ export class Tail implements FeedReader {
 	readonly feed: Feed;
 	readonly #hub: Hub;
 	readonly #consumer: TailConsumer;
-	/** Where to start once the feed is live: before that its log has nothing to start from. */
+	/** Where to start once the feed is live. Before that its log has nothing to start from. */
 	#waitingStart: TailStart | undefined;
-	/** Entries that came while the log was being read; `null` once this reader follows the feed. */
-	#overtaking: LogEntry[] | null = [];
-	/** How far the log was read, as long as the feed, whose store is asynchronous, is not there yet. */
+	/** `null` while this reader follows the feed. */
+	#reading: Reading | null = { overtaking: [], isCut: false };
+	/** How far the log was read, until the feed, whose store is asynchronous, gets there too. */
 	#ahead: string | null = null;
-	/** Position up to which entries are history. */
-	#historyUntil: string | undefined;
+	#history: History | undefined;
+	#pageSize = FIRST_PAGE;
 	#ended = false;
 
 	constructor(
@@ -70,12 +96,12 @@ export class Tail implements FeedReader {
 		this.feed = hub.enter(spec);
 	}
 
-	/** Whether everything that the feed had has been taken, and what comes is taken at once. */
+	/** Whether the reader has taken everything that the feed had, and gets what arrives at once. */
 	get isFollowing(): boolean {
-		return this.#overtaking === null;
+		return this.#reading === null;
 	}
 
-	/** Position up to which entries were taken, where that is ahead of the feed's. */
+	/** Position of the last entry taken, where it is ahead of the feed's. */
 	get ahead(): string | null {
 		return this.#ahead;
 	}
@@ -91,9 +117,13 @@ export class Tail implements FeedReader {
 		}
 	}
 
-	/** Leaves what follows `cursor` in the log until the consumer has room. */
+	/** Stops following the feed after `cursor`; goes on from the log when the consumer has room. */
 	pauseAfter(cursor: string): void {
-		this.#read(() => this.#pause(cursor));
+		this.feed.detach(this);
+		this.#reading = { overtaking: [], isCut: false };
+		const goOn = (): void => this.#read(() => this.#catchUp(cursor));
+		// Other work gets its turn between two pages.
+		void this.#consumer.drained().then(() => afterInput(goOn));
 	}
 
 	end(): void {
@@ -103,7 +133,7 @@ export class Tail implements FeedReader {
 	}
 
 	deliver(batch: Batch): void {
-		if (this.#overtaking) this.#overtaking.push(...batch.entries);
+		if (this.#reading) keep(this.#reading, batch.entries);
 		else if (this.#ahead) for (const entry of batch.entries) this.#take(entry);
 		else this.#consumer.takeBatch(batch);
 	}
@@ -114,7 +144,7 @@ export class Tail implements FeedReader {
 		if (start && this.feed.status === 'live') {
 			this.#waitingStart = undefined;
 			this.#read(() => this.#begin(start));
-		} else if (!this.#overtaking) this.#consumer.changed();
+		} else if (!this.#reading) this.#consumer.changed();
 	}
 
 	failed(message: string): void {
@@ -139,76 +169,95 @@ export class Tail implements FeedReader {
 
 	#begin({ after, history = 0 }: TailStart): void | Promise<void> {
 		if (after !== undefined) return this.#catchUp(after);
-		return whenReady(
-			whenReady(this.feed.log.first(), (first) => this.#findHistory(first, [], history)),
-			(start) => this.#catchUp(start)
+		return this.#findHistory(history).then((start) => this.#catchUp(start));
+	}
+
+	/** @returns the cursor before the last `count` messages of the reader's topics. */
+	async #findHistory(count: number): Promise<string> {
+		const { first, last } = await this.feed.log.bounds();
+		this.#history = { until: last, began: false };
+		const { epoch, sequence: end } = parseCursor(last)!;
+		const { sequence: oldest } = parseCursor(first)!;
+		// Further and further back, because messages of other topics may lie between.
+		for (let reach = count; ; reach *= 4) {
+			const from = Math.max(oldest, end - reach);
+			const starts = await this.#findMessages(formatCursor(epoch, from), last);
+			const start = starts.at(-count);
+			if (start !== undefined) return start;
+			if (from === oldest || this.#ended) return starts[0] ?? last;
+		}
+	}
+
+	/** @returns the cursors before each message of the reader's topics between two positions. */
+	async #findMessages(from: string, until: string): Promise<string[]> {
+		const starts: string[] = [];
+		for (let position = from; !this.#ended;) {
+			const { entries, more } = await this.feed.log.since(position, MAX_PAGE);
+			for (const entry of entries) {
+				if (isAfter(entry.cursor, until)) return starts;
+				if (entry.kind === 'message' && this.#wants(entry)) starts.push(position);
+				position = entry.cursor;
+			}
+			if (!more || entries.length === 0) break;
+		}
+		return starts;
+	}
+
+	/** Takes what followed `cursor`, page by page, until it can follow the feed. */
+	#catchUp(cursor: string): void | Promise<void> {
+		if (this.#ended) return;
+		if (this.#consumer.isFull) return this.pauseAfter(cursor);
+		this.#reading = { overtaking: [], isCut: false };
+		this.feed.attach(this);
+		return whenReady(this.feed.log.since(cursor, this.#pageSize), (slice) =>
+			this.#takePage(cursor, slice)
 		);
 	}
 
-	/**
-	 * Walks through the log to find where its last `count` messages of the reader's topics start.
-	 *
-	 * @param starts Cursors before each message found so far.
-	 */
-	#findHistory(cursor: string, starts: string[], count: number): string | Promise<string> {
-		return whenReady(this.feed.log.since(cursor), ({ entries, more }) => {
-			let end = cursor;
-			for (const entry of entries) {
-				if (entry.kind === 'message' && this.#wants(entry)) starts.push(end);
-				end = entry.cursor;
-			}
-			const last = starts.slice(-count);
-			if (more && entries.length > 0) return this.#findHistory(end, last, count);
-			this.#historyUntil = end;
-			return last[0] ?? end;
-		});
-	}
-
-	/** Takes what followed `cursor`, page by page, and ends where the feed goes on. */
-	#catchUp(cursor: string): void | Promise<void> {
-		if (this.#ended) return;
-		if (this.#consumer.isFull) return this.#pause(cursor);
-		this.#overtaking = [];
-		this.feed.attach(this);
-		return whenReady(this.feed.log.since(cursor), (slice) => this.#takePage(cursor, slice));
-	}
-
-	#takePage(cursor: string, { entries, missed, more }: LogSlice): void | Promise<void> {
-		if (this.#ended) return;
-		// Of history there is as much as there is.
-		if (missed && this.#historyUntil === undefined) this.#consumer.missed(missed);
+	#takePage(cursor: string, slice: LogSlice): void {
+		const reading = this.#reading;
+		if (this.#ended || !reading) return;
+		const { entries, missed, more } = slice;
+		if (missed && !this.#isOnlyHistory(entries[0])) this.#consumer.missed(missed);
 		let position: string | null = missed ? null : cursor;
-		let tookAny = false;
-		for (const entry of entries) {
-			if (tookAny && this.#consumer.isFull) return this.#pause(position!);
-			position = entry.cursor;
-			if (!this.#wants(entry)) continue;
-			tookAny = true;
-			this.#take(entry);
-		}
-		if (more && position !== null && entries.length > 0) return this.#catchUp(position);
-		for (const entry of this.#overtaking ?? []) {
-			if (!isAfter(entry.cursor, position)) continue;
-			position = entry.cursor;
-			this.#take(entry);
-		}
+		let taken = 0;
+		const takeAll = (all: readonly LogEntry[]): boolean => {
+			for (const [index, entry] of all.entries()) {
+				if (!isAfter(entry.cursor, position)) continue;
+				if (taken > 0 && this.#consumer.isFull) {
+					// What is left of this page will be read again, so that the next one is to be small.
+					if (all === entries) this.#pageSize = Math.min(MAX_PAGE, 2 * index);
+					return false;
+				}
+				position = entry.cursor;
+				if (!this.#wants(entry)) continue;
+				taken++;
+				this.#take(entry);
+			}
+			return true;
+		};
+		if (!takeAll(entries)) return this.pauseAfter(position!);
+		this.#pageSize = Math.min(MAX_PAGE, 2 * this.#pageSize);
+		if (more && position !== null && entries.length > 0) return this.pauseAfter(position);
+		if (!takeAll(reading.overtaking) || reading.isCut) return this.pauseAfter(position!);
 		if (position !== null && isAfter(position, this.feed.position)) this.#ahead = position;
 		// At once: what the feed delivers before would be lost with the entries that overtook.
 		this.#follow();
 	}
 
-	async #pause(cursor: string): Promise<void> {
-		this.feed.detach(this);
-		this.#overtaking = [];
-		await this.#consumer.drained();
-		await this.#catchUp(cursor);
-	}
-
 	#follow(): void {
 		if (this.#ended) return;
-		this.#overtaking = null;
-		this.#historyUntil = undefined;
+		this.#reading = null;
+		this.#history = undefined;
 		if (this.feed.status !== 'connecting') this.#consumer.changed();
+	}
+
+	/** Whether what the log has lost before its first entry is history that nobody has begun to read. */
+	#isOnlyHistory(first: LogEntry | undefined): boolean {
+		const history = this.#history;
+		if (!history || history.began || !first) return false;
+		const distance = compareCursors(first.cursor, history.until);
+		return distance !== null && distance <= 1;
 	}
 
 	#wants({ topic }: LogEntry): boolean {
@@ -218,9 +267,23 @@ export class Tail implements FeedReader {
 	#take(entry: LogEntry): void {
 		if (!isAfter(entry.cursor, this.#ahead)) return;
 		this.#ahead = null;
-		if (this.#historyUntil !== undefined && !isAfter(entry.cursor, this.#historyUntil)) {
-			// A gap before the reader's start concerns nobody who starts now.
-			if (entry.kind === 'message') this.#consumer.take(entry.asHistory);
-		} else this.#consumer.take(entry);
+		const history = this.#history;
+		if (!history || isAfter(entry.cursor, history.until)) return this.#consumer.take(entry);
+		if (entry.kind === 'message') {
+			history.began = true;
+			this.#consumer.take(entry.asHistory);
+		} else if (history.began) {
+			// A gap before the first message concerns nobody who starts with it.
+			this.#consumer.take(entry);
+		}
 	}
+}
+
+/** The first batch is kept whatever its size, so that there is a position to go on from. */
+function keep(reading: Reading, entries: readonly LogEntry[]): void {
+	const { overtaking } = reading;
+	if (overtaking.length > 0 && overtaking.length + entries.length > MAX_OVERTAKING) {
+		reading.isCut = true;
+	}
+	if (!reading.isCut) for (const entry of entries) overtaking.push(entry);
 }

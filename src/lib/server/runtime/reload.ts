@@ -1,8 +1,8 @@
 import { DEV } from 'esm-env';
 
-/** What a module reload must not leave behind. */
+/** What a reload of its module must not leave behind. */
 interface Reloadable {
-	/** Load of the server's code that it was made in, as `currentLoad` told then. */
+	/** The load of the server's code that made it: what `currentLoad` returned then. */
 	readonly load: number;
 	/** Ends all streams; their clients come back at once. */
 	endStreams(): void;
@@ -12,6 +12,7 @@ interface Reloadable {
 const ROUTES = Symbol.for('sveltekit-inngest.routes');
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
 const LOADS = Symbol.for('sveltekit-inngest.loads');
+const ENDPOINTS = Symbol.for('sveltekit-inngest.endpoints');
 
 interface DevGlobals {
 	/** Endpoints that answer, by the id of their route. */
@@ -20,19 +21,20 @@ interface DevGlobals {
 	[RELOAD]?: Set<() => void>;
 	/** Set by the Vite plugin: counts how often server code was loaded. */
 	[LOADS]?: number | undefined;
+	/** Counts the endpoints of this process, whichever copy of this module made them. */
+	[ENDPOINTS]?: number;
 }
 
 const globals = globalThis as DevGlobals;
-let endpoints = 0;
 
-/** How often the server's code was loaded before, where the Vite plugin counts it. */
+/** How often the server's code has been loaded, where the Vite plugin counts that. */
 export function serverLoad(): number | undefined {
 	return globals[LOADS];
 }
 
-/** Tells apart what was made before and after a reload; without the plugin each endpoint may be one. */
+/** Tells what was made before a reload from what was made after; without the plugin each endpoint may be one. */
 export function currentLoad(): number {
-	return serverLoad() ?? ++endpoints;
+	return serverLoad() ?? (globals[ENDPOINTS] = (globals[ENDPOINTS] ?? 0) + 1);
 }
 
 /**

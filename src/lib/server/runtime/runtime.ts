@@ -4,6 +4,9 @@
 export const isWorkerd =
 	typeof navigator === 'object' && navigator.userAgent === 'Cloudflare-Workers';
 
+/** Whether SvelteKit imports this code to analyse or prerender a build: nothing may start then. */
+export const isBuild = typeof process === 'object' && !!process.env?.SVELTEKIT_FORK;
+
 /** Calls back once the current burst of input has been handled. */
 export const afterInput: (callback: () => void) => void =
 	typeof setImmediate === 'function'

@@ -15,13 +15,13 @@ export interface ConnectionChannel {
 	readonly topics: ReadonlySet<string>;
 	/** Who its reader is among the members of the channel. */
 	readonly memberId: string | undefined;
-	/** Says how the channel is, as a sign of life. */
+	/** Sends the channel's health, as a sign of life. */
 	tick(nowMs: number): void;
 	/** Sends a message to this reader alone, where it may read the topic. @returns whether it may. */
 	send(entry: LogEntry): boolean;
 	/** Writes an event of its own. */
 	push(chunk: Uint8Array): void;
-	/** Asks whether the channel may still be read. */
+	/** Checks whether the channel may still be read. */
 	recheck(): void;
 	/** Ends the channel for a reason that the reader is told. */
 	fail(failure: Failure): void;
@@ -34,7 +34,7 @@ export interface ConnectionSettings {
 	readonly wheel: Wheel;
 	/** Milliseconds between two health ticks of each channel; `false` for none. */
 	readonly intervalMs: number | false;
-	/** Most bytes that may wait for a reader. */
+	/** Most bytes that may wait for a reader; one piece that alone is larger may wait besides. */
 	readonly maxBufferedBytes: number;
 	/** Life of a response in milliseconds; `false` for no limit. */
 	readonly maxLifetimeMs: number | false;
@@ -80,10 +80,13 @@ const FAREWELL_MS = 1_000;
 /** Bytes that may wait for the reader before no more messages are replayed. */
 const PAGE_BYTES = 64 * 1024;
 
+/** Bytes that each channel may say about itself, however small the budget is. */
+const CHANNEL_BYTES = 4 * 1024;
+
 /**
  * One SSE response: its channels, the bytes that may wait for its reader, its heartbeats and its end. A
- * reader that stalls is closed and comes back with its cursors; it never delays another. Owned by
- * the response's reader, ended by either side.
+ * reader that stalls is closed and comes back with its cursors. It never delays another. Owned by the
+ * response's reader, ended by either side.
  */
 export class Connection implements WheelEntry {
 	readonly request: ConnectionRequest;
@@ -92,10 +95,14 @@ export class Connection implements WheelEntry {
 	readonly #channels = new Set<ConnectionChannel>();
 	readonly #body: ResponseBody;
 	#heldBytes = 0;
+	/** Sizes of the pieces, larger than the whole budget, that wait in the body and before it. */
+	#oversized = { written: 0, held: 0 };
 	#started = false;
 	#ended = false;
 	/** Channels that are still being authorized. */
 	#expected = 0;
+	/** Bytes that all channels together may say about themselves. */
+	#ownBytes = 0;
 	#nextTickMs = Infinity;
 	#nextRecheckMs = Infinity;
 	#endMs = Infinity;
@@ -138,6 +145,7 @@ export class Connection implements WheelEntry {
 	/** Announces channels to come, so that the stream does not end before they are there. */
 	expect(count: number): void {
 		this.#expected += count;
+		this.#ownBytes += count * CHANNEL_BYTES;
 	}
 
 	/** One of the expected channels is there. */
@@ -163,25 +171,25 @@ export class Connection implements WheelEntry {
 	deliver(chunk: Uint8Array): void {
 		if (this.#ended) return;
 		this.#settings.delivered();
-		this.push(chunk);
+		this.#write(chunk, 0);
 	}
 
 	/** Writes anything else. */
 	push(chunk: Uint8Array): void {
-		if (this.#ended) return;
-		this.#settings.written();
-		this.#body.push(chunk);
-		this.#checkBudget();
+		if (!this.#ended) this.#write(chunk, this.#ownBytes);
 	}
 
-	/** Counts bytes that wait elsewhere for this reader. */
+	/** Counts bytes that wait elsewhere for this reader, or wait there no more: one piece per call. */
 	hold(bytes: number): void {
 		this.#heldBytes += bytes;
-		if (bytes > 0) this.#checkBudget();
+		const oversized = this.#oversized;
+		if (-bytes === oversized.held) oversized.held = 0;
+		if (bytes > this.#settings.maxBufferedBytes) oversized.held ||= bytes;
+		if (bytes > 0) this.#checkBudget(0);
 		else if (this.#body.isDrained) this.#tellDrained();
 	}
 
-	/** Writes something that no reader sees but every proxy does. */
+	/** Writes a comment: proxies see it, readers do not. */
 	keepAlive(): void {
 		this.push(KEEPALIVE);
 	}
@@ -193,8 +201,8 @@ export class Connection implements WheelEntry {
 	}
 
 	/**
-	 * Ends the stream without a last word: the reader comes back at once. What waits is still read, if
-	 * the reader takes it soon.
+	 * Ends the stream without a last event, so that the reader comes back at once. What waits can still
+	 * be read for a second.
 	 */
 	end(): void {
 		if (this.#ended) return;
@@ -242,9 +250,24 @@ export class Connection implements WheelEntry {
 		this.#settings.wheel.add(this, Math.max(0, next - nowMs));
 	}
 
-	#checkBudget(): void {
-		if (this.#ended || this.#body.bytes + this.#heldBytes <= this.#settings.maxBufferedBytes)
-			return;
+	#write(chunk: Uint8Array, extraBytes: number): void {
+		this.#settings.written();
+		const before = this.#body.bytes;
+		this.#body.push(chunk);
+		if (this.#body.bytes === before) return;
+		if (before === 0) this.#oversized.written = 0;
+		if (chunk.length > this.#settings.maxBufferedBytes) this.#oversized.written ||= chunk.length;
+		this.#checkBudget(extraBytes);
+	}
+
+	/**
+	 * Closes a reader for whom too much waits. A piece that is larger than the budget is let through
+	 * alone: if it were not, the reader would fail at it again after each resume.
+	 */
+	#checkBudget(extraBytes: number): void {
+		const { written, held } = this.#oversized;
+		const waiting = this.#body.bytes - written + this.#heldBytes - held;
+		if (this.#ended || waiting <= this.#settings.maxBufferedBytes + extraBytes) return;
 		this.#settings.slow(this);
 		const { destroySocket } = this.request;
 		this.#finish();
@@ -253,7 +276,7 @@ export class Connection implements WheelEntry {
 		destroySocket?.();
 	}
 
-	/** A stalled reader does not learn of the end, and a server would wait for it. */
+	/** A stalled reader does not notice the end, and a server would wait for it. */
 	#expectFarewell(): void {
 		const timer = unref(
 			setTimeout(() => {

@@ -1,0 +1,118 @@
+import { RealtimeError } from '../protocol/errors.js';
+import type { BackendBus, RealtimeBackend } from '../server/backend/backend.js';
+import type { ReplayStore } from '../server/backend/replay.js';
+import { RedisBus } from './bus.js';
+import { sourceOf, type RedisClient } from './clients.js';
+import { Commands } from './commands.js';
+import { Keys } from './keys.js';
+import { RedisLog } from './replay.js';
+
+/** The least lifetime of a key that Inngest may come back with, in milliseconds: 48 hours. */
+const MIN_KEY_TTL_MS = 48 * 3_600_000;
+
+/** Options of `redisBackend`. */
+export interface RedisBackendOptions {
+	/**
+	 * What the names of all keys and channels begin with. Two apps on one Redis need different ones: with
+	 * the same, they share their logs. A `keyPrefix` of the client is put before it.
+	 * @default 'sveltekit-inngest'
+	 */
+	prefix?: string;
+	/** Most messages kept per channel. @default 1000 */
+	maxEvents?: number;
+	/** Age, in milliseconds, after which a message is dropped. @default 3_600_000 */
+	maxAgeMs?: number;
+	/** How long, in milliseconds, one call may take. @default 2_000 */
+	timeoutMs?: number;
+	/**
+	 * How often, in milliseconds, a quiet connection for announcements is tested, so that one that
+	 * receives nothing any more is noticed. @default 5_000
+	 */
+	heartbeatMs?: number;
+	/**
+	 * How long, in milliseconds, the key of an emitted message is remembered at least, however short the
+	 * log is; no less than 48 hours. @default 172_800_000
+	 */
+	keyTtlMs?: number;
+	/**
+	 * Announces through sharded pub/sub (Redis 7 or later), which a large Cluster does not send to all of
+	 * its servers. The clients' support for it is recent. @default false
+	 */
+	sharded?: boolean;
+}
+
+/** A backend that keeps what processes share in Redis. */
+export interface RedisBackend extends RealtimeBackend {
+	readonly name: 'redis';
+	readonly timeoutMs: number;
+	readonly replay: ReplayStore;
+	readonly bus: BackendBus;
+	/** Ends the connections that the backend made; the client that it was given stays as it is. */
+	close(): void;
+}
+
+/**
+ * A backend that keeps the logs of channels in Redis (6.2 or later) or Valkey, and announces messages
+ * through it, for several processes of an app.
+ *
+ * Nothing is ever sent on the client: the backend makes two connections of its own with the client's
+ * options, one for commands and one for announcements, when they are first needed.
+ *
+ * @param client A client of `redis` (5 or 6) or `ioredis` (5 or 6): standalone, Sentinel or Cluster. It
+ *   need not be connected.
+ * @throws {RealtimeError} `INVALID_OPTION` for what is no client, and for options that cannot work.
+ * @example
+ * ```ts
+ * import { createClient } from 'redis';
+ *
+ * createRealtime({ inngest, channels, backend: redisBackend(createClient({ url: env.REDIS_URL })) });
+ * ```
+ */
+export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): RedisBackend {
+	const source = sourceOf(client);
+	const {
+		prefix = 'sveltekit-inngest',
+		maxEvents = 1_000,
+		maxAgeMs = 3_600_000,
+		timeoutMs = 2_000,
+		heartbeatMs = 5_000,
+		keyTtlMs = MIN_KEY_TTL_MS,
+		sharded = false
+	} = options;
+	if (typeof prefix !== 'string' || !/^[^\s{}]+$/.test(prefix)) {
+		throw invalid('prefix', prefix, 'a text without spaces and braces');
+	}
+	for (const [name, value] of Object.entries({ maxEvents, maxAgeMs, timeoutMs, heartbeatMs })) {
+		checkInteger(name, value, 1);
+	}
+	checkInteger('keyTtlMs', keyTtlMs, MIN_KEY_TTL_MS);
+	if (typeof sharded !== 'boolean') throw invalid('sharded', sharded, 'true or false');
+
+	const commands = new Commands(source, timeoutMs);
+	const keys = new Keys(source.keyPrefix + prefix, source.database);
+	const publish = sharded ? 'SPUBLISH' : 'PUBLISH';
+	const log = new RedisLog(commands, keys, { maxEvents, maxAgeMs, keyTtlMs, publish });
+	const bus = new RedisBus(source, { commands, log, keys }, { timeoutMs, heartbeatMs, sharded });
+	return {
+		name: 'redis',
+		timeoutMs,
+		replay: log,
+		bus,
+		close() {
+			bus.close();
+			commands.close();
+		}
+	};
+}
+
+function checkInteger(name: string, value: unknown, min: number): void {
+	if (Number.isSafeInteger(value) && (value as number) >= min) return;
+	throw invalid(name, value, `a whole number of at least ${min}`);
+}
+
+function invalid(name: string, value: unknown, expected: string): RealtimeError {
+	return new RealtimeError(
+		'INVALID_OPTION',
+		`\`redisBackend\` cannot use \`${name}: ${String(value)}\`: it is to be ${expected}.`
+	);
+}

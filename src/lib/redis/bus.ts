@@ -1,0 +1,255 @@
+import { backoffMs } from '../protocol/backoff.js';
+import type {
+	BackendBus,
+	BusListener,
+	BusPublishOptions,
+	Published
+} from '../server/backend/backend.js';
+import type { ReplayEvent } from '../server/backend/replay.js';
+import { detached, unref } from '../server/backend/support.js';
+import type { Line, RedisSource } from './clients.js';
+import { inTime, type Commands } from './commands.js';
+import { describe } from './errors.js';
+import type { Keys } from './keys.js';
+import type { RedisLog } from './replay.js';
+import { decodeAnnouncement } from './wire.js';
+
+/** Pause before a broken line is opened again: at first up to this long, in milliseconds. */
+const MIN_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 2_000;
+
+/** What the bus needs to know. */
+export interface RedisBusOptions {
+	readonly timeoutMs: number;
+	readonly heartbeatMs: number;
+	readonly sharded: boolean;
+}
+
+interface Listening {
+	readonly listener: BusListener;
+	state: 'new' | 'live' | 'lost';
+}
+
+/**
+ * Announcements over pub/sub. One connection per process, while somebody listens; it has one
+ * subscription per log, however many listen to it. A line that breaks is replaced and never mended, so
+ * that each gap is known and told.
+ *
+ * A line may also be deaf without being broken: its server hangs, or it lost its subscriptions. So when
+ * it has been quiet for a while, the process sends itself a message through Redis.
+ */
+export class RedisBus implements BackendBus {
+	readonly #source: RedisSource;
+	readonly #commands: Commands;
+	readonly #log: RedisLog;
+	readonly #keys: Keys;
+	readonly #options: RedisBusOptions;
+	/** Who listens, by the channel of the log. */
+	readonly #listening = new Map<string, Set<Listening>>();
+	readonly #heartbeat: string;
+	#line: Line | undefined;
+	/** Channels that the line is subscribed to. */
+	#subscribed = new Set<string>();
+	#isSyncing = false;
+	#isScheduled = false;
+	#failures = 0;
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** Whether anything arrived since the last heartbeat. */
+	#wasHeard = false;
+	#heard: (() => void) | undefined;
+	#isClosed = false;
+
+	constructor(
+		source: RedisSource,
+		parts: { commands: Commands; log: RedisLog; keys: Keys },
+		options: RedisBusOptions
+	) {
+		this.#source = source;
+		this.#commands = parts.commands;
+		this.#log = parts.log;
+		this.#keys = parts.keys;
+		this.#options = options;
+		this.#heartbeat = parts.keys.own(crypto.randomUUID());
+	}
+
+	publish(log: string, event: ReplayEvent, options?: BusPublishOptions): Promise<Published> {
+		return this.#log.publish(log, event, options);
+	}
+
+	listen(log: string, listener: BusListener): () => void {
+		const { channel } = this.#keys.log(log);
+		const listening: Listening = { listener, state: 'new' };
+		let all = this.#listening.get(channel);
+		if (!all) this.#listening.set(channel, (all = new Set()));
+		all.add(listening);
+		this.#schedule();
+		return () => {
+			if (!all.delete(listening) || all.size > 0) return;
+			this.#listening.delete(channel);
+			this.#schedule();
+		};
+	}
+
+	close(): void {
+		this.#isClosed = true;
+		this.#listening.clear();
+		this.#end();
+	}
+
+	/** Collects what one turn of the event loop asks for, so that it costs one command. */
+	#schedule(): void {
+		if (this.#isScheduled || this.#isClosed) return;
+		this.#isScheduled = true;
+		detached(() =>
+			setImmediate(() => {
+				this.#isScheduled = false;
+				void this.#sync();
+			})
+		);
+	}
+
+	/** Brings the line to what is asked for. */
+	async #sync(): Promise<void> {
+		if (this.#isSyncing || this.#isClosed) return;
+		// It waits before the next attempt to connect.
+		if (!this.#line && this.#timer) return;
+		if (this.#listening.size === 0) return this.#end();
+		this.#isSyncing = true;
+		const line = (this.#line ??= this.#open());
+		try {
+			await this.#subscribe(line);
+		} catch (error) {
+			this.#broken(line, error);
+		} finally {
+			this.#isSyncing = false;
+		}
+		if (line === this.#line) this.#tellLive();
+		if (this.#isOutdated()) this.#schedule();
+	}
+
+	#open(): Line {
+		const line = this.#source.open(
+			{
+				broken: (error) => this.#broken(line, error),
+				message: (channel, text) => this.#receive(line, channel, text)
+			},
+			{ purpose: 'messages', sharded: this.#options.sharded }
+		);
+		return line;
+	}
+
+	async #subscribe(line: Line): Promise<void> {
+		const { timeoutMs } = this.#options;
+		const isNew = this.#subscribed.size === 0;
+		if (isNew) await inTime(timeoutMs, () => line.connect());
+		if (line !== this.#line) return;
+		const added = [...this.#listening.keys()].filter((channel) => !this.#subscribed.has(channel));
+		if (isNew) added.push(this.#heartbeat);
+		if (added.length > 0) await inTime(timeoutMs, () => line.subscribe(added));
+		if (line !== this.#line) return;
+		for (const channel of added) this.#subscribed.add(channel);
+		const gone = [...this.#subscribed].filter((channel) => this.#isGone(channel));
+		if (gone.length > 0) await inTime(timeoutMs, () => line.unsubscribe(gone));
+		if (line !== this.#line) return;
+		for (const channel of gone) this.#subscribed.delete(channel);
+		if (isNew) {
+			this.#failures = 0;
+			this.#beatLater();
+		}
+	}
+
+	#isGone(channel: string): boolean {
+		return channel !== this.#heartbeat && !this.#listening.has(channel);
+	}
+
+	/** Whether more was asked for meanwhile. */
+	#isOutdated(): boolean {
+		const isMissing = [...this.#listening.keys()].some((channel) => !this.#subscribed.has(channel));
+		return isMissing || [...this.#subscribed].some((channel) => this.#isGone(channel));
+	}
+
+	#tellLive(): void {
+		for (const [channel, all] of this.#listening) {
+			if (!this.#subscribed.has(channel)) continue;
+			for (const listening of [...all]) {
+				if (listening.state === 'live' || !all.has(listening)) continue;
+				listening.state = 'live';
+				listening.listener.live();
+			}
+		}
+	}
+
+	#receive(line: Line, channel: string, text: string): void {
+		if (line !== this.#line) return;
+		this.#wasHeard = true;
+		this.#heard?.();
+		const all = this.#listening.get(channel);
+		if (!all) return;
+		const events = decodeAnnouncement(text);
+		for (const { listener, state } of [...all]) {
+			// Who is not live yet is about to read the log.
+			if (state !== 'live') continue;
+			if (events.length > 0) listener.events(events);
+			else listener.live();
+		}
+	}
+
+	#broken(line: Line, cause: unknown): void {
+		if (line !== this.#line) return;
+		this.#end();
+		const pauseMs = backoffMs(this.#failures++, MIN_PAUSE_MS, MAX_PAUSE_MS);
+		this.#later(pauseMs, () => this.#schedule());
+		const error = describe(cause);
+		for (const listening of [...this.#listening.values()].flatMap((all) => [...all])) {
+			if (listening.state === 'lost') continue;
+			listening.state = 'lost';
+			listening.listener.lost(error);
+		}
+	}
+
+	#end(): void {
+		clearTimeout(this.#timer);
+		this.#timer = undefined;
+		this.#heard = undefined;
+		this.#subscribed = new Set();
+		// Ending it says that it broke, which is no news then.
+		const line = this.#line;
+		this.#line = undefined;
+		line?.destroy();
+	}
+
+	#beatLater(): void {
+		this.#wasHeard = false;
+		this.#later(this.#options.heartbeatMs, () => void this.#beat());
+	}
+
+	/** Asks Redis for a sign of life on the line, if there was none. */
+	async #beat(): Promise<void> {
+		const line = this.#line;
+		if (!line) return;
+		try {
+			if (!this.#wasHeard) await inTime(this.#options.timeoutMs, () => this.#hear());
+			if (line === this.#line) this.#beatLater();
+		} catch (error) {
+			this.#broken(line, error);
+		} finally {
+			this.#heard = undefined;
+		}
+	}
+
+	async #hear(): Promise<void> {
+		const heard = new Promise<void>((resolve) => (this.#heard = resolve));
+		const command = this.#options.sharded ? 'SPUBLISH' : 'PUBLISH';
+		await this.#commands.publish(command, this.#heartbeat, '');
+		await heard;
+	}
+
+	#later(ms: number, then: () => void): void {
+		this.#timer = unref(
+			setTimeout(() => {
+				this.#timer = undefined;
+				then();
+			}, ms)
+		);
+	}
+}

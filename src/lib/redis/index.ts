@@ -1,0 +1,2 @@
+export { redisBackend, type RedisBackend, type RedisBackendOptions } from './backend.js';
+export type { RedisClient } from './clients.js';

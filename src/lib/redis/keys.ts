@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+
+/** Keys of a log. All of them have one hash tag, so that Redis Cluster keeps them on one server. */
+export interface LogKeys {
+	/** Epoch and last sequence, events, and keys of events. */
+	readonly all: readonly [meta: string, log: string, keys: string];
+	/** Channel on which its events are announced. */
+	readonly channel: string;
+	/** Key that remembers an event for longer than the log does. */
+	remember(key: string): string;
+}
+
+/** Most logs whose names are remembered; computing one again costs a hash. */
+const MAX_REMEMBERED = 10_000;
+
+/** Longer keys of events are replaced with their hash. */
+const MAX_KEY_LENGTH = 64;
+
+/**
+ * Names of everything that one app has in Redis. A log is named by a hash, because its own name may
+ * contain braces.
+ */
+export class Keys {
+	readonly #prefix: string;
+	readonly #channelPrefix: string;
+	readonly #logs = new Map<string, LogKeys>();
+
+	/** @param database Pub/sub is one for all databases of a server, so its channels name theirs. */
+	constructor(prefix: string, database: number) {
+		this.#prefix = prefix;
+		this.#channelPrefix = `${prefix}:${database}`;
+	}
+
+	log(log: string): LogKeys {
+		let keys = this.#logs.get(log);
+		if (!keys) {
+			if (this.#logs.size >= MAX_REMEMBERED) this.#logs.clear();
+			const tag = `{${hash(log)}}`;
+			const name = `${this.#prefix}:${tag}`;
+			keys = {
+				all: [`${name}:meta`, `${name}:log`, `${name}:keys`],
+				channel: `${this.#channelPrefix}:${tag}`,
+				remember: (key) => `${name}:key:${hash(key)}`
+			};
+			this.#logs.set(log, keys);
+		}
+		return keys;
+	}
+
+	/** A channel of this process alone. */
+	own(id: string): string {
+		return `${this.#channelPrefix}:line:${id}`;
+	}
+}
+
+/** @returns the key of an event as Redis keeps it. */
+export function eventKey(key: string): string {
+	return key.length > MAX_KEY_LENGTH ? hash(key) : key;
+}
+
+function hash(text: string): string {
+	return createHash('sha256').update(text).digest('base64url').slice(0, 22);
+}

@@ -1,0 +1,58 @@
+import { formatCursor } from '../protocol/cursor.js';
+import type { ReplayedEvent, ReplayEvent } from '../server/backend/replay.js';
+
+/** An event as Redis keeps it: kind, lengths of topic and payload, and both; `-` says that there is no topic. */
+const HEAD = /([^:]*):(-|\d+):(\d+):/y;
+
+/** Text of an event. It tells its own end, so that several can follow each other. */
+export function encodeEvent({ kind, topic, payload }: ReplayEvent): string {
+	return `${kind}:${topic === null ? '-' : topic.length}:${payload.length}:${topic ?? ''}${payload}`;
+}
+
+/** @throws {TypeError} for a text that is no event. */
+export function decodeEvent(text: string, cursor: string): ReplayedEvent {
+	return readEvent(text, 0, cursor).event;
+}
+
+function readEvent(
+	text: string,
+	at: number,
+	cursor: string
+): { event: ReplayedEvent; end: number } {
+	HEAD.lastIndex = at;
+	const head = HEAD.exec(text);
+	if (!head) throw new TypeError('Redis answered with an event of an unknown form.');
+	const begin = HEAD.lastIndex;
+	const middle = begin + (head[2] === '-' ? 0 : Number(head[2]));
+	const end = middle + Number(head[3]);
+	const event = {
+		cursor,
+		kind: head[1] as ReplayEvent['kind'],
+		topic: head[2] === '-' ? null : text.slice(begin, middle),
+		payload: text.slice(middle, end)
+	};
+	return { event, end };
+}
+
+/**
+ * Reads an announcement: `<epoch> ` and, for each event, `<sequence> <event>`.
+ *
+ * @returns no events where it only says that there is something to read, or is of another form.
+ */
+export function decodeAnnouncement(text: string): ReplayedEvent[] {
+	const events: ReplayedEvent[] = [];
+	let at = text.indexOf(' ') + 1;
+	const epoch = text.slice(0, at - 1);
+	try {
+		while (at < text.length) {
+			const space = text.indexOf(' ', at);
+			const cursor = formatCursor(epoch, Number(text.slice(at, space)));
+			const { event, end } = readEvent(text, space + 1, cursor);
+			events.push(event);
+			at = end;
+		}
+	} catch {
+		return [];
+	}
+	return events;
+}

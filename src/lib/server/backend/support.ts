@@ -1,0 +1,3 @@
+/** What backends of this package use of the ground floor. */
+export { detached } from '../runtime/context.js';
+export { unref } from '../runtime/runtime.js';

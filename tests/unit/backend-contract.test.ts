@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { MemoryReplayStore } from '../../src/lib/server/index.js';
+import { replayContract } from '../../src/lib/testing/contract/index.js';
+import { SharedLog } from '../support/store.js';
+
+describe('the memory of one process', () => {
+	const replay = new MemoryReplayStore();
+	replayContract(
+		{
+			connect: () => ({ name: 'memory', replay }),
+			// What only several processes, or a server that can forget, can bring about.
+			knownGaps: [
+				'an event whose key is known keeps its first cursor',
+				'processes that receive events in different orders agree on one',
+				'below what was handed out, the log begins a new epoch',
+				'a process that no longer listens takes nothing from the others'
+			]
+		},
+		{ it, expect }
+	);
+});
+
+describe('the store that tests share', () => {
+	const shared = new SharedLog();
+	replayContract(
+		{
+			connect: () => ({ name: 'shared', replay: shared.connect() }),
+			knownGaps: ['below what was handed out, the log begins a new epoch']
+		},
+		{ it, expect }
+	);
+});
