@@ -269,9 +269,14 @@ export class People {
 	}
 
 	#recheck(where: Where): number {
-		const { channels } = this.#find(where);
-		for (const channel of channels) channel.recheck();
-		return channels.length;
+		const { streams } = this.#find(where);
+		for (const stream of streams) {
+			// One that does not hold its request comes back at once, and is authorized anew.
+			if (stream.channels.every(({ canRecheck }) => canRecheck)) {
+				for (const channel of stream.channels) channel.recheck();
+			} else stream.end();
+		}
+		return streams.size;
 	}
 
 	async #payload(topic: PublishTarget, data: unknown): Promise<string> {

@@ -226,17 +226,20 @@ export class Responder {
 		);
 		const topics = await authorization.authorize();
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
+		// Who has a name can be asked about at any time; other streams do not hold their request for that.
+		const isRechecked =
+			settings.recheckMs !== false || Boolean(identity) || Boolean(match.config.presence);
 		// Callbacks run in their own request's context, whoever's message or timer leads to them.
-		const run = captureContext();
+		const run = isChecked || isRechecked ? captureContext() : undefined;
 		const present = await this.#presentOf(event, subscription, match, identity);
 		return {
 			feed: registry.feedSpec(match, [...topics]),
 			topics,
 			check: isChecked
-				? ({ envelope }) => run(() => authorization.checkMessage(envelope))
+				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
 				: undefined,
-			recheck: () => run(() => authorization.recheck()),
-			report: (failure, place) => run(() => report(failure, { ...place, event })),
+			recheck: isRechecked ? () => run!(() => authorization.recheck()) : undefined,
+			report: run && ((failure, place) => run(() => report(failure, { ...place, event }))),
 			...present
 		};
 	}

@@ -21,6 +21,8 @@ export interface ConnectionChannel {
 	send(entry: LogEntry): boolean;
 	/** Writes an event of its own. */
 	push(chunk: Uint8Array): void;
+	/** Whether `recheck` can ask; otherwise only a new request can. */
+	readonly canRecheck: boolean;
 	/** Checks whether the channel may still be read. */
 	recheck(): void;
 	/** Ends the channel for a reason that the reader is told. */

@@ -79,6 +79,10 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		return this.#tail.feed.channel;
 	}
 
+	get canRecheck(): boolean {
+		return this.#recheck !== undefined;
+	}
+
 	get topics(): ReadonlySet<string> {
 		return this.#tail.topics;
 	}
