@@ -2,10 +2,13 @@ export { default as RealtimeManager } from './RealtimeManager.svelte';
 export { getRealtimeBus } from './bus/context.js';
 export { getRealtimeBusChannel } from './hooks/channel.js';
 export { getRealtimeBusTopicMessages } from './hooks/messages.js';
+export { getRealtimeBusPresence } from './hooks/presence.js';
+export { onAsk } from './hooks/ask.js';
 export { getRealtimeBusRun } from './hooks/run.js';
 export { getRealtimeBusState } from './hooks/state.js';
 export { getRealtimeBusTopicStream } from './hooks/stream.js';
 export { getRealtimeBusTopicJson, getRealtimeBusTopicState } from './hooks/topic.js';
+export { withPresence } from '../protocol/presence.js';
 export { RealtimeError } from '../protocol/errors.js';
 
 export type { RealtimeBus } from './bus/bus.js';
@@ -17,6 +20,12 @@ export type {
 	RealtimeRunState,
 	RealtimeRunStatus
 } from './hooks/run.js';
+export type {
+	RealtimePresence,
+	RealtimePresenceHookOptions,
+	RealtimePresenceUpdateOptions
+} from './hooks/presence.js';
+export type { RealtimeAskContext } from './hooks/ask.js';
 export type { RealtimeBusState, RealtimeOnMessage } from './hooks/state.js';
 export type {
 	RealtimeDataStream,
@@ -57,6 +66,7 @@ export type {
 	ResyncReason
 } from '../protocol/health.js';
 export type { RealtimeRequestParam, RealtimeRequestParams } from '../protocol/request.js';
+export type { PresenceData, RealtimeMember, WithPresence } from '../protocol/presence.js';
 export type {
 	MessageKind,
 	Positioned,

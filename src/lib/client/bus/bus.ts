@@ -23,6 +23,9 @@ export interface BusSettings {
 	bufferIntervalMs?: number;
 	onFailure?: (failure: RealtimeClientFailureContext) => void;
 	onResync?: (resync: ResyncPayload) => void;
+	/** URL of the endpoint. */
+	endpoint?: string;
+	fetch?: typeof globalThis.fetch;
 }
 
 /** What a bus is made of. */
@@ -70,9 +73,10 @@ export class RealtimeBus implements TransportOwner {
 	readonly status: ReactiveCurrent<RealtimeBusStatus>;
 	/** @internal That of the manager around. */
 	readonly parent: RealtimeBus | undefined;
+	/** @internal */
+	readonly settings: () => BusSettings;
 	readonly #own: () => Subscriptions;
 	readonly #connect: BusOptions['connect'];
-	readonly #settings: () => BusSettings;
 	readonly #states = new Map<string, ChannelState>();
 	readonly #added = new SvelteMap<string, Added>();
 	/** Emits when the status may have changed. */
@@ -85,7 +89,7 @@ export class RealtimeBus implements TransportOwner {
 	constructor({ subscriptions, connect, settings, parent }: BusOptions) {
 		this.#own = subscriptions;
 		this.#connect = connect;
-		this.#settings = settings;
+		this.settings = settings;
 		this.parent = parent;
 		const readStatus = (): RealtimeBusStatus => this.#readStatus();
 		this.status = {
@@ -155,7 +159,7 @@ export class RealtimeBus implements TransportOwner {
 				(error) => this.report({ source: 'handler', message, channelId, error }),
 				() => this.bufferIntervalMs
 			);
-			state.onResync((resync) => this.#settings().onResync?.(resync));
+			state.onResync((resync) => this.settings().onResync?.(resync));
 			state.healthChanges.listen(() => this.#changes.emit());
 		}
 		this.#states.set(channelId, state);
@@ -169,7 +173,7 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal Milliseconds between updates; `undefined` is one frame. */
 	get bufferIntervalMs(): number | undefined {
-		return this.#settings().bufferIntervalMs;
+		return this.settings().bufferIntervalMs;
 	}
 
 	/** @internal Takes over what the manager wants now. */
@@ -195,7 +199,7 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal Tells the app about a failure; about a mistake in its code, the console as well. */
 	report(failure: RealtimeClientFailureContext): void {
-		const { onFailure } = this.#settings();
+		const { onFailure } = this.settings();
 		const { source, message, error } = failure;
 		if (source === 'handler' || source === 'parse') console.error(message, error);
 		else if (DEV && failure.fatal && !onFailure) console.warn(describeFatal(failure));
@@ -257,7 +261,7 @@ export class RealtimeBus implements TransportOwner {
 
 	#pauseReason(): RealtimePauseReason | undefined {
 		if (this.#transport && !this.#options) return 'closed';
-		if (this.#settings().enabled === false) return 'disabled';
+		if (this.settings().enabled === false) return 'disabled';
 		if (this.subscriptions.length === 0) return 'empty';
 		return this.#isHidden ? 'hidden' : undefined;
 	}
