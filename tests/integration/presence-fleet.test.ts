@@ -84,7 +84,8 @@ test('while the backend is away each process shows its own, and is right again a
 	await eventually(() => other.hooks.includes('leave bob'));
 	people.server.start();
 	const dave = await other.watch('dave');
-	for (const watcher of [alice, carol, dave]) await watcher.shows(['alice', 'carol', 'dave'], 15_000);
+	for (const watcher of [alice, carol, dave])
+		await watcher.shows(['alice', 'carol', 'dave'], 15_000);
 	expect(people.hooks).toEqual(['join alice', 'join bob', 'join carol', 'join dave', 'leave bob']);
 }, 40_000);
 

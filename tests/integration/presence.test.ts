@@ -11,7 +11,11 @@ afterEach(async () => {
 	people = new People();
 });
 
-const schema = z.object({ x: z.number().optional(), isTyping: z.boolean().optional(), role: z.string().optional() });
+const schema = z.object({
+	x: z.number().optional(),
+	isTyping: z.boolean().optional(),
+	role: z.string().optional()
+});
 
 describe.each([true, false])('with a backend: %s', (isShared) => {
 	test('whoever reads is a member; a sync comes first, then changes', async () => {
@@ -81,7 +85,9 @@ describe.each([true, false])('with a backend: %s', (isShared) => {
 		expect((await alice.send({ data: { x: 1 } })).status).toBe(204);
 		await eventually(() => (bob.members.get('alice')?.data as { x?: number }).x === 1);
 		expect((await alice.send({ data: { x: 'left' } })).status).toBe(400);
-		expect((await alice.send({ data: { role: 'admin', isTyping: true }, ttlMs: 300 })).status).toBe(204);
+		expect((await alice.send({ data: { role: 'admin', isTyping: true }, ttlMs: 300 })).status).toBe(
+			204
+		);
 		const seen = (): unknown[] =>
 			bob.payloads.flatMap((payload) =>
 				payload.type === 'update' ? payload.members.map(({ data }) => data) : []
@@ -129,16 +135,20 @@ describe.each([true, false])('with a backend: %s', (isShared) => {
 		const one = await people.start({ isShared, presence: { maxMembers: 1 } });
 		await one.watch('alice');
 		await one.watch('alice');
-		await expect(openStream(one.server.url, { channel: 'demo' }, { 'x-user': 'bob' })).rejects.toThrow(
-			/409 .*1 members/
-		);
+		await expect(
+			openStream(one.server.url, { channel: 'demo' }, { 'x-user': 'bob' })
+		).rejects.toThrow(/409 .*1 members/);
 		const many = await openStream(
 			one.server.url,
 			{ subscriptions: [{ channel: 'demo' }] },
 			{ 'x-user': 'bob' }
 		);
 		await many.end();
-		expect(many.health('demo').at(-1)).toMatchObject({ code: 409, stage: 'admission', fatal: true });
+		expect(many.health('demo').at(-1)).toMatchObject({
+			code: 409,
+			stage: 'admission',
+			fatal: true
+		});
 		expect(one.hooks).toEqual(['join alice', 'full bob', 'full bob']);
 	});
 

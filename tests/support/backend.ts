@@ -53,16 +53,13 @@ export class FakeServer {
 					}),
 				update: (...args) => call('presence.update', () => this.presence.update(...args)),
 				leave: (...args) => call('presence.leave', () => this.presence.leave(...args)),
-				members: (channel) =>
-					call('presence.members', () => this.presence.members(channel)),
+				members: (channel) => call('presence.members', () => this.presence.members(channel)),
 				renew: (...args) => call('presence.renew', () => this.presence.renew(...args)),
 				reap: () => call('presence.reap', () => this.presence.reap()),
 				listen: (channel, listener) =>
 					this.presence.listen(channel, {
 						changes: (changes) =>
-							setImmediate(
-								() => this.state === 'up' && !line.isCut && listener.changes(changes)
-							),
+							setImmediate(() => this.state === 'up' && !line.isCut && listener.changes(changes)),
 						check: () => listener.check()
 					})
 			},
@@ -73,8 +70,7 @@ export class FakeServer {
 			replay: {
 				append: (log, events) =>
 					call('append', () => events.map((event) => this.#publish(log, event).cursor)),
-				since: (log, cursor, limit) =>
-					call('since', () => this.store.since(log, cursor, limit)),
+				since: (log, cursor, limit) => call('since', () => this.store.since(log, cursor, limit)),
 				bounds: (log) => call('bounds', () => this.store.bounds(log)),
 				clear: (log) =>
 					call('clear', () => {

@@ -113,7 +113,12 @@ export class People {
 	readonly instances: Instance[] = [];
 	#engine: Awaited<ReturnType<typeof startInngestDev>> | undefined;
 
-	async start({ presence, authorize, isShared = true, ...options }: Options = {}): Promise<Instance> {
+	async start({
+		presence,
+		authorize,
+		isShared = true,
+		...options
+	}: Options = {}): Promise<Instance> {
 		this.#engine ??= await startInngestDev();
 		const failures: RealtimeServerFailureContext[] = [];
 		const hooks: string[] = [];

@@ -114,7 +114,8 @@ export class ChannelState {
 			}
 			slot.signal.emit(arrival);
 		} else if (event === 'health' && speaks) this.health = data;
-		else if (event === 'presence' && data.type === 'sync') this.stream = data.stream;
+		// Only a `sync` names it.
+		else if ('stream' in data) this.stream = data.stream;
 		this.frames.emit(frame);
 	}
 

@@ -8,7 +8,7 @@ const REQUIRED: Record<string, string> = {
 	health: 'status',
 	resync: 'reason',
 	presence: 'type',
-	ask: 'id'
+	ask: 'topic'
 };
 
 /**

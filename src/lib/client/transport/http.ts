@@ -182,7 +182,7 @@ export class HttpTransport implements Transport {
 		const health = frame.event === 'health' ? frame.data : undefined;
 		if (health?.intervalMs) stream.expect((this.#intervalMs = health.intervalMs));
 		const isOver = health?.status === 'degraded';
-		if (frame.event !== 'presence' && health?.status !== 'connecting' && !carried.settled) {
+		if (health?.status !== 'connecting' && !carried.settled) {
 			carried.settled = true;
 			// The new stream could not replay everything. What the old one still brings is older.
 			const isGap = stream === this.#next && frame.event === 'resync';
