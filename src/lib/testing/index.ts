@@ -7,6 +7,8 @@ export {
 } from './createTestRealtime.js';
 export {
 	busContract,
+	presenceContract,
+	rateLimitContract,
 	replayContract,
 	type BackendDriver,
 	type Matchers,

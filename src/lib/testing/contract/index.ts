@@ -1,3 +1,5 @@
 export { busContract } from './bus.js';
 export type { BackendDriver, Matchers, TestRunner } from './driver.js';
 export { replayContract } from './replay.js';
+export { presenceContract } from './presence.js';
+export { rateLimitContract } from './rateLimit.js';
