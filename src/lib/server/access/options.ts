@@ -99,6 +99,11 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	warm?: boolean;
 	/** Bounds of this channel's replay; `false` turns it off. @default the endpoint's `replay` */
 	replay?: ReplayLimits | false;
+	/**
+	 * Topics of which only the newest message is of use, such as progress: `{ progress: true }`. A reader that
+	 * does not keep up gets the newest only, and the log in memory keeps one. @default none
+	 */
+	latest?: { [K in TopicKey<TChannel>]?: boolean };
 	/** Whether pages see who reads the channel, and who is a member. @default nobody sees anybody */
 	presence?: RealtimePresenceOptions<TChannel>;
 }

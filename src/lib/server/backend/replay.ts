@@ -46,6 +46,8 @@ export interface ReplayLimits {
 	maxEvents?: number;
 	/** Age, in milliseconds, after which a message is dropped. */
 	maxAgeMs?: number;
+	/** Topics of which only the newest message is of use; a store may keep more of them. */
+	latest?: readonly string[];
 }
 
 /**
