@@ -61,7 +61,10 @@ export interface AskPayload {
 export type AnswerRequest = { id: string } & ({ data: unknown } | { error: string });
 
 /** A channel whose members' data is described by a schema. */
-export type WithPresence<TChannel extends ChannelLike, TSchema extends StandardSchemaV1> = TChannel & {
+export type WithPresence<
+	TChannel extends ChannelLike,
+	TSchema extends StandardSchemaV1
+> = TChannel & {
 	readonly presence: TSchema;
 };
 

@@ -12,7 +12,6 @@ import type {
 } from '../protocol/types.js';
 import type { RealtimeChannelConfig, RequestableTopic } from './access/options.js';
 import { Registry } from './access/registry.js';
-import { RateLimiter } from './access/rate.js';
 import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend, retainBackend } from './backend/guard.js';

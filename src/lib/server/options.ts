@@ -157,7 +157,12 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
 		if (config.warm) checkWarm(key, config);
-		if (config.presence) checkPresence(key, config.presence);
+		for (const topic of Object.keys(config.latest ?? {})) {
+			const topics = Object.keys(config.channel.topics);
+			if (topics.length === 0 || topics.includes(topic)) continue;
+			invalid(`\`channels.${key}.latest\` names "${topic}", which is no topic of the channel.`);
+		}
+		if (config.presence) checkPresence(key, config.presence, options.scope);
 		warnOf(key, config, reauthorizeOnEachMessage);
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
@@ -212,9 +217,16 @@ function warnOf(key: string, config: RealtimeChannelConfig, isEachMessageChecked
 	}
 }
 
-function checkPresence(key: string, presence: RealtimePresenceOptions): void {
+function checkPresence(
+	key: string,
+	presence: RealtimePresenceOptions,
+	scope: RealtimeEndpointOptions['scope']
+): void {
 	const { member, schema, maxMembers, graceMs, cost, onJoin, onLeave, onFull } = presence;
 	const name = `channels.${key}.presence`;
+	if (scope === 'request') {
+		invalid(`\`${name}\` needs streams that share a process: \`scope\` must not be "request".`);
+	}
 	positive(`${name}.maxMembers`, maxMembers);
 	for (const [option, value] of Object.entries({ graceMs, cost })) {
 		if (value === undefined || value >= 0) continue;

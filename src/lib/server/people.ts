@@ -214,7 +214,8 @@ export class People {
 		const reply = answers.find(({ reply }) => reply)?.reply;
 		if (reply && 'data' in reply) return reply.data;
 		const who = `member ${quoted(id)}`;
-		if (reply) throw new RealtimeError('HANDLER', `A page of ${who} failed: ${printable(reply.error)}`);
+		if (reply)
+			throw new RealtimeError('HANDLER', `A page of ${who} failed: ${printable(reply.error)}`);
 		if (!answers.some(({ streams }) => streams)) {
 			throw new RealtimeError('NOBODY', `Nobody was asked: ${who} has no open stream.`);
 		}

@@ -100,7 +100,10 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	}
 	if (isKind(body, 'presence')) {
 		checkBytes(bytes, []);
-		return { kind: 'presence', presence: checked(presenceSchema, body.presence) as PresenceRequest };
+		return {
+			kind: 'presence',
+			presence: checked(presenceSchema, body.presence) as PresenceRequest
+		};
 	}
 	if (isKind(body, 'answer')) {
 		checkBytes(bytes, []);

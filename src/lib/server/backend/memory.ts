@@ -1,6 +1,6 @@
 import { formatCursor, parseCursor } from '../../protocol/cursor.js';
 import type { RealtimeBackend } from './backend.js';
-import type { ReplayedEvent, ReplayEvent, ReplayLimits, ReplaySlice, ReplayStore } from './replay.js';
+import type { ReplayedEvent, ReplayEvent, LogLimits, ReplaySlice, ReplayStore } from './replay.js';
 
 /** Bounds of the in-memory log. */
 export interface ReplayOptions {
@@ -56,7 +56,7 @@ export class MemoryReplayStore implements ReplayStore {
 	readonly #maxBytes: number;
 	readonly #now: () => number;
 	readonly #logs = new Map<string, Log>();
-	readonly #limits = new Map<string, ReplayLimits>();
+	readonly #limits = new Map<string, LogLimits>();
 	/** All entries, oldest first, from `#oldest` on; some were dropped by their own log already. */
 	#order: Entry[] = [];
 	#oldest = 0;
@@ -76,7 +76,7 @@ export class MemoryReplayStore implements ReplayStore {
 	}
 
 	/** Gives a channel bounds of its own; takes effect with its next epoch. */
-	limit(channel: string, limits: ReplayLimits): void {
+	limit(channel: string, limits: LogLimits): void {
 		this.#limits.set(channel, limits);
 	}
 

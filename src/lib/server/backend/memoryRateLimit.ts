@@ -37,10 +37,7 @@ export class MemoryRateLimitStore implements RateLimitStore {
 		const nowMs = performance.now();
 		const bucket = this.#find(key, points, nowMs);
 		if (bucket.blockedUntilMs > nowMs) return refused(bucket.blockedUntilMs - nowMs);
-		bucket.tokens = Math.min(
-			points,
-			bucket.tokens + ((nowMs - bucket.atMs) * points) / intervalMs
-		);
+		bucket.tokens = Math.min(points, bucket.tokens + ((nowMs - bucket.atMs) * points) / intervalMs);
 		bucket.atMs = nowMs;
 		const isAllowed = bucket.tokens >= cost;
 		if (isAllowed) bucket.tokens -= cost;

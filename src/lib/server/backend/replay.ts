@@ -46,6 +46,10 @@ export interface ReplayLimits {
 	maxEvents?: number;
 	/** Age, in milliseconds, after which a message is dropped. */
 	maxAgeMs?: number;
+}
+
+/** What a store is told of one log. */
+export interface LogLimits extends ReplayLimits {
 	/** Topics of which only the newest message is of use; a store may keep more of them. */
 	latest?: readonly string[];
 }
@@ -90,7 +94,7 @@ export interface ReplayStore {
 		limit: number
 	): Answer<ReplaySlice>;
 	/** Gives a log bounds of its own; called before its first use. */
-	limit?(log: string, limits: ReplayLimits): void;
+	limit?(log: string, limits: LogLimits): void;
 	/** Nobody in this process listens to the log any more. */
 	release?(log: string): void;
 	/** Erases a log; whoever resumes from before is told that messages are missing. */

@@ -244,7 +244,7 @@ export class Hub implements FeedHost {
 			const log = { key: logKey, isGapless: spec.source === emitOnlySource };
 			return new SharedLog(backend, this.#store as MemoryReplayStore, log, events);
 		}
-		const { replay } = spec;
+		const { replay, latest } = spec;
 		const store = replay === false ? new MemoryReplayStore({ maxEvents: 0 }) : this.#store;
 		if (replay || latest?.length) {
 			store.limit?.(logKey, { ...replay, ...(latest && { latest }) });

@@ -120,8 +120,7 @@ export class Fleet {
 			}
 		}
 		return await new Promise((resolve, reject) => {
-			const all = (): T[] =>
-				[...answers.values()].filter((answer) => answer !== undefined) as T[];
+			const all = (): T[] => [...answers.values()].filter((answer) => answer !== undefined) as T[];
 			const end = (): void => {
 				clearTimeout(timer);
 				this.#waiting.delete(id);

@@ -41,10 +41,7 @@ export class SyncFrame {
 	/** @returns the parts of the frame, to be written one after the other. */
 	partsFor(head: Record<string, unknown>): [Uint8Array, Uint8Array] {
 		const text = JSON.stringify({ ...head, type: 'sync' });
-		return [
-			encoder.encode(`event: ${EVENT.presence}\ndata: ${text.slice(0, -1)},`),
-			this.#members
-		];
+		return [encoder.encode(`event: ${EVENT.presence}\ndata: ${text.slice(0, -1)},`), this.#members];
 	}
 }
 

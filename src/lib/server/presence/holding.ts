@@ -60,7 +60,11 @@ export class Holding {
 	 *
 	 * @param over Called with the fields that go back.
 	 */
-	expire(fields: readonly string[], ttlMs: number | undefined, over: (fields: string[]) => void): void {
+	expire(
+		fields: readonly string[],
+		ttlMs: number | undefined,
+		over: (fields: string[]) => void
+	): void {
 		for (const field of fields) {
 			clearTimeout(this.#expiring.get(field));
 			this.#expiring.delete(field);

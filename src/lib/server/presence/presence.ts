@@ -4,7 +4,7 @@ import { presenceSchema } from '../../protocol/presence.js';
 import type { ChannelLike } from '../../protocol/channel.js';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
 import type { PresenceMember, PresenceStore } from '../backend/presence.js';
-import { callApp, CallbackError, type RealtimeCallback } from '../failure/callback.js';
+import { callApp, type CallbackError, type RealtimeCallback } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
 import { detached } from '../runtime/context.js';
@@ -197,7 +197,11 @@ export class Presence {
 		if (sync) room.sync(reader);
 		if (data === undefined) return;
 		if (!self) {
-			throw new Failure('authorization', 403, 'This reader is no member, and has no data to update.');
+			throw new Failure(
+				'authorization',
+				403,
+				'This reader is no member, and has no data to update.'
+			);
 		}
 		const validated = await this.#validate(config, room.dataOf(self.id), data, reset);
 		// It may have been revoked meanwhile.
@@ -436,9 +440,12 @@ function keyOf({ entry, channel }: Pick<PresenceChannel, 'entry' | 'channel'>): 
 	return JSON.stringify([channel, entry]);
 }
 
-function fromStored({ id, data, streams, joinedAt }: PresenceMember): RealtimeMember<
-	Record<string, unknown>
-> {
+function fromStored({
+	id,
+	data,
+	streams,
+	joinedAt
+}: PresenceMember): RealtimeMember<Record<string, unknown>> {
 	return { id, data: JSON.parse(data) as Record<string, unknown>, streams, joinedAt };
 }
 

@@ -82,6 +82,9 @@ const FAREWELL_MS = 1_000;
 /** Bytes that may wait for the reader before no more messages are replayed. */
 const PAGE_BYTES = 64 * 1024;
 
+/** Bytes that wait for a reader that does not keep up. */
+const BEHIND_BYTES = 4 * 1024;
+
 /** Bytes that each channel may say about itself, however small the budget is. */
 const CHANNEL_BYTES = 4 * 1024;
 
@@ -128,6 +131,11 @@ export class Connection implements WheelEntry {
 	get hasPage(): boolean {
 		const pageBytes = Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
 		return this.#body.bytes + this.#heldBytes >= pageBytes;
+	}
+
+	/** Whether the reader takes less than it is given. */
+	get isBehind(): boolean {
+		return this.#body.bytes + this.#heldBytes > BEHIND_BYTES;
 	}
 
 	/** Channels that have started and not ended. */

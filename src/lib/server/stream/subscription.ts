@@ -132,6 +132,10 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	takeBatch(batch: Batch): void {
 		if (this.#gate) for (const entry of batch.entries) this.#gate.push(entry);
 		else this.#connection.deliver(batch.chunk);
+		// What is superseded meanwhile is never sent: the rest waits in the log.
+		if (this.#tail.canSkip && this.#connection.isBehind && !this.#ended) {
+			this.#tail.pauseAfter(batch.entries.at(-1)!.cursor);
+		}
 	}
 
 	missed(reason: ResyncReason): void {
