@@ -49,7 +49,9 @@ export class MemoryPresenceStore implements PresenceStore {
 			entry = { data, joinedAt: Date.now(), version: 0, leases: new Map() };
 			entries.set(id, entry);
 		}
-		const isSame = entry.leases.get(owner)?.streams === streams;
+		const before = entry.leases.get(owner);
+		// Whoever read the members after the lease ran out does not know of it.
+		const isSame = before?.streams === streams && before.endMs > performance.now();
 		entry.leases.set(owner, { streams, endMs: performance.now() + leaseMs });
 		if (!isSame) this.#changed(channel, [[isNew ? 'join' : 'update', id, entry]]);
 		return { isFull: false, isNew, member: memberOf(id, entry) };

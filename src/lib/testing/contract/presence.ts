@@ -227,6 +227,27 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 			}
 		},
 		{
+			name: 'listeners hear of a member that is back before its lost lease was reaped',
+			async run(context) {
+				const [one, other] = [await open(context), await open(context)];
+				const [owner] = owners(context);
+				const recorder = new Recorder();
+				const stop = other.listen(context.log, recorder);
+				await new Promise((resolve) => setTimeout(resolve, 200));
+				await one.join(context.log, owner, alice, { leaseMs: SHORT_MS });
+				await until(() => recorder.told.length === 1, 'the join');
+				await new Promise((resolve) => setTimeout(resolve, SHORT_MS + 50));
+				expect(await one.renew(owner, MINUTE_MS)).toBe(0);
+				expect(await other.members(context.log)).toEqual([]);
+				await one.join(context.log, owner, alice, lease);
+				await until(() => recorder.told.length >= 2, 'another change');
+				const { type, member } = recorder.told.at(-1)!;
+				expect(type === 'leave').toBe(false);
+				expect(member).toMatchObject(alice);
+				stop();
+			}
+		},
+		{
 			name: 'a renewal may shorten leases, as a process does that stops',
 			async run(context) {
 				const store = await open(context);
