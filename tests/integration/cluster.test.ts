@@ -142,7 +142,9 @@ class Witness {
 			const state = this.#bus.state(id);
 			this.#states.push(state);
 			state.frames.listen(({ event, data, ...rest }) => {
-				this.trace.push(`${Date.now()%100000} ${event} ${id} ${JSON.stringify(data)} ${JSON.stringify(rest)}`);
+				this.trace.push(
+					`${Date.now() % 100000} ${event} ${id} ${JSON.stringify(data)} ${JSON.stringify(rest)}`
+				);
 				if (event === 'message') this.#hear(id, data.topic, data.data as number);
 			});
 			state.onResync(() => {
@@ -174,7 +176,14 @@ class Witness {
 	#hear(id: string, topicName: string, n: number): void {
 		const key = `${id}/${topicName}`;
 		const last = this.#last.get(key) ?? 0;
-		if (n <= last && process.env.DBG && !this.faults.length) console.log(this.#name, this.trace.filter((t)=>t.includes(id) || t.includes('health')).slice(-30).join('\n'));
+		if (n <= last && process.env.DBG && !this.faults.length)
+			console.log(
+				this.#name,
+				this.trace
+					.filter((t) => t.includes(id) || t.includes('health'))
+					.slice(-30)
+					.join('\n')
+			);
 		if (n <= last) this.faults.push(`${this.#name} ${key}: ${n} after ${last}`);
 		else if (n !== last + 1 && !this.#open.has(key)) {
 			this.faults.push(`${this.#name} ${key}: ${n} after ${last} with no gap announced`);
@@ -299,11 +308,11 @@ describe.each([
 			const takeAway = async (): Promise<void> => {
 				const kind = pick(['stop', 'freeze'] as const);
 				done[kind] = (done[kind] ?? 0) + 1;
-				if(process.env.DBG) console.log(Date.now()%100000, kind);
+				if (process.env.DBG) console.log(Date.now() % 100000, kind);
 				await shared[kind]();
 				await wait(AWAY_MS);
 				await (kind === 'stop' ? shared.start() : shared.thaw());
-				if(process.env.DBG) console.log(Date.now()%100000, 'back');
+				if (process.env.DBG) console.log(Date.now() % 100000, 'back');
 			};
 			const beganAt = Date.now();
 			const after = (share: number): Promise<void> =>
@@ -320,7 +329,7 @@ describe.each([
 				await wait(200 + random() * (IS_LONG ? 2_500 : 800));
 				const fault = pick(Object.keys(faults));
 				done[fault] = (done[fault] ?? 0) + 1;
-				if(process.env.DBG) console.log(Date.now()%100000, fault);
+				if (process.env.DBG) console.log(Date.now() % 100000, fault);
 				await faults[fault]!();
 				expect(found()).toEqual([]);
 			}

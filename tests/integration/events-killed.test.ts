@@ -22,11 +22,13 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 /** One life of the server's process. */
 class Process {
 	isDead = false;
+	/** Cut with the process: its calls to the backend do not arrive any more. */
+	readonly line = { isCut: false };
 	readonly realtime: Realtime;
 	server!: TestServer;
 
 	constructor(shared: FakeServer, effects: Map<string, number>, random: () => number) {
-		const backend = shared.connect(2_000, () => this.isDead);
+		const backend = shared.connect(2_000, this.line);
 		const { idempotency } = backend;
 		this.realtime = createRealtime({
 			inngest: clientAt('http://127.0.0.1:9'),
@@ -58,6 +60,7 @@ class Process {
 
 	async kill(): Promise<void> {
 		this.isDead = true;
+		this.line.isCut = true;
 		await this.server.close();
 		this.realtime.close();
 	}

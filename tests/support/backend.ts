@@ -4,6 +4,7 @@ import type {
 	Published,
 	RealtimeBackend
 } from '../../src/lib/server/backend/backend.js';
+import { MemoryPresenceStore } from '../../src/lib/server/backend/memoryPresence.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
 import { MemoryIdempotencyStore } from '../../src/lib/server/backend/memoryIdempotency.js';
 import { MemoryRateLimitStore } from '../../src/lib/server/backend/memoryRateLimit.js';
@@ -13,6 +14,7 @@ import type { ReplayedEvent, ReplayEvent } from '../../src/lib/server/backend/re
 export class FakeServer {
 	readonly store = new MemoryReplayStore();
 	readonly ran = new MemoryIdempotencyStore();
+	readonly presence = new MemoryPresenceStore();
 	readonly rates = new MemoryRateLimitStore();
 	readonly #keys = new Map<string, string>();
 	readonly #listeners = new Map<string, Set<BusListener>>();
@@ -21,19 +23,22 @@ export class FakeServer {
 	/** Calls that arrived, by name. */
 	readonly calls: string[] = [];
 
+	/** Names of processes that joined somewhere. */
+	readonly #owners = new Set<string>();
+
 	/**
 	 * A backend as one process has it.
 	 *
-	 * @param isDead Whether that process was killed: its calls do not arrive any more.
+	 * @param line Once it is cut, nothing that the process says arrives, and it hears nothing.
 	 */
-	connect(timeoutMs = 200, isDead: () => boolean = () => false): RealtimeBackend {
-		const call = <T>(name: string, work: () => T | Promise<T>): Promise<T> =>
-			isDead() ? new Promise(() => {}) : this.#call(name, work);
+	connect(timeoutMs = 200, line = { isCut: false }): RealtimeBackend {
+		const call = <T>(name: string, run: () => T | Promise<T>): Promise<T> =>
+			line.isCut ? new Promise(() => {}) : this.#call(name, run);
 		const bus: BackendBus = {
-			publish: (log, event) => this.#call('publish', () => this.#publish(log, event)),
+			publish: (log, event) => call('publish', () => this.#publish(log, event)),
 			listen: (log, listener) => this.#listen(log, listener),
 			probe: (log, ms) =>
-				this.#call('probe', async () => {
+				call('probe', async () => {
 					await new Promise((resolve) => setTimeout(resolve, Math.min(ms, 5)));
 					return [...(this.#listeners.get(log) ?? [])].some((listener) => listener.isLive?.());
 				})
@@ -49,23 +54,46 @@ export class FakeServer {
 					call('finish', () => this.ran.finish(id, token, result, ms)),
 				fail: (id, token) => call('fail', () => this.ran.fail(id, token))
 			},
+			presence: {
+				join: (...args) =>
+					call('presence.join', () => {
+						this.#owners.add(args[1]);
+						return this.presence.join(...args);
+					}),
+				update: (...args) => call('presence.update', () => this.presence.update(...args)),
+				leave: (...args) => call('presence.leave', () => this.presence.leave(...args)),
+				members: (channel) => call('presence.members', () => this.presence.members(channel)),
+				renew: (...args) => call('presence.renew', () => this.presence.renew(...args)),
+				reap: () => call('presence.reap', () => this.presence.reap()),
+				listen: (channel, listener) =>
+					this.presence.listen(channel, {
+						changes: (changes) =>
+							setImmediate(() => this.state === 'up' && !line.isCut && listener.changes(changes)),
+						check: () => listener.check()
+					})
+			},
 			rateLimit: {
-				take: (key, cost, rule) => call('take', () => this.rates.take(key, cost, rule)),
-				block: (key, ms) => call('block', () => this.rates.block(key, ms))
+				take: (...args) => call('take', () => this.rates.take(...args)),
+				block: (...args) => call('block', () => this.rates.block(...args))
 			},
 			replay: {
 				append: (log, events) =>
-					this.#call('append', () => events.map((event) => this.#publish(log, event).cursor)),
-				since: (log, cursor, limit) =>
-					this.#call('since', () => this.store.since(log, cursor, limit)),
-				bounds: (log) => this.#call('bounds', () => this.store.bounds(log)),
+					call('append', () => events.map((event) => this.#publish(log, event).cursor)),
+				since: (log, cursor, limit) => call('since', () => this.store.since(log, cursor, limit)),
+				bounds: (log) => call('bounds', () => this.store.bounds(log)),
 				clear: (log) =>
-					this.#call('clear', () => {
+					call('clear', () => {
 						this.store.clear(log);
 						this.#announce(log, []);
 					})
 			}
 		};
+	}
+
+	/** All leases run out at once. */
+	async expire(): Promise<void> {
+		for (const owner of this.#owners) await this.presence.renew(owner, -1);
+		await this.presence.reap();
 	}
 
 	/** Breaks all lines at once, as a restart does. */
@@ -81,6 +109,7 @@ export class FakeServer {
 		for (const listeners of this.#listeners.values()) {
 			for (const listener of listeners) listener.live();
 		}
+		this.presence.check();
 	}
 
 	#call<T>(name: string, call: () => T | Promise<T>): Promise<T> {

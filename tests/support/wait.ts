@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** Resolves as soon as `condition` holds; for what no event tells. */
 export async function eventually(
-	condition: () => boolean,
+	condition: () => boolean | Promise<boolean>,
 	what: string | (() => string) = 'a condition',
 	timeoutMs = 10_000
 ): Promise<void> {
 	const deadline = Date.now() + timeoutMs;
-	while (!condition()) {
+	while (!(await condition())) {
 		if (Date.now() > deadline) {
 			throw new Error(`Waited in vain for ${typeof what === 'string' ? what : what()}.`);
 		}

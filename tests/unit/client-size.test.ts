@@ -10,7 +10,7 @@ test('the manager and the hooks of a simple page cost at most 7.5 KB, Svelte asi
 	expect(bytes).toBeGreaterThan(3 * 1024);
 	expect(bytes).toBeLessThanOrEqual(7.5 * 1024);
 	expect(modules.join()).not.toMatch(
-		/hooks\/(messages|stream|run|channel)|client\/events|protocol\/event\./
+		/hooks\/(messages|stream|run|channel|presence|ask|post)|client\/events|protocol\/event\./
 	);
 });
 

@@ -41,6 +41,28 @@ test.each([
 	['a positive lifetime', { limits: { maxLifetimeMs: 0 } }, '`limits.maxLifetimeMs`'],
 	['a limit that is a number', { limits: { maxStreams: NaN } }, '`limits.maxStreams`'],
 	['a positive limit', { limits: { maxStarting: 0 } }, '`limits.maxStarting`'],
+	['a rate', { limits: { rate: { points: 0, intervalMs: 1 } } }, '`limits.rate.points`'],
+	['a positive heartbeat', { heartbeatMs: 0 }, '`heartbeatMs`'],
+	[
+		'positive members',
+		{ channels: { demo: { ...demo, presence: { maxMembers: 0 } } } },
+		'`channels.demo.presence.maxMembers`'
+	],
+	[
+		'a schema of members',
+		{ channels: { demo: { ...demo, presence: { schema: {} } } } },
+		'`channels.demo.presence.schema` is not a schema'
+	],
+	[
+		'presence in a process',
+		{ scope: 'request', channels: { demo: { ...demo, presence: {} } } },
+		'`channels.demo.presence` needs streams that share a process'
+	],
+	[
+		'a latest-value topic that exists',
+		{ channels: { demo: { ...demo, latest: { nothing: true } } } },
+		'`channels.demo.latest` names "nothing"'
+	],
 	['a positive time limit', { callbackTimeoutMs: 0 }, '`callbackTimeoutMs`'],
 	['identify that is a function', { identify: 'id' }, '`identify` must be a function'],
 	['a key that is a function', { limits: { key: 'id' } }, '`limits.key` must be a function']

@@ -2,12 +2,15 @@ export { default as RealtimeManager } from './RealtimeManager.svelte';
 export { getRealtimeBus } from './bus/context.js';
 export { getRealtimeBusChannel } from './hooks/channel.js';
 export { getRealtimeBusTopicMessages } from './hooks/messages.js';
+export { getRealtimeBusPresence } from './hooks/presence.js';
+export { onAsk } from './hooks/ask.js';
 export { getRealtimeBusRun } from './hooks/run.js';
 export { getRealtimeBusState } from './hooks/state.js';
 export { getRealtimeBusTopicStream } from './hooks/stream.js';
 export { getRealtimeBusTopicJson, getRealtimeBusTopicState } from './hooks/topic.js';
 export { getRealtimeBusSend } from './events/send.js';
 export { RealtimeEventError } from './events/error.js';
+export { withPresence } from '../protocol/presence.js';
 export { RealtimeError } from '../protocol/errors.js';
 export { defineEvent } from '../protocol/event.js';
 
@@ -27,6 +30,12 @@ export type {
 	RealtimeRunState,
 	RealtimeRunStatus
 } from './hooks/run.js';
+export type {
+	RealtimePresence,
+	RealtimePresenceHookOptions,
+	RealtimePresenceUpdateOptions
+} from './hooks/presence.js';
+export type { RealtimeAskContext } from './hooks/ask.js';
 export type { RealtimeBusState, RealtimeOnMessage } from './hooks/state.js';
 export type {
 	RealtimeDataStream,
@@ -79,6 +88,7 @@ export type {
 	ResyncReason
 } from '../protocol/health.js';
 export type { RealtimeRequestParam, RealtimeRequestParams } from '../protocol/request.js';
+export type { PresenceData, RealtimeMember, WithPresence } from '../protocol/presence.js';
 export type {
 	MessageKind,
 	Positioned,

@@ -1,5 +1,11 @@
 /** Names of the SSE events. */
-export const EVENT = { health: 'health', message: 'message', resync: 'resync' } as const;
+export const EVENT = {
+	health: 'health',
+	message: 'message',
+	resync: 'resync',
+	presence: 'presence',
+	ask: 'ask'
+} as const;
 
 /** Milliseconds between two health ticks, unless configured. */
 export const DEFAULT_INTERVAL_MS = 15_000;

@@ -1,4 +1,5 @@
 import type { HealthPayload, ResyncPayload } from './health.js';
+import type { AskPayload, PresencePayload } from './presence.js';
 import type { RealtimeTopicEnvelope } from './types.js';
 
 /** An event that concerns one channel. */
@@ -13,6 +14,8 @@ export type Frame = {
 	| { event: 'message'; data: RealtimeTopicEnvelope }
 	| { event: 'health'; data: HealthPayload }
 	| { event: 'resync'; data: ResyncPayload }
+	| { event: 'presence'; data: PresencePayload }
+	| { event: 'ask'; data: AskPayload }
 );
 
 const encoder = new TextEncoder();

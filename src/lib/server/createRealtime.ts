@@ -1,9 +1,10 @@
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
-import type { ChannelLike, ChannelParams } from '../protocol/channel.js';
+import { resolveChannel, type ChannelLike, type ChannelParams } from '../protocol/channel.js';
 import type { RUN_TOPIC } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { EventDefinition } from '../protocol/event.js';
 import { quoted } from '../protocol/quote.js';
+import type { PresenceData, RealtimeMember } from '../protocol/presence.js';
 import type {
 	Positioned,
 	RealtimeTopicEnvelope,
@@ -30,7 +31,8 @@ import type { HubStats } from './hub/hub.js';
 import { readHistory, type RealtimeHistory, type RealtimeHistoryRange } from './history.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
-import type { PublishTarget } from './inngest/target.js';
+import type { PublishData, PublishTarget } from './inngest/target.js';
+import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.js';
 import { readOptions, type RealtimeEndpointOptions } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
@@ -179,9 +181,125 @@ export interface Realtime {
 		channel: TChannel,
 		options?: RealtimeHistoryOptions<TChannel, TTopic>
 	): Promise<RealtimeHistory<RealtimeMessage<TChannel, TTopic>>>;
+	/**
+	 * Who is in a channel with `presence`, in all processes, oldest first.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend is away and nobody reads the channel here.
+	 * @example
+	 * ```ts
+	 * const members = await realtime.members(boardChannel);
+	 * ```
+	 */
+	members<TChannel extends ChannelLike>(
+		channel: TChannel,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<RealtimeMember<PresenceData<TChannel>>[]>;
+	/**
+	 * Whether a member has an open stream, in any process.
+	 *
+	 * @param memberId The id that `identify` or `presence.member` gave.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be asked.
+	 */
+	isOnline(memberId: string): Promise<boolean>;
+	/**
+	 * How many streams read a channel, in all processes; with or without `presence`.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be asked.
+	 */
+	readers<TChannel extends ChannelLike>(
+		channel: TChannel,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<number>;
+	/**
+	 * Ends a member's streams of a channel, in all processes, for good: the page gets a fatal `degraded`
+	 * with the reason and status 403. It may come back when it is loaded again: `authorize` decides.
+	 *
+	 * @returns the number of streams.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are ended.
+	 */
+	remove<TChannel extends ChannelLike>(
+		channel: TChannel,
+		memberId: string,
+		reason: string,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<number>;
+	/**
+	 * Ends a channel for all its readers, in all processes, for good: the page gets a fatal `degraded`
+	 * with the reason and status 410.
+	 *
+	 * @returns the number of streams.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are ended.
+	 */
+	end<TChannel extends ChannelLike>(
+		channel: TChannel,
+		reason: string,
+		options?: RealtimeMembersOptions<TChannel>
+	): Promise<number>;
+	/**
+	 * Sends a message to the streams of one member, or of everybody with certain attributes, and to no
+	 * other. Only streams that read the topic get it. It is in no log, so nobody gets it later.
+	 *
+	 * Whose id this is, is for you to know: it is trusted.
+	 *
+	 * @param target An id, or attributes that `identify` returned: `{ role: 'admin' }`.
+	 * @returns the number of streams that it was sent to.
+	 * @throws {RealtimeError} as `emit` does.
+	 * @example
+	 * ```ts
+	 * await realtime.emitTo('alice', chatChannel().notice, { text: 'Your export is ready' });
+	 * ```
+	 */
+	emitTo<TTopic extends PublishTarget>(
+		target: RealtimeTarget,
+		topic: TTopic,
+		data: PublishData<TTopic>
+	): Promise<number>;
+	/**
+	 * Asks the pages of a member something. Resolves with what a handler of `onAsk` returned; the first
+	 * answer counts.
+	 *
+	 * Whose id this is, is for you to know: it is trusted.
+	 *
+	 * @throws {RealtimeError} `NOBODY` when the member has no open stream, `DENIED` when none of its streams
+	 *   reads the topic, `TIMEOUT`, `HANDLER` when the handler threw; and as `emit` does.
+	 * @example
+	 * ```ts
+	 * const isSure = await realtime.ask('alice', chatChannel().confirm, { text: 'Delete it?' });
+	 * ```
+	 */
+	ask<TTopic extends PublishTarget>(
+		memberId: string,
+		topic: TTopic,
+		data: PublishData<TTopic>,
+		options?: RealtimeAskOptions
+	): Promise<unknown>;
+	/**
+	 * Keeps somebody out for a while, in all processes that share the backend: open streams end, new
+	 * requests are answered with 429.
+	 *
+	 * @param key An id that `identify` gave, a client's address, or what `limits.rate.key` returned.
+	 * @param ms How long.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; this one keeps it out.
+	 */
+	ban(key: string, ms: number): Promise<void>;
+	/** Lets somebody in again. @throws {RealtimeError} as `ban` does. */
+	unban(key: string): Promise<void>;
+	/**
+	 * Asks `authorize` again now about the open streams of a member, or of everybody, in all processes:
+	 * whoever may not read any more is cut off at once.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are asked.
+	 */
+	recheck(memberId?: string): Promise<void>;
 	stats(): RealtimeStats;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
 	close(): void;
+}
+
+/** Which channel is meant. */
+export interface RealtimeMembersOptions<TChannel extends ChannelLike> {
+	/** Parameters of the channel's builder. */
+	channelParams?: ChannelParams<TChannel>;
 }
 
 /** Options of `cursor`. */
@@ -268,7 +386,25 @@ export function createRealtime<
 		options.channels as unknown as Record<string, RealtimeChannelConfig>,
 		{ callbackTimeoutMs, report }
 	);
-	const responder = new Responder({ settings, registry, identify, hubs, report, checkOpen });
+	const people = new People({
+		settings,
+		registry,
+		rate: limits.rate,
+		report,
+		open: () => responder.open
+	});
+	const { rates, presence } = people;
+	const responder: Responder = new Responder({
+		settings,
+		registry,
+		identify,
+		rates,
+		presence,
+		hubs,
+		report,
+		started: () => people.enterFleet(),
+		checkOpen
+	});
 	void loadTracing();
 	const guarded = settings.backend && guardBackend(settings.backend);
 	const events = new Events({
@@ -339,6 +475,13 @@ export function createRealtime<
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
 			if (parsed.kind === 'event') return await events.handle(event, parsed.event);
+			if (parsed.kind === 'presence') {
+				return await responder.update(event, parsed.presence, people.take);
+			}
+			if (parsed.kind === 'answer') {
+				const { id, ...reply } = parsed.answer;
+				return await responder.answer(event, () => people.reply(id, reply));
+			}
 			return await responder.respond(event, parsed);
 		} catch (error) {
 			const subscription =
@@ -421,6 +564,20 @@ export function createRealtime<
 			const { feed } = registry.feedOf(channel, options);
 			await hubs.shared?.clear(feed);
 		},
+		members: (channel, { channelParams } = {}) =>
+			people.members(channel, channelParams) as Promise<never>,
+		isOnline: async (target) => (await people.count({ target })) > 0,
+		readers: (channel, { channelParams } = {}) =>
+			people.count({ channel: resolveChannel(channel, channelParams).name }),
+		remove: (channel, target, reason, { channelParams } = {}) =>
+			people.end({ channel: resolveChannel(channel, channelParams).name, target }, reason, 403),
+		end: (channel, reason, { channelParams } = {}) =>
+			people.end({ channel: resolveChannel(channel, channelParams).name }, reason, 410),
+		emitTo: (target, topic, data) => people.emitTo(target, topic, data),
+		ask: (id, topic, data, options) => people.ask(id, topic, data, options),
+		ban: (key, ms) => people.ban(key, ms),
+		unban: (key) => people.ban(key, 0),
+		recheck: (target) => people.recheck(target === undefined ? {} : { target }),
 		stats: () => {
 			const { streams, deliveries, chunks, slowReaders } = responder;
 			return { streams, deliveries, chunks, slowReaders, hub: hubs.stats };
@@ -431,8 +588,10 @@ export function createRealtime<
 			stopListening();
 			stopWarming();
 			stopReporting();
+			people.stop();
 			responder.endStreams();
 			events.close();
+			people.close();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
 			releaseBackend?.();
@@ -446,6 +605,7 @@ export function createRealtime<
 			state = 'stopping';
 			stopWarming();
 			hubs.drain();
+			people.stop();
 			endStreams();
 		}
 	});

@@ -5,6 +5,7 @@ export {
 	type RealtimeHistoryOptions,
 	type RealtimeItem,
 	type RealtimeMessage,
+	type RealtimeMembersOptions,
 	type RealtimeStats,
 	type RealtimeSubscribeOptions
 } from './createRealtime.js';
@@ -19,6 +20,7 @@ export type {
 	RealtimeAuthorizeResult,
 	RealtimeChannelConfig,
 	RealtimeLimits,
+	RealtimeRate,
 	RealtimeReauthorizeContext
 } from './access/options.js';
 export type {
@@ -28,6 +30,15 @@ export type {
 	Published,
 	RealtimeBackend
 } from './backend/backend.js';
+export type {
+	PresenceChange,
+	PresenceHolding,
+	PresenceJoined,
+	PresenceListener,
+	PresenceMember,
+	PresenceStore
+} from './backend/presence.js';
+export type { RateDecision, RateLimitStore, RateRule } from './backend/rateLimit.js';
 export { MemoryReplayStore, memoryBackend, type ReplayOptions } from './backend/memory.js';
 export type {
 	ReplayBounds,
@@ -63,7 +74,15 @@ export type {
 	RealtimeHandlerContext,
 	RealtimeHealthCheckOptions
 } from './options.js';
+export type { RealtimeAskOptions, RealtimeTarget } from './people.js';
+export type {
+	RealtimeMemberContext,
+	RealtimePresenceContext,
+	RealtimePresenceOptions
+} from './presence/options.js';
 export type { RealtimeIterator, RealtimeResync } from './subscribe.js';
+export { withPresence } from '../protocol/presence.js';
+export type { PresenceData, RealtimeMember, WithPresence } from '../protocol/presence.js';
 export { RealtimeError, type RealtimeErrorCode } from '../protocol/errors.js';
 export {
 	defineEvent,

@@ -13,6 +13,7 @@ import type {
 	RealtimeEventContext,
 	RealtimeOnEvent
 } from './events/options.js';
+import type { RealtimePresenceOptions } from './presence/options.js';
 import { CALLBACK_TIMEOUT_MS } from './failure/callback.js';
 import type { RealtimeServerFailureHandler } from './failure/report.js';
 import type { RealtimeUpstreamOptions } from './inngest/options.js';
@@ -96,6 +97,11 @@ export interface RealtimeEndpointOptions<
 	 * @default memory of this process
 	 */
 	backend?: RealtimeBackend;
+	/**
+	 * Milliseconds between two renewals of what this process holds in the backend. Members of a process
+	 * that died leave within twice that time. @default 5_000
+	 */
+	heartbeatMs?: number;
 	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
 	lingerMs?: number;
 	/** How the socket to Inngest is opened, through a proxy for example. */
@@ -125,6 +131,7 @@ export interface Settings {
 	allowCrossSite: boolean;
 	dedupeMs: number;
 	backend: RealtimeBackend | undefined;
+	heartbeatMs: number;
 	upstream: RealtimeUpstreamOptions;
 	limits: RealtimeLimits & typeof DEFAULT_LIMITS;
 }
@@ -159,7 +166,12 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
-	const { key: keyOf, ...bounds } = limits;
+	const { key: keyOf, rate, ...bounds } = limits;
+	positive('limits.rate.points', rate?.points);
+	positive('limits.rate.intervalMs', rate?.intervalMs);
+	positive('limits.rate.blockMs', rate?.blockMs);
+	isFunction('limits.rate.key', rate?.key);
+	positive('heartbeatMs', options.heartbeatMs);
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);
 	isFunction('identify', options.identify);
@@ -180,6 +192,12 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
 		if (config.warm) checkWarm(key, config);
+		for (const topic of Object.keys(config.latest ?? {})) {
+			const topics = Object.keys(config.channel.topics);
+			if (topics.length === 0 || topics.includes(topic)) continue;
+			invalid(`\`channels.${key}.latest\` names "${topic}", which is no topic of the channel.`);
+		}
+		if (config.presence) checkPresence(key, config.presence, options.scope);
 		warnOf(key, config, reauthorizeOnEachMessage);
 	}
 	if (!options.channels || Object.keys(options.channels).length === 0) {
@@ -197,6 +215,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		allowCrossSite: options.allowCrossSite ?? false,
 		dedupeMs: options.dedupeMs ?? 24 * 60 * 60 * 1_000,
 		backend: readBackend(options),
+		heartbeatMs: options.heartbeatMs ?? 5_000,
 		upstream: options.upstream ?? {},
 		limits: { ...DEFAULT_LIMITS, ...withoutUndefined(limits) }
 	};
@@ -260,6 +279,29 @@ function warnOf(key: string, config: RealtimeChannelConfig, isEachMessageChecked
 		console.warn(
 			`[sveltekit-inngest] No page can ask for \`channels.${key}\`: its channel has parameters, and there is no \`channelParams\` that reads them from the requested name. ${fixed.message}`
 		);
+	}
+}
+
+function checkPresence(
+	key: string,
+	presence: RealtimePresenceOptions,
+	scope: RealtimeEndpointOptions['scope']
+): void {
+	const { member, schema, maxMembers, graceMs, cost, onJoin, onLeave, onFull } = presence;
+	const name = `channels.${key}.presence`;
+	if (scope === 'request') {
+		invalid(`\`${name}\` needs streams that share a process: \`scope\` must not be "request".`);
+	}
+	positive(`${name}.maxMembers`, maxMembers);
+	for (const [option, value] of Object.entries({ graceMs, cost })) {
+		if (value === undefined || value >= 0) continue;
+		invalid(`\`${name}.${option}\` must be zero or more, not ${value}.`);
+	}
+	for (const [option, value] of Object.entries({ member, onJoin, onLeave, onFull })) {
+		isFunction(`${name}.${option}`, value);
+	}
+	if (schema !== undefined && !('~standard' in schema)) {
+		invalid(`\`${name}.schema\` is not a schema: it must follow Standard Schema, as zod's do.`);
 	}
 }
 

@@ -1,9 +1,11 @@
 import type { RequestEvent } from '@sveltejs/kit';
+import type { PresenceRequest } from '../protocol/presence.js';
 import type { SubscriptionRequest } from '../protocol/request.js';
 import { Admission } from './access/admission.js';
 import { Authorization } from './access/authorization.js';
 import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './access/identity.js';
-import type { Registry } from './access/registry.js';
+import type { Match, Registry } from './access/registry.js';
+import type { RateLimiter } from './access/rate.js';
 import type { ParsedRequest } from './access/request.js';
 import { leaveStarting } from './access/starting.js';
 import { failureResponse } from './failure/answer.js';
@@ -13,6 +15,7 @@ import type { Hub } from './hub/hub.js';
 import type { TailStart } from './hub/tail.js';
 import type { Hubs } from './hubs.js';
 import type { Settings } from './options.js';
+import type { Presence } from './presence/presence.js';
 import { captureContext } from './runtime/context.js';
 import { Connection, type ConnectionSettings } from './stream/connection.js';
 import { degradedFrame, Subscription, type SubscriptionSpec } from './stream/subscription.js';
@@ -37,6 +40,8 @@ interface Reader {
 	identity: RealtimeIdentity | null;
 	/** Counts against the streams of this key. */
 	key: string | undefined;
+	/** What its sender counts as where rates are limited. */
+	sender: string | undefined;
 }
 
 /** What a responder works with. */
@@ -44,8 +49,12 @@ export interface ResponderOptions {
 	settings: Settings;
 	registry: Registry;
 	identify: RealtimeIdentify | undefined;
+	rates: RateLimiter;
+	presence: Presence;
 	hubs: Hubs;
 	report: Report;
+	/** A stream has begun. */
+	started(): void;
 	/** @throws {Failure} once no stream may begin any more. */
 	checkOpen(): void;
 }
@@ -72,7 +81,7 @@ export class Responder {
 		this.#sharedSettings = shared && this.#connectionSettings(shared);
 	}
 
-	/** Open streams. */
+	/** How many streams are open. */
 	get streams(): number {
 		return this.#admission.streams;
 	}
@@ -80,6 +89,40 @@ export class Responder {
 	/** Ends all streams; their clients come back by themselves. */
 	endStreams(): void {
 		for (const connection of [...this.#connections]) connection.end();
+	}
+
+	/**
+	 * Takes what a page sends about its own member.
+	 *
+	 * @throws {Failure} when it is refused.
+	 */
+	async update(
+		event: RequestEvent,
+		request: PresenceRequest,
+		take: (request: PresenceRequest, identityId: string | undefined) => Promise<void>
+	): Promise<Response> {
+		const { presence, rates } = this.#options;
+		const { identity, sender } = await this.#read(event);
+		await rates.check('presence', sender, presence.costOf(request));
+		await take(request, identity?.id);
+		return empty();
+	}
+
+	/**
+	 * Takes a page's answer to a question of the server.
+	 *
+	 * @throws {Failure} when it is refused.
+	 */
+	async answer(event: RequestEvent, reply: () => Promise<void>): Promise<Response> {
+		const { sender } = await this.#read(event);
+		await this.#options.rates.check('answer', sender);
+		await reply();
+		return empty();
+	}
+
+	/** Open streams. */
+	get open(): readonly Connection[] {
+		return [...this.#connections];
 	}
 
 	/**
@@ -94,11 +137,12 @@ export class Responder {
 		try {
 			const reader = await this.#read(event);
 			visit.countAs(reader.key);
+			await this.#options.rates.check('stream', reader.sender);
 			if (!isSingle) {
-				return this.#stream(event, parsed, reader, this.#startMany(event, subscriptions));
+				return this.#stream(event, parsed, reader, this.#startMany(event, subscriptions, reader));
 			}
 			const [subscription] = subscriptions as [SubscriptionRequest];
-			const spec = await this.#prepare(event, subscription);
+			const spec = await this.#prepare(event, subscription, reader);
 			this.#options.checkOpen();
 			return this.#stream(event, parsed, reader, (connection, hub) =>
 				this.#subscribe(connection, hub, spec, subscription)
@@ -110,13 +154,21 @@ export class Responder {
 
 	/** Asks the app who sent a request. */
 	async #read(event: RequestEvent): Promise<Reader> {
-		const { identify, settings } = this.#options;
+		const { identify, settings, rates } = this.#options;
 		const identity = await readIdentity(identify, event, settings.callbackTimeoutMs);
-		return { identity, key: await this.#admission.keyOf(event, identity) };
+		return {
+			identity,
+			key: await this.#admission.keyOf(event, identity),
+			sender: await rates.senderOf(event, identity)
+		};
 	}
 
 	/** @returns a function that authorizes the channels of one stream, some at a time, and starts them. */
-	#startMany(event: RequestEvent, subscriptions: readonly SubscriptionRequest[]): Begin {
+	#startMany(
+		event: RequestEvent,
+		subscriptions: readonly SubscriptionRequest[],
+		reader: Reader
+	): Begin {
 		const run = captureContext();
 		return (connection, hub) => {
 			let places: number;
@@ -132,7 +184,7 @@ export class Responder {
 				try {
 					for (const subscription of rest) {
 						if (connection.ended) break;
-						await this.#startOne(connection, hub, event, subscription);
+						await this.#startOne(connection, hub, event, subscription, reader);
 					}
 				} finally {
 					leaveStarting();
@@ -148,10 +200,11 @@ export class Responder {
 		connection: Connection,
 		hub: Hub,
 		event: RequestEvent,
-		subscription: SubscriptionRequest
+		subscription: SubscriptionRequest,
+		reader: Reader
 	): Promise<void> {
 		try {
-			const spec = await this.#prepare(event, subscription);
+			const spec = await this.#prepare(event, subscription, reader);
 			if (!connection.ended) this.#subscribe(connection, hub, spec, subscription);
 		} catch (error) {
 			this.#refuse(connection, event, subscription, error);
@@ -161,7 +214,8 @@ export class Responder {
 	/** Resolves and authorizes one channel. */
 	async #prepare(
 		event: RequestEvent,
-		subscription: SubscriptionRequest
+		subscription: SubscriptionRequest,
+		{ identity }: Reader
 	): Promise<SubscriptionSpec> {
 		const { settings, registry, report } = this.#options;
 		const match = await registry.resolve(event, subscription);
@@ -173,9 +227,12 @@ export class Responder {
 		);
 		const topics = await authorization.authorize();
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
-		const isRechecked = settings.recheckMs !== false;
+		// Who has a name can be asked about at any time; other streams do not hold their request for that.
+		const isRechecked =
+			settings.recheckMs !== false || Boolean(identity) || Boolean(match.config.presence);
 		// Callbacks run in their own request's context, whoever's message or timer leads to them.
 		const run = isChecked || isRechecked ? captureContext() : undefined;
+		const present = await this.#presentOf(event, subscription, match, identity);
 		return {
 			feed: registry.feedSpec(match, [...topics]),
 			topics,
@@ -183,7 +240,27 @@ export class Responder {
 				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
 				: undefined,
 			recheck: isRechecked ? () => run!(() => authorization.recheck()) : undefined,
-			report: run && ((failure, place) => run(() => report(failure, { ...place, event })))
+			report: run && ((failure, place) => run(() => report(failure, { ...place, event }))),
+			...present
+		};
+	}
+
+	/** @returns how the reader takes part in presence, where the channel has that. */
+	async #presentOf(
+		event: RequestEvent,
+		{ params = {} }: SubscriptionRequest,
+		{ entry, config, channel: { name: channel } }: Match,
+		identity: RealtimeIdentity | null
+	): Promise<Pick<SubscriptionSpec, 'memberId' | 'attend'>> {
+		const { presence } = this.#options;
+		const { presence: options, channel: definition } = config;
+		const identityId = identity?.id;
+		if (!options) return { memberId: identityId };
+		const place = { entry, channel, definition, options };
+		const self = await presence.selfOf(place, { event, params, identity });
+		return {
+			memberId: self?.id ?? identityId,
+			attend: (reader) => presence.attend(place, self, identityId, reader)
 		};
 	}
 
@@ -224,7 +301,7 @@ export class Responder {
 	#stream(
 		event: RequestEvent,
 		{ subscriptions, isSingle }: ParsedRequest,
-		{ identity, key }: Reader,
+		{ identity, key, sender }: Reader,
 		begin: Begin
 	): Response {
 		const { hubs, checkOpen } = this.#options;
@@ -237,6 +314,7 @@ export class Responder {
 			isPlain: event.request.method === 'GET',
 			identity,
 			key,
+			sender,
 			destroySocket: socketDestroyer(event),
 			open: (connection) => {
 				connection.expect(subscriptions.length);
@@ -264,6 +342,7 @@ export class Responder {
 			retryMs: RETRY_MS,
 			started: (connection) => {
 				this.#connections.add(connection);
+				this.#options.started();
 				hubs.hold(hub);
 				this.#admission.enter(connection.request.key);
 			},
@@ -283,6 +362,10 @@ export class Responder {
 			}
 		};
 	}
+}
+
+function empty(): Response {
+	return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
 }
 
 /** The answer to a request that is refused as a whole. */

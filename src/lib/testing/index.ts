@@ -16,6 +16,8 @@ export {
 export {
 	busContract,
 	idempotencyContract,
+	presenceContract,
+	rateLimitContract,
 	replayContract,
 	type BackendDriver,
 	type Matchers,

@@ -38,6 +38,8 @@ export class ChannelState {
 	cursor = '';
 	/** The newest message of any topic, pieces of data streams aside. */
 	last: Message | null = null;
+	/** Names the stream in what the page sends about its own member; set by each `sync`. */
+	stream = '';
 	/** Emits every frame that is not a duplicate. */
 	readonly frames: Signal<Frame>;
 	readonly healthChanges: Signal<void>;
@@ -112,6 +114,8 @@ export class ChannelState {
 			}
 			slot.signal.emit(arrival);
 		} else if (event === 'health' && speaks) this.health = data;
+		// Only a `sync` names it.
+		else if ('stream' in data) this.stream = data.stream;
 		this.frames.emit(frame);
 	}
 

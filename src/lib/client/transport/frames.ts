@@ -3,7 +3,13 @@ import type { Frame } from '../../protocol/frame.js';
 import type { StreamEvent } from './events.js';
 
 /** A text field that the data of each event must have, besides its channel. */
-const REQUIRED: Record<string, string> = { message: 'topic', health: 'status', resync: 'reason' };
+const REQUIRED: Record<string, string> = {
+	message: 'topic',
+	health: 'status',
+	resync: 'reason',
+	presence: 'type',
+	ask: 'topic'
+};
 
 /**
  * @param only The channel of a stream that carries just one; frames may then leave it out.

@@ -4,7 +4,9 @@ import type { RUN_TOPIC } from '../../protocol/constants.js';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
 import type { RealtimeTopicMessage, TopicKey } from '../../protocol/types.js';
 import type { ReplayLimits } from '../backend/replay.js';
+import type { RateRule } from '../backend/rateLimit.js';
 import type { RealtimeSource } from '../hub/source.js';
+import type { RealtimePresenceOptions } from '../presence/options.js';
 
 type MaybePromise<T> = T | PromiseLike<T>;
 
@@ -97,6 +99,13 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	warm?: boolean;
 	/** Bounds of this channel's replay; `false` turns it off. @default the endpoint's `replay` */
 	replay?: ReplayLimits | false;
+	/**
+	 * Topics of which only the newest message is of use, such as progress: `{ progress: true }`. A reader that
+	 * does not keep up gets the newest only, and the log in memory keeps one. @default none
+	 */
+	latest?: { [K in TopicKey<TChannel>]?: boolean };
+	/** Whether pages see who reads the channel, and who is a member. @default nobody sees anybody */
+	presence?: RealtimePresenceOptions<TChannel>;
 }
 
 /** One entry of the registry. */
@@ -109,6 +118,15 @@ export type RealtimeChannelConfig<TChannel extends ChannelLike = ChannelLike> =
 			/** Makes the topic `$run`, the lifecycle of runs, requestable. @default false */
 			run: true;
 	  });
+
+/** How often one sender may do something. */
+export interface RealtimeRate extends RateRule {
+	/**
+	 * Who counts as one sender: a user or an address, say.
+	 * @default the id that `identify` gave; without one, the client's address
+	 */
+	key?: (event: RequestEvent) => MaybePromise<string>;
+}
 
 /** Bounds of what browsers can cost this process. */
 export interface RealtimeLimits {
@@ -126,6 +144,12 @@ export interface RealtimeLimits {
 	 * @default the id that `identify` gave; without one, the client's address
 	 */
 	key?: (event: RequestEvent) => MaybePromise<string>;
+	/**
+	 * How often one sender may open streams, and, counted separately, how often it may send each other kind
+	 * of thing; past that 429 with `Retry-After`. Counted in the backend; while that is away, in this
+	 * process. @default no limit
+	 */
+	rate?: RealtimeRate;
 	/**
 	 * Channels that are authorized at the same time in the whole process, over all endpoints; past that
 	 * 503 with `Retry-After`. After a deploy all pages come at once. @default 200

@@ -118,6 +118,7 @@ export class Registry {
 			definitions: channel.definitions,
 			callbackTimeoutMs: this.callbackTimeoutMs,
 			source: config?.source === false ? emitOnlySource : config?.source,
+			latest: latestOf(config),
 			replay: config?.replay
 		};
 	}
@@ -227,6 +228,12 @@ function isIncomplete(params: unknown): boolean {
 	if (typeof params !== 'object' || params === null) return params === undefined || params === null;
 	const values = Object.values(params);
 	return values.length === 0 || values.some((value) => value === undefined || value === null);
+}
+
+function latestOf(config: RealtimeChannelConfig | undefined): string[] {
+	return Object.entries<boolean | undefined>(config?.latest ?? {})
+		.filter(([, isLatest]) => isLatest)
+		.map(([topic]) => topic);
 }
 
 function isTimeout(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { MAX_BODY_BYTES } from '../../protocol/constants.js';
+import { MAX_BODY_BYTES, MAX_TIMER_MS } from '../../protocol/constants.js';
+import type { AnswerRequest, PresenceRequest } from '../../protocol/presence.js';
 import type { RealtimeRequestParams, SubscriptionRequest } from '../../protocol/request.js';
 import { quoted } from '../../protocol/quote.js';
 import { Failure, thrownStatus } from '../failure/failure.js';
@@ -31,7 +32,11 @@ export interface ParsedRequest {
 }
 
 /** What the body of a POST asks for: each kind has a field of its name. */
-export type ParsedBody = ParsedRequest | { kind: 'event'; event: { event: unknown } };
+export type ParsedBody =
+	| ParsedRequest
+	| { kind: 'event'; event: { event: unknown } }
+	| { kind: 'presence'; presence: PresenceRequest }
+	| { kind: 'answer'; answer: AnswerRequest };
 
 /** Anything but a primitive becomes `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
@@ -50,6 +55,19 @@ const subscriptionSchema = z.object({
 		.positive({ error: HISTORY })
 		.optional()
 });
+
+const presenceSchema = z.object({
+	stream: z.string(),
+	data: z.record(z.string(), z.unknown()).optional(),
+	ttlMs: z.number().positive().max(MAX_TIMER_MS).optional(),
+	reset: z.boolean().optional(),
+	sync: z.boolean().optional()
+});
+
+const answerSchema = z.union([
+	z.object({ id: z.string(), error: z.string() }),
+	z.object({ id: z.string(), data: z.unknown() })
+]);
 
 const manySchema = z.object({
 	subscriptions: z.array(subscriptionSchema).min(1, 'Subscriptions must not be an empty list')
@@ -86,6 +104,17 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	if (isKind(body, 'event') && !isKind(body, 'channel') && !isKind(body, 'subscriptions')) {
 		checkBytes(bytes, []);
 		return { kind: 'event', event: body };
+	}
+	if (isKind(body, 'presence')) {
+		checkBytes(bytes, []);
+		return {
+			kind: 'presence',
+			presence: checked(presenceSchema, body.presence) as PresenceRequest
+		};
+	}
+	if (isKind(body, 'answer')) {
+		checkBytes(bytes, []);
+		return { kind: 'answer', answer: checked(answerSchema, body.answer) };
 	}
 	if (!isKind(body, 'subscriptions')) {
 		const subscription = checked(subscriptionSchema, body);

@@ -4,6 +4,7 @@ import { whenReady, type Answer } from '../runtime/thenable.js';
 import type { BackendBus, RealtimeBackend } from './backend.js';
 import { Breaker } from './breaker.js';
 import type { IdempotencyStore } from './idempotency.js';
+import type { PresenceStore } from './presence.js';
 import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice, ReplayStore } from './replay.js';
 
@@ -77,6 +78,7 @@ export interface GuardedBackend {
 	readonly bus: BackendBus | undefined;
 	readonly rateLimit: RateLimitStore | undefined;
 	readonly idempotency: IdempotencyStore | undefined;
+	readonly presence: PresenceStore | undefined;
 }
 
 /** How long, in milliseconds, one call to a backend may take. */
@@ -106,13 +108,22 @@ export function retainBackend(backend: RealtimeBackend): () => void {
 export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 	let guard = guarded.get(backend);
 	if (!guard) {
-		const { name, timeoutMs = BACKEND_TIMEOUT_MS, replay, bus, rateLimit, idempotency } = backend;
+		const {
+			name,
+			timeoutMs = BACKEND_TIMEOUT_MS,
+			replay,
+			bus,
+			presence,
+			rateLimit,
+			idempotency
+		} = backend;
 		const breaker = new Breaker(name, timeoutMs);
 		guard = {
 			name,
 			breaker,
 			replay: replay && shareStore(replay, breaker),
 			bus: bus && guardBus(bus, breaker),
+			presence: presence && guardPresence(presence, breaker),
 			rateLimit: rateLimit && guardCalls(rateLimit, breaker, ['take', 'block']),
 			idempotency:
 				idempotency && guardCalls(idempotency, breaker, ['begin', 'renew', 'finish', 'fail'])
@@ -171,6 +182,25 @@ function guardBus(bus: BackendBus, breaker: Breaker): BackendBus {
 		...(bus.probe && {
 			probe: (log, timeoutMs) => breaker.run(() => bus.probe!(log, timeoutMs))
 		})
+	};
+}
+
+function guardPresence(store: PresenceStore, breaker: Breaker): PresenceStore {
+	return {
+		join: (...args) => breaker.run(() => store.join(...args)),
+		update: (...args) => breaker.run(() => store.update(...args)),
+		leave: (...args) => breaker.run(() => store.leave(...args)),
+		members: (channel) => breaker.run(() => store.members(channel)),
+		renew: (...args) => breaker.run(() => store.renew(...args)),
+		reap: () => breaker.run(() => store.reap()),
+		listen: (channel, listener) => store.listen(channel, listener)
+	};
+}
+
+function guardRateLimit(store: RateLimitStore, breaker: Breaker): RateLimitStore {
+	return {
+		take: (...args) => breaker.run(() => store.take(...args)),
+		block: (...args) => breaker.run(() => store.block(...args))
 	};
 }
 

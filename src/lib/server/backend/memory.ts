@@ -1,6 +1,6 @@
 import { formatCursor, parseCursor } from '../../protocol/cursor.js';
 import type { RealtimeBackend } from './backend.js';
-import type { ReplayEvent, ReplayLimits, ReplaySlice, ReplayStore } from './replay.js';
+import type { ReplayedEvent, ReplayEvent, LogLimits, ReplaySlice, ReplayStore } from './replay.js';
 
 /** Bounds of the in-memory log. */
 export interface ReplayOptions {
@@ -25,14 +25,20 @@ interface Entry {
 	readonly sequence: number;
 }
 
-/** Events of one channel: `entries[head…]`, of which the first has sequence `first + 1`. */
+/** Events of one channel: `entries[head…]`, in order; of a latest-value topic only the newest has a payload. */
 interface Log {
 	readonly epoch: string;
 	readonly maxEvents: number;
 	readonly maxAgeMs: number;
 	entries: Entry[];
 	head: number;
+	/** Sequence of the newest event that is gone and was not superseded. */
+	first: number;
 	last: number;
+	/** Newest entry of each latest-value topic; `null` before the first. */
+	readonly latest: Map<string, Entry | null>;
+	/** Superseded entries of `entries[head…]`. */
+	superseded: number;
 }
 
 /** What an entry costs besides its payload, roughly. */
@@ -50,7 +56,7 @@ export class MemoryReplayStore implements ReplayStore {
 	readonly #maxBytes: number;
 	readonly #now: () => number;
 	readonly #logs = new Map<string, Log>();
-	readonly #limits = new Map<string, ReplayLimits>();
+	readonly #limits = new Map<string, LogLimits>();
 	/** All entries, oldest first, from `#oldest` on; some were dropped by their own log already. */
 	#order: Entry[] = [];
 	#oldest = 0;
@@ -70,7 +76,7 @@ export class MemoryReplayStore implements ReplayStore {
 	}
 
 	/** Gives a channel bounds of its own; takes effect with its next epoch. */
-	limit(channel: string, limits: ReplayLimits): void {
+	limit(channel: string, limits: LogLimits): void {
 		this.#limits.set(channel, limits);
 	}
 
@@ -82,6 +88,7 @@ export class MemoryReplayStore implements ReplayStore {
 			const { kind, topic, payload } = event;
 			const bytes = payload.length + ENTRY_BYTES;
 			const entry = { log, kind, topic, payload, atMs, sequence, bytes };
+			this.#supersede(log, entry);
 			log.entries.push(entry);
 			this.#order.push(entry);
 			this.#bytes += entry.bytes;
@@ -102,30 +109,24 @@ export class MemoryReplayStore implements ReplayStore {
 			const sameProcess = position?.epoch.startsWith(`${PROCESS}.`);
 			return { events: [], missed: sameProcess ? 'idle' : 'restart' };
 		}
-		const kept = log.entries.length - log.head;
-		const first = log.last - kept;
-		const skip = Math.max(0, position.sequence - first);
-		const start = log.head + skip;
-		const events = log.entries
-			.slice(start, start + limit)
-			.map(({ kind, topic, payload, sequence }) => ({
-				cursor: formatCursor(log.epoch, sequence),
-				kind,
-				topic,
-				payload: payload!
-			}));
+		const events: ReplayedEvent[] = [];
+		let next = indexAfter(log, position.sequence);
+		for (; next < log.entries.length && events.length < limit; next++) {
+			const { kind, topic, payload, sequence } = log.entries[next]!;
+			if (payload === undefined) continue;
+			events.push({ cursor: formatCursor(log.epoch, sequence), kind, topic, payload });
+		}
 		return {
 			events,
-			...(position.sequence < first && { missed: 'expired' as const }),
-			...(start + events.length < log.entries.length && { more: true })
+			...(position.sequence < log.first && { missed: 'expired' as const }),
+			...(next < log.entries.length && { more: true })
 		};
 	}
 
 	bounds(channel: string): { first: string; last: string } {
 		const log = this.#log(channel);
 		this.#trim(log);
-		const first = log.last - (log.entries.length - log.head);
-		return { first: formatCursor(log.epoch, first), last: formatCursor(log.epoch, log.last) };
+		return { first: formatCursor(log.epoch, log.first), last: formatCursor(log.epoch, log.last) };
 	}
 
 	/** Ends the channel's epoch. */
@@ -153,7 +154,10 @@ export class MemoryReplayStore implements ReplayStore {
 				maxAgeMs: limits?.maxAgeMs ?? this.#maxAgeMs,
 				entries: [],
 				head: 0,
-				last: 0
+				first: 0,
+				last: 0,
+				latest: new Map((limits?.latest ?? []).map((topic) => [topic, null])),
+				superseded: 0
 			};
 			this.#logs.set(channel, log);
 		}
@@ -165,8 +169,8 @@ export class MemoryReplayStore implements ReplayStore {
 		for (;;) {
 			const entry = log.entries[log.head];
 			if (!entry) return;
-			const kept = log.entries.length - log.head;
-			if (kept <= log.maxEvents && entry.atMs >= oldestMs) return;
+			const kept = log.entries.length - log.head - log.superseded;
+			if (entry.payload !== undefined && kept <= log.maxEvents && entry.atMs >= oldestMs) return;
 			this.#dropFirst(log);
 		}
 	}
@@ -174,20 +178,44 @@ export class MemoryReplayStore implements ReplayStore {
 	/** Drops the oldest entry of all channels. */
 	#dropOldest(): void {
 		const entry = this.#order[this.#oldest++]!;
-		// Entries leave their log oldest first, so one that is still there is its log's first.
-		if (entry.payload !== undefined) this.#dropFirst(entry.log);
+		if (entry.payload === undefined) return;
+		// Entries leave their log oldest first: before one that is still there are superseded ones only.
+		while (entry.payload !== undefined) this.#dropFirst(entry.log);
 	}
 
 	#dropFirst(log: Log): void {
 		const entry = log.entries[log.head]!;
 		log.head++;
-		entry.payload = undefined;
-		this.#bytes -= entry.bytes;
-		this.#size--;
+		if (entry.payload === undefined) log.superseded--;
+		else {
+			log.first = entry.sequence;
+			this.#forget(entry);
+		}
 		if (log.head > 64 && log.head * 2 > log.entries.length) {
 			log.entries = log.entries.slice(log.head);
 			log.head = 0;
 		}
+	}
+
+	/** Of a latest-value topic the log keeps one. */
+	#supersede(log: Log, entry: Entry): void {
+		const { topic } = entry;
+		if (topic === null || !log.latest.has(topic)) return;
+		const before = log.latest.get(topic);
+		log.latest.set(topic, entry);
+		if (before?.payload === undefined) return;
+		this.#forget(before);
+		log.superseded++;
+		const kept = log.entries.length - log.head - log.superseded;
+		if (log.superseded < 64 || log.superseded < kept) return;
+		log.entries = log.entries.slice(log.head).filter(({ payload }) => payload !== undefined);
+		log.head = log.superseded = 0;
+	}
+
+	#forget(entry: Entry): void {
+		entry.payload = undefined;
+		this.#bytes -= entry.bytes;
+		this.#size--;
 	}
 
 	/** Lets go of entries that are gone from their logs, once they outnumber the kept ones. */
@@ -196,6 +224,18 @@ export class MemoryReplayStore implements ReplayStore {
 		this.#order = this.#order.slice(this.#oldest).filter(({ payload }) => payload !== undefined);
 		this.#oldest = 0;
 	}
+}
+
+/** Index of the first entry after a sequence, found by halving. */
+function indexAfter({ entries, head }: Log, sequence: number): number {
+	let low = head;
+	let high = entries.length;
+	while (low < high) {
+		const middle = (low + high) >> 1;
+		if (entries[middle]!.sequence > sequence) high = middle;
+		else low = middle + 1;
+	}
+	return low;
 }
 
 /**

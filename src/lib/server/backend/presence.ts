@@ -7,51 +7,83 @@ export interface PresenceMember {
 	streams: number;
 	/** When it joined, in milliseconds since the epoch. */
 	joinedAt: number;
+	/**
+	 * Rises with each change of the channel, so that whoever hears of two changes of a member knows
+	 * which is the newer one.
+	 */
+	version: number;
 }
 
-/** A change of a channel's members. */
-export type PresenceChange =
-	{ type: 'join' | 'update'; member: PresenceMember } | { type: 'leave'; id: string };
+/** A change of a channel's members; a leave carries the member as it was last, with a version of its own. */
+export interface PresenceChange {
+	type: 'join' | 'update' | 'leave';
+	member: PresenceMember;
+}
 
 /** Somebody who listens to a channel's members. None of its methods may throw. */
 export interface PresenceListener {
+	/** Changes of all processes, this one included, in order. */
 	changes(changes: readonly PresenceChange[]): void;
 	/** Changes may have been missed: read `members`. */
 	check(): void;
 }
 
+/** What a process says about one of its members. */
+export interface PresenceHolding {
+	id: string;
+	/** Data of a member that is new; one that is there keeps its own. */
+	data: string;
+	/** Streams of the member in this process. */
+	streams: number;
+}
+
+/** What came of a `join`. */
+export type PresenceJoined =
+	/** `isNew`: it was not a member before, in the whole fleet. */
+	| { isFull: false; isNew: boolean; member: PresenceMember }
+	/** It is not a member, and the channel has as many as it may have. */
+	| { isFull: true };
+
 /**
- * Who is in a channel, in all processes. Each process holds leases for its own members and renews them;
- * those of a process that died run out, and exactly one process announces the leave.
+ * Who is in a channel, in all processes. Each process holds a lease for each of its members and renews
+ * them; those of a process that died run out, and exactly one process gets to announce the leave.
  */
 export interface PresenceStore {
 	/**
-	 * A stream of a member opened in process `owner`.
+	 * Process `owner` has a member, with so many streams. Saying the same again changes nothing but the
+	 * lease; after the lease ran out, it is a change that listeners hear of.
 	 *
-	 * @returns whether the member is new to the channel, in the whole fleet.
+	 * @param limits.leaseMs Milliseconds after which the lease runs out unless it is renewed.
+	 * @param limits.maxMembers Members that the channel may have, counted in the same step.
 	 */
 	join(
 		channel: string,
 		owner: string,
-		member: { id: string; data: string },
-		leaseMs: number
-	): PromiseLike<{ isNew: boolean; member: PresenceMember }>;
-	/** The data of a member changed. */
-	update(channel: string, id: string, data: string): PromiseLike<void>;
+		holding: PresenceHolding,
+		limits: { leaseMs: number; maxMembers?: number | undefined }
+	): PromiseLike<PresenceJoined>;
+	/** Replaces the data of members; whoever is not a member stays none. */
+	update(channel: string, changes: readonly { id: string; data: string }[]): PromiseLike<void>;
 	/**
-	 * The last stream of a member in process `owner` is gone, its grace period included.
+	 * Gives up the lease of process `owner`.
 	 *
-	 * @returns whether it was the last one of the fleet, so that the member left.
+	 * @returns the member, if that was its last lease, so that it left.
 	 */
-	leave(channel: string, owner: string, id: string): PromiseLike<{ isGone: boolean }>;
+	leave(channel: string, owner: string, id: string): PromiseLike<PresenceMember | null>;
+	/** The members whose leases have not run out, oldest first. */
 	members(channel: string): PromiseLike<readonly PresenceMember[]>;
-	/** Extends the leases of all members that `owner` holds. */
-	renew(owner: string, leaseMs: number): PromiseLike<void>;
 	/**
-	 * Removes members whose leases ran out.
+	 * Makes all leases that `owner` holds run out in `leaseMs` milliseconds.
 	 *
-	 * @returns those that this call removed; no other process gets them.
+	 * @returns how many these are; fewer than the process thinks means that some ran out.
 	 */
-	reap(): PromiseLike<readonly { channel: string; id: string }[]>;
+	renew(owner: string, leaseMs: number): PromiseLike<number>;
+	/**
+	 * Removes leases that ran out, and with the last one the member.
+	 *
+	 * @returns members that this call removed; no other process gets them.
+	 */
+	reap(): PromiseLike<readonly { channel: string; member: PresenceMember }[]>;
+	/** Hears of the changes of a channel. @returns a function that removes the listener. */
 	listen(channel: string, listener: PresenceListener): () => void;
 }

@@ -48,6 +48,12 @@ export interface ReplayLimits {
 	maxAgeMs?: number;
 }
 
+/** What a store is told of one log. */
+export interface LogLimits extends ReplayLimits {
+	/** Topics of which only the newest message is of use; a store may keep more of them. */
+	latest?: readonly string[];
+}
+
 /**
  * Where the recent messages of channels are kept. A store in this process answers at once. One that
  * several processes share may answer with promises, and gives the same message the same cursor in all
@@ -88,7 +94,7 @@ export interface ReplayStore {
 		limit: number
 	): Answer<ReplaySlice>;
 	/** Gives a log bounds of its own; called before its first use. */
-	limit?(log: string, limits: ReplayLimits): void;
+	limit?(log: string, limits: LogLimits): void;
 	/** Nobody in this process listens to the log any more. */
 	release?(log: string): void;
 	/** Erases a log; whoever resumes from before is told that messages are missing. */

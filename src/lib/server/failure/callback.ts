@@ -5,13 +5,18 @@ import { whenReady, type Answer } from '../runtime/thenable.js';
 import { isDenied } from './denied.js';
 import { Failure, thrownMessage, thrownStatus } from './failure.js';
 
-/** Callbacks of the app, by the names of their options; `schema` is that of a topic or an event. */
+/** Callbacks of the app, by the names of their options; `schema` is that of a topic, an event or members. */
 export type RealtimeCallback =
 	| 'authorize'
 	| 'reauthorize'
 	| 'channelParams'
 	| 'identify'
 	| 'limits.key'
+	| 'limits.rate.key'
+	| 'presence.member'
+	| 'presence.onJoin'
+	| 'presence.onLeave'
+	| 'presence.onFull'
 	| 'onFailure'
 	| 'onEvent'
 	| 'run'

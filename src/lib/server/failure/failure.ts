@@ -46,6 +46,7 @@ export const TEXT = {
 	resolution: 'The requested realtime channel could not be resolved.',
 	counting: 'The stream could not be counted.',
 	identity: 'This reader could not be identified.',
+	hook: 'A hook of presence failed.',
 	stopping: 'This server is stopping.',
 	closed: 'This realtime endpoint was closed.',
 	eventsBusy: 'This server handles as many events as it may; try again in a moment.',

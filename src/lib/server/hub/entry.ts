@@ -6,6 +6,7 @@ import type { ReplayedEvent, ReplayEvent } from '../backend/replay.js';
 
 /** An event with its position. What is derived from it is made once, and only where it is needed. */
 export class LogEntry {
+	/** Empty where it is in no log: sent to some readers alone. */
 	readonly cursor: string;
 	readonly kind: ReplayEvent['kind'];
 	/** `null` for a `resync`, which goes to the readers of every topic. */
@@ -22,7 +23,7 @@ export class LogEntry {
 	}
 
 	get frame(): Uint8Array {
-		return (this.#frame ??= encodeEvent(EVENT[this.kind], this.#payload, this.cursor));
+		return (this.#frame ??= encodeEvent(EVENT[this.kind], this.#payload, this.cursor || undefined));
 	}
 
 	/** JSON of what is sent. */

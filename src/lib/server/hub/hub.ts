@@ -277,9 +277,11 @@ export class Hub implements FeedHost {
 			const log = { key: logKey, isGapless: spec.source === emitOnlySource };
 			return new SharedLog(backend, this.#store as MemoryReplayStore, log, events);
 		}
-		const { replay } = spec;
+		const { replay, latest } = spec;
 		const store = replay === false ? new MemoryReplayStore({ maxEvents: 0 }) : this.#store;
-		if (replay) store.limit?.(logKey, replay);
+		if (replay || latest?.length) {
+			store.limit?.(logKey, { ...replay, ...(latest && { latest }) });
+		}
 		return new ChannelLog(store, logKey, events);
 	}
 

@@ -67,6 +67,8 @@ export interface FeedSpec {
 	callbackTimeoutMs?: number | undefined;
 	/** Where its messages come from. @default the hub's source */
 	source?: RealtimeSource | undefined;
+	/** Topics of which only the newest message is of use. */
+	latest?: readonly string[] | undefined;
 	/** Bounds of its log where they differ from the hub's; `false` keeps none. */
 	replay?: ReplayLimits | false | undefined;
 }

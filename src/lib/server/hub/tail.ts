@@ -73,6 +73,8 @@ export class Tail implements FeedReader {
 	readonly feed: Feed;
 	readonly #hub: Hub;
 	readonly #consumer: TailConsumer;
+	/** Topics of which only the newest message is of use. */
+	readonly #latest: ReadonlySet<string>;
 	/** Where to start once the feed is live. Before that its log has nothing to start from. */
 	#waitingStart: TailStart | undefined;
 	/** `null` while this reader follows the feed. */
@@ -93,7 +95,13 @@ export class Tail implements FeedReader {
 		this.report = reader.report;
 		this.#hub = hub;
 		this.#consumer = consumer;
+		this.#latest = new Set(spec.latest);
 		this.feed = hub.enter(spec);
+	}
+
+	/** Whether a reader that is behind may skip messages. */
+	get canSkip(): boolean {
+		return this.#latest.size > 0;
 	}
 
 	/** Whether the reader has taken everything that the feed had, and gets what arrives at once. */
@@ -214,10 +222,21 @@ export class Tail implements FeedReader {
 		);
 	}
 
+	/** Entries of a page without those of latest-value topics that a newer one of the page replaces. */
+	#withoutSuperseded(entries: readonly LogEntry[]): readonly LogEntry[] {
+		if (!this.canSkip) return entries;
+		const newest = new Map(entries.map((entry) => [entry.topic, entry]));
+		return entries.filter(
+			(entry) =>
+				entry.topic === null || !this.#latest.has(entry.topic) || newest.get(entry.topic) === entry
+		);
+	}
+
 	#takePage(cursor: string, slice: LogSlice): void {
 		const reading = this.#reading;
 		if (this.#ended || !reading) return;
-		const { entries, missed, more } = slice;
+		const { missed, more } = slice;
+		const entries = this.#withoutSuperseded(slice.entries);
 		if (missed && !this.#isOnlyHistory(entries[0])) this.#consumer.missed(missed);
 		let position: string | null = missed ? null : cursor;
 		let taken = 0;

@@ -1,16 +1,32 @@
 import { jitterMs } from '../../protocol/backoff.js';
 import { encodeComment, encodeRetry } from '../../protocol/frame.js';
 import { KEEPALIVE_MS } from '../../protocol/constants.js';
+import type { LogEntry } from '../hub/entry.js';
+import type { Failure } from '../failure/failure.js';
 import { unref } from '../runtime/runtime.js';
 import type { Wheel, WheelEntry } from '../runtime/wheel.js';
 import { ResponseBody } from './body.js';
 
 /** One channel of a connection. */
 export interface ConnectionChannel {
+	/** Its name. */
+	readonly channel: string;
+	/** What may be read. */
+	readonly topics: ReadonlySet<string>;
+	/** Who its reader is among the members of the channel. */
+	readonly memberId: string | undefined;
 	/** Sends the channel's health, as a sign of life. */
 	tick(nowMs: number): void;
+	/** Sends a message to this reader alone, where it may read the topic. @returns whether it may. */
+	send(entry: LogEntry): boolean;
+	/** Writes an event of its own. */
+	push(chunk: Uint8Array): void;
+	/** Whether `recheck` can ask; otherwise only a new request can. */
+	readonly canRecheck: boolean;
 	/** Checks whether the channel may still be read. */
 	recheck(): void;
+	/** Ends the channel for a reason that the reader is told. */
+	fail(failure: Failure): void;
 	/** Lets go of everything. */
 	end(): void;
 }
@@ -47,9 +63,11 @@ export interface ConnectionRequest {
 	/** Whether it came from a plain `EventSource`. */
 	readonly isPlain: boolean;
 	/** Who reads, where the app named the reader. */
-	readonly identity: { readonly id: string } | null;
+	readonly identity: { readonly id: string; readonly [attribute: string]: unknown } | null;
 	/** Counts against the streams of this key. */
 	readonly key: string | undefined;
+	/** What its sender counts as where rates are limited. */
+	readonly sender: string | undefined;
 	/** Destroys the socket under the response, where the platform shows it. */
 	readonly destroySocket: (() => void) | undefined;
 	/** Starts its channels. */
@@ -63,6 +81,9 @@ const FAREWELL_MS = 1_000;
 
 /** Bytes that may wait for the reader before no more messages are replayed. */
 const PAGE_BYTES = 64 * 1024;
+
+/** Bytes that wait for a reader that does not keep up. */
+const BEHIND_BYTES = 4 * 1024;
 
 /** Bytes that each channel may say about itself, however small the budget is. */
 const CHANNEL_BYTES = 4 * 1024;
@@ -110,6 +131,16 @@ export class Connection implements WheelEntry {
 	get hasPage(): boolean {
 		const pageBytes = Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
 		return this.#body.bytes + this.#heldBytes >= pageBytes;
+	}
+
+	/** Whether the reader takes less than it is given. */
+	get isBehind(): boolean {
+		return this.#body.bytes + this.#heldBytes > BEHIND_BYTES;
+	}
+
+	/** Channels that have started and not ended. */
+	get channels(): readonly ConnectionChannel[] {
+		return [...this.#channels];
 	}
 
 	get ended(): boolean {

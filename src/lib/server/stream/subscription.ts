@@ -22,6 +22,26 @@ export interface SubscriptionSpec {
 	recheck?: (() => Promise<void>) | undefined;
 	/** Reports a failed check as one of its request. */
 	report?: Report | undefined;
+	/** Who the reader is among the members of the channel. */
+	memberId?: string | undefined;
+	/** Called when the reader has been told that it is connecting; what it returns ends with the channel. */
+	attend?: ((reader: PresentReader) => PresentEnd) | undefined;
+}
+
+/** A reader that is told who else is there. */
+export interface PresentReader {
+	/** Writes a frame. */
+	push(chunk: Uint8Array): void;
+	/** Ends the channel for a reason that the reader is told. */
+	refuse(failure: Failure): void;
+	/** Ends the whole stream. */
+	lost(): void;
+}
+
+/** Ends a reader's part in presence. */
+export interface PresentEnd {
+	/** @param atOnce Whether its right is gone, so that it does not come back. */
+	end(atOnce: boolean): void;
 }
 
 /** One channel of one connection: writes what its tail reads into the stream, each message after its check. */
@@ -31,12 +51,19 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	readonly #gate: Gate | undefined;
 	readonly #report: Report;
 	readonly #recheck: (() => Promise<void>) | undefined;
+	readonly memberId: string | undefined;
+	#attend: SubscriptionSpec['attend'];
+	#present: PresentEnd | undefined;
 	#rechecking = false;
 	#ended = false;
+	/** The reader was refused. */
+	#isRefused = false;
 
 	constructor(connection: Connection, hub: Hub, spec: SubscriptionSpec, report: Report) {
 		this.#connection = connection;
 		this.#recheck = spec.recheck;
+		this.#attend = spec.attend;
+		this.memberId = spec.memberId;
 		this.#report = spec.report ?? report;
 		this.#tail = new Tail(hub, spec.feed, { topics: spec.topics, report }, this);
 		if (spec.check) {
@@ -50,6 +77,14 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 
 	get channel(): string {
 		return this.#tail.feed.channel;
+	}
+
+	get canRecheck(): boolean {
+		return this.#recheck !== undefined;
+	}
+
+	get topics(): ReadonlySet<string> {
+		return this.#tail.topics;
 	}
 
 	get isFull(): boolean {
@@ -69,7 +104,14 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 			})
 		);
 		// The reader may have been closed because that was too much.
-		if (!this.#ended) this.#tail.start(start);
+		if (this.#ended) return;
+		this.#present = this.#attend?.({
+			push: (chunk) => this.#connection.push(chunk),
+			refuse: (failure) => this.fail(failure),
+			lost: () => this.#connection.end()
+		});
+		this.#attend = undefined;
+		this.#tail.start(start);
 	}
 
 	take(entry: LogEntry): void {
@@ -77,9 +119,23 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		else this.#connection.deliver(entry.frame);
 	}
 
+	send(entry: LogEntry): boolean {
+		if (this.#ended || entry.topic === null || !this.topics.has(entry.topic)) return false;
+		this.take(entry);
+		return true;
+	}
+
+	push(chunk: Uint8Array): void {
+		this.#connection.push(chunk);
+	}
+
 	takeBatch(batch: Batch): void {
 		if (this.#gate) for (const entry of batch.entries) this.#gate.push(entry);
 		else this.#connection.deliver(batch.chunk);
+		// What is superseded meanwhile is never sent: the rest waits in the log.
+		if (this.#tail.canSkip && this.#connection.isBehind && !this.#ended) {
+			this.#tail.pauseAfter(batch.entries.at(-1)!.cursor);
+		}
 	}
 
 	missed(reason: ResyncReason): void {
@@ -126,6 +182,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	fail(failure: Failure): void {
 		if (this.#ended) return;
 		const { stage, status: code, isFatal: fatal } = failure;
+		this.#isRefused = code < 500;
 		const place = { channelId: this.channel, topics: [...this.#tail.topics] };
 		this.#degrade({ detail: this.#report(failure, place), stage, code, fatal });
 	}
@@ -136,6 +193,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		this.#ended = true;
 		this.#gate?.shut();
 		this.#tail.end();
+		this.#present?.end(this.#isRefused);
 	}
 
 	#healthFrame(nowMs: number): Uint8Array {

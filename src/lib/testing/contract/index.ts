@@ -2,3 +2,5 @@ export { busContract } from './bus.js';
 export type { BackendDriver, Matchers, TestRunner } from './driver.js';
 export { idempotencyContract } from './idempotency.js';
 export { replayContract } from './replay.js';
+export { presenceContract } from './presence.js';
+export { rateLimitContract } from './rateLimit.js';

@@ -1,0 +1,375 @@
+import { EVENT } from '../protocol/constants.js';
+import { RealtimeError } from '../protocol/errors.js';
+import { encodeEvent } from '../protocol/frame.js';
+import type { PresenceRequest, RealtimeMember } from '../protocol/presence.js';
+import { printable, quoted } from '../protocol/quote.js';
+import type { ChannelLike } from '../protocol/channel.js';
+import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { RealtimeRate } from './access/options.js';
+import { RateLimiter, sendersOf } from './access/rate.js';
+import type { Registry } from './access/registry.js';
+import { guardBackend } from './backend/guard.js';
+import { MemoryPresenceStore } from './backend/memoryPresence.js';
+import { Failure } from './failure/failure.js';
+import type { Report } from './failure/report.js';
+import { LogEntry } from './hub/entry.js';
+import { checkOutgoing, describePlace } from './inngest/outgoing.js';
+import { addressOf, type PublishTarget } from './inngest/target.js';
+import type { Settings } from './options.js';
+import { Fleet } from './presence/fleet.js';
+import { Presence, type PresenceChannel } from './presence/presence.js';
+import type { Connection, ConnectionChannel } from './stream/connection.js';
+
+/** How long, in milliseconds, a page has to answer, unless it is said otherwise. */
+const ASK_TIMEOUT_MS = 5_000;
+
+/** Where the processes of a fleet are members themselves. */
+const PROCESSES: PresenceChannel = {
+	entry: '$fleet',
+	channel: '$fleet',
+	definition: { name: '$fleet', topics: {} },
+	options: { graceMs: 0 }
+};
+
+/** Whom a message is for: the id of a member, or attributes that `identify` returned. */
+export type RealtimeTarget = string | Readonly<Record<string, unknown>>;
+
+/** Options of `ask`. */
+export interface RealtimeAskOptions {
+	/** How long, in milliseconds, the page has to answer. @default 5_000 */
+	timeoutMs?: number;
+}
+
+/** Which streams are meant; a field that is absent fits all. */
+interface Where {
+	channel?: string;
+	target?: RealtimeTarget;
+	/** Keys that rates are counted by. */
+	senders?: readonly string[];
+}
+
+/** What a process knows of a question that was put to its pages. */
+interface Asked {
+	/** Streams of the member. */
+	streams: number;
+	/** Those that may read the topic. */
+	allowed: number;
+	reply?: Reply;
+}
+
+type Reply = { data: unknown } | { error: string };
+
+/** What people are found with. */
+export interface PeopleOptions {
+	settings: Settings;
+	registry: Registry;
+	rate: RealtimeRate | undefined;
+	report: Report;
+	open(): readonly Connection[];
+}
+
+/** Who reads here and in all other processes, and how they are reached. Owned by its endpoint. */
+export class People {
+	readonly presence: Presence;
+	readonly rates: RateLimiter;
+	readonly #options: PeopleOptions;
+	/** Names this process in the backend. */
+	readonly #owner = crypto.randomUUID();
+	readonly #fleet: Fleet;
+	readonly #isFleet: boolean;
+	/** Questions that pages of this process were asked. */
+	readonly #asked = new Map<string, (reply: Reply) => void>();
+	#stopListening: () => void = () => {};
+	#hasEntered = false;
+
+	constructor(options: PeopleOptions) {
+		const { settings, registry, rate, report } = options;
+		const { callbackTimeoutMs, heartbeatMs, backend: given } = settings;
+		const backend = given && guardBackend(given);
+		this.#options = options;
+		this.rates = new RateLimiter({ rate, store: backend?.rateLimit, callbackTimeoutMs });
+		const presence = new Presence({
+			store: backend?.presence ?? new MemoryPresenceStore(),
+			owner: this.#owner,
+			isAway: () => backend?.presence !== undefined && backend.breaker.state !== 'closed',
+			isShared: backend?.presence !== undefined,
+			heartbeatMs,
+			callbackTimeoutMs,
+			report,
+			optionsOf: (entry) => registry.entries.get(entry)?.presence
+		});
+		this.presence = presence;
+		if (backend?.presence) {
+			this.#stopListening = backend.breaker.listen((state) => {
+				if (state === 'closed') presence.restore();
+				else presence.goLocal();
+			});
+		}
+		this.#isFleet = Boolean(backend?.bus && backend.replay && backend.presence);
+		const lines = this.#isFleet
+			? {
+					bus: backend!.bus!,
+					replay: backend!.replay!,
+					owner: this.#owner,
+					processes: async () => (await presence.stored(PROCESSES)).map(({ id }) => id)
+				}
+			: undefined;
+		this.#fleet = new Fleet(lines, {
+			count: (where) => this.#find(where as Where).streams.size,
+			end: (data) => this.#end(data as [Where, string, number]),
+			recheck: (where) => this.#recheck(where as Where),
+			send: (data) => this.#send(data as { target: RealtimeTarget; payload: string }),
+			take: (data) => this.#takeHere(...(data as [PresenceRequest, string | null])),
+			ask: (data) => this.#ask(data as AskedData),
+			reply: (data) => this.#reply(...(data as [string, Reply])),
+			asked: (id) => this.#asked.get(id as string)?.({ error: 'Another page answered.' })
+		});
+	}
+
+	/** This process has a stream: from now on the others count with it. */
+	enterFleet(): void {
+		if (this.#hasEntered || !this.#isFleet) return;
+		this.#hasEntered = true;
+		this.#fleet.listen();
+		this.presence.attend(PROCESSES, { id: this.#owner, data: {} }, undefined, {
+			push() {},
+			refuse() {},
+			lost() {}
+		});
+	}
+
+	/** Takes what a page sends about its own member, in whichever process its stream is. */
+	take = async (request: PresenceRequest, identityId: string | undefined): Promise<void> => {
+		if (this.presence.has(request.stream) || !this.#isFleet) {
+			return this.presence.take(request, identityId);
+		}
+		const { answers } = await this.#fleet.ask<TakeResult>('take', [request, identityId ?? null], {
+			isEnough: ({ length }) => length > 0
+		});
+		const [result] = answers;
+		if (!result) return this.presence.take(request, identityId);
+		if (result.failure) {
+			const { stage, status, message } = result.failure;
+			throw new Failure(stage, status, message);
+		}
+	};
+
+	/** Takes a page's answer to a question. */
+	async reply(id: string, reply: Reply): Promise<void> {
+		await this.#fleet.ask('reply', [id, reply], { isEnough: ({ length }) => length > 0 });
+	}
+
+	async members(channel: ChannelLike, channelParams: unknown): Promise<RealtimeMember[]> {
+		const { feed } = this.#options.registry.feedOf(channel, { channelParams });
+		return this.presence.members(feed);
+	}
+
+	/** @returns how many streams fit, in all processes. */
+	async count(where: Where): Promise<number> {
+		return this.#sum('count', where);
+	}
+
+	/**
+	 * Ends channels of streams that fit, in all processes.
+	 *
+	 * @returns how many.
+	 */
+	async end(where: Where, reason: string, status: number): Promise<number> {
+		return this.#sum('end', [where, reason, status]);
+	}
+
+	async recheck(where: Where): Promise<void> {
+		await this.#sum('recheck', where);
+	}
+
+	async ban(key: string, ms: number): Promise<void> {
+		await this.rates.ban(key, ms);
+		if (ms > 0) await this.end({ senders: sendersOf(key) }, 'You are kept out for a while.', 429);
+	}
+
+	/** Sends a message to streams of one member, or of those with some attributes. @returns how many. */
+	async emitTo(target: RealtimeTarget, topic: PublishTarget, data: unknown): Promise<number> {
+		return this.#sum('send', { target, payload: await this.#payload(topic, data) });
+	}
+
+	/**
+	 * Asks the pages of a member; the first answer counts.
+	 *
+	 * @throws {RealtimeError} see `Realtime.ask`.
+	 */
+	async ask(
+		id: string,
+		topic: PublishTarget,
+		data: unknown,
+		{ timeoutMs = ASK_TIMEOUT_MS }: RealtimeAskOptions = {}
+	): Promise<unknown> {
+		const payload = await this.#payload(topic, data);
+		const question = crypto.randomUUID();
+		const { answers } = await this.#fleet.ask<Asked>(
+			'ask',
+			{ question, target: id, payload, timeoutMs },
+			{ timeoutMs: timeoutMs + 500, isEnough: (answers) => answers.some(({ reply }) => reply) }
+		);
+		void this.#fleet.ask('asked', question).catch(() => {});
+		const reply = answers.find(({ reply }) => reply)?.reply;
+		if (reply && 'data' in reply) return reply.data;
+		const who = `member ${quoted(id)}`;
+		if (reply)
+			throw new RealtimeError('HANDLER', `A page of ${who} failed: ${printable(reply.error)}`);
+		if (!answers.some(({ streams }) => streams)) {
+			throw new RealtimeError('NOBODY', `Nobody was asked: ${who} has no open stream.`);
+		}
+		if (!answers.some(({ allowed }) => allowed)) {
+			throw new RealtimeError('DENIED', `Nobody was asked: no stream of ${who} reads that topic.`);
+		}
+		throw new RealtimeError(
+			'TIMEOUT',
+			`No page of ${who} answered within ${timeoutMs} ms. Its pages answer with onAsk().`
+		);
+	}
+
+	/** The process is asked to stop: its members are left to others. */
+	stop(): void {
+		void this.presence.handOver();
+	}
+
+	close(): void {
+		this.#stopListening();
+		this.#fleet.close();
+		void this.presence.close();
+	}
+
+	async #sum(question: string, data: unknown): Promise<number> {
+		const { answers } = await this.#fleet.ask<number>(question, data);
+		return answers.reduce((sum, number) => sum + number, 0);
+	}
+
+	#find({ channel, target, senders }: Where): {
+		streams: Set<Connection>;
+		channels: ConnectionChannel[];
+	} {
+		const streams = new Set<Connection>();
+		const channels: ConnectionChannel[] = [];
+		for (const connection of this.#options.open()) {
+			const { identity, sender } = connection.request;
+			if (senders && !(sender !== undefined && senders.includes(sender))) continue;
+			for (const one of connection.channels) {
+				if (channel !== undefined && one.channel !== channel) continue;
+				if (target !== undefined && !isTarget(target, one.memberId, identity)) continue;
+				streams.add(connection);
+				channels.push(one);
+			}
+		}
+		return { streams, channels };
+	}
+
+	#end([where, reason, status]: [Where, string, number]): number {
+		const { streams, channels } = this.#find(where);
+		for (const channel of channels) channel.fail(new Failure('admission', status, reason));
+		return streams.size;
+	}
+
+	#recheck(where: Where): number {
+		const { streams } = this.#find(where);
+		for (const stream of streams) {
+			// One that does not hold its request comes back at once, and is authorized anew.
+			if (stream.channels.every(({ canRecheck }) => canRecheck)) {
+				for (const channel of stream.channels) channel.recheck();
+			} else stream.end();
+		}
+		return streams.size;
+	}
+
+	async #payload(topic: PublishTarget, data: unknown): Promise<string> {
+		const { registry } = this.#options;
+		const address = await addressOf(topic, data, registry.channels);
+		if (!address.definition) {
+			throw new RealtimeError(
+				'UNKNOWN_CHANNEL',
+				`Nothing was sent: no entry of \`channels\` has ${describePlace(address)}.`
+			);
+		}
+		const { output } = await checkOutgoing(address, data, registry.callbackTimeoutMs);
+		const envelope: RealtimeTopicEnvelope = {
+			channel: address.channel,
+			topic: address.topic,
+			data: output,
+			createdAt: new Date().toISOString(),
+			kind: 'data'
+		};
+		return JSON.stringify(envelope);
+	}
+
+	#send({ target, payload }: { target: RealtimeTarget; payload: string }): number {
+		const { channel, topic } = JSON.parse(payload) as RealtimeTopicEnvelope;
+		const entry = new LogEntry({ cursor: '', kind: 'message', topic, payload });
+		return this.#find({ channel, target }).channels.filter((one) => one.send(entry)).length;
+	}
+
+	async #takeHere(request: PresenceRequest, id: string | null): Promise<TakeResult | undefined> {
+		if (!this.presence.has(request.stream)) return undefined;
+		try {
+			await this.presence.take(request, id ?? undefined);
+			return {};
+		} catch (error) {
+			if (!(error instanceof Failure)) throw error;
+			const { stage, status, message } = error;
+			return { failure: { stage, status, message } };
+		}
+	}
+
+	#ask({ question, target, payload, timeoutMs }: AskedData): Asked | Promise<Asked> {
+		const { channel, topic, data } = JSON.parse(payload) as RealtimeTopicEnvelope;
+		const streams = this.#find({ target }).streams.size;
+		const channels = this.#find({ channel, target }).channels.filter(({ topics }) =>
+			topics.has(topic)
+		);
+		const asked: Asked = { streams, allowed: channels.length };
+		if (channels.length === 0) return asked;
+		const tell = (more: object): void => {
+			const text = JSON.stringify({ channel, topic, id: question, ...more });
+			for (const one of channels) one.push(encodeEvent(EVENT.ask, text));
+		};
+		return new Promise((resolve) => {
+			const end = (reply?: Reply): void => {
+				clearTimeout(timer);
+				this.#asked.delete(question);
+				// Handlers of other tabs need not go on.
+				tell({ isOver: true });
+				resolve({ ...asked, ...(reply && { reply }) });
+			};
+			const timer = setTimeout(end, timeoutMs);
+			this.#asked.set(question, end);
+			tell({ data });
+		});
+	}
+
+	/** @returns whether the question was asked here; nothing otherwise. */
+	#reply(id: string, reply: Reply): true | undefined {
+		const end = this.#asked.get(id);
+		end?.(reply);
+		return end && true;
+	}
+}
+
+interface AskedData {
+	question: string;
+	target: string;
+	payload: string;
+	timeoutMs: number;
+}
+
+interface TakeResult {
+	failure?: Pick<Failure, 'stage' | 'status' | 'message'>;
+}
+
+function isTarget(
+	target: RealtimeTarget,
+	memberId: string | undefined,
+	identity: Readonly<Record<string, unknown>> | null
+): boolean {
+	if (typeof target === 'string') return memberId === target || identity?.id === target;
+	const wanted = Object.entries(target);
+	if (!identity || wanted.length === 0) return false;
+	return wanted.every(([name, value]) => JSON.stringify(identity[name]) === JSON.stringify(value));
+}

@@ -1,0 +1,474 @@
+import type { RequestEvent } from '@sveltejs/kit';
+import type { PresenceRequest, RealtimeMember } from '../../protocol/presence.js';
+import { presenceSchema } from '../../protocol/presence.js';
+import type { ChannelLike } from '../../protocol/channel.js';
+import type { RealtimeRequestParams } from '../../protocol/request.js';
+import type { PresenceMember, PresenceStore } from '../backend/presence.js';
+import { callApp, type CallbackError, type RealtimeCallback } from '../failure/callback.js';
+import { Failure, TEXT } from '../failure/failure.js';
+import type { Report } from '../failure/report.js';
+import { detached } from '../runtime/context.js';
+import { unref } from '../runtime/runtime.js';
+import {
+	DEFAULT_GRACE_MS,
+	type RealtimePresenceContext,
+	type RealtimePresenceOptions
+} from './options.js';
+import { fullFailure, Room, type PresenceSelf, type RoomReader } from './room.js';
+
+/** Milliseconds between two signs of life that a page sends. */
+const BEAT_MS = 30_000;
+
+/** A member whose page has sent no sign of life for as long, in milliseconds, leaves. */
+const SILENT_MS = 90_000;
+
+/** Most bytes of a member's data as JSON. */
+const MAX_DATA_BYTES = 16 * 1024;
+
+/** How long, in milliseconds, after the store was away others may take to renew their leases. */
+const RETURN_MS = 10_000;
+
+/** How many times its streams a process looks for what is to be done between two renewals of its leases. */
+const LOOKS = 4;
+
+/** A channel with presence. */
+export interface PresenceChannel {
+	/** Key of its registry entry. */
+	entry: string;
+	/** Its name. */
+	channel: string;
+	definition: ChannelLike;
+	options: RealtimePresenceOptions;
+}
+
+/** A stream that is told who is there. */
+export interface PresenceStream {
+	push(chunk: Uint8Array): void;
+	/** Ends the channel for a reason that the reader is told. */
+	refuse(failure: Failure): void;
+	/** Ends the whole stream: its line is dead. */
+	lost(): void;
+}
+
+/** A stream's part in presence. */
+export interface Attendance {
+	/** @param atOnce Whether its member leaves without time to come back. */
+	end(atOnce: boolean): void;
+}
+
+/** What presence is made with. */
+export interface PresenceOptions {
+	store: PresenceStore;
+	/** Names this process in the store. */
+	owner: string;
+	/** Whether the store is away now. */
+	isAway(): boolean;
+	/** Whether other processes share the store, so that leases have to be renewed. */
+	isShared: boolean;
+	heartbeatMs: number;
+	callbackTimeoutMs: number;
+	report: Report;
+	/** The options of a registry entry. */
+	optionsOf(entry: string): RealtimePresenceOptions | undefined;
+}
+
+interface Attending {
+	readonly room: Room;
+	readonly config: PresenceChannel;
+	readonly reader: RoomReader;
+	readonly stream: PresenceStream;
+	readonly self: PresenceSelf | null;
+	/** What `identify` said of the reader. */
+	readonly identityId: string | undefined;
+	/** When its page last sent a sign of life. */
+	beatAtMs: number;
+}
+
+/** Who reads which channel: the rooms of an endpoint. Owned by it, ended by `handOver`. */
+export class Presence {
+	readonly #options: PresenceOptions;
+	readonly #rooms = new Map<string, Room>();
+	/** By the name of the stream that its page knows. */
+	readonly #attending = new Map<string, Attending>();
+	#timer: ReturnType<typeof setInterval> | undefined;
+	#looks = 0;
+	/** When leases that ran out mean again that their process died. */
+	#reapAfterMs = 0;
+	#isOver = false;
+
+	constructor(options: PresenceOptions) {
+		this.#options = options;
+	}
+
+	/** Channels and streams that are watched now. */
+	get size(): { rooms: number; streams: number } {
+		return { rooms: this.#rooms.size, streams: this.#attending.size };
+	}
+
+	/**
+	 * Asks the app who a reader is.
+	 *
+	 * @throws {Failure} `admission`: 409 when the channel is full, 500 when the app's answer makes no
+	 *   sense, 503 when it does not come in time, 403 or the status of `error()` when it denies.
+	 */
+	async selfOf(
+		{ entry, channel, options }: PresenceChannel,
+		request: {
+			event: RequestEvent;
+			params: RealtimeRequestParams;
+			identity: { readonly id: string } | null;
+		}
+	): Promise<PresenceSelf | null> {
+		const { event, params, identity } = request;
+		const { member, maxMembers } = options;
+		const answer = member
+			? await this.#ask('presence.member', () =>
+					member({ locals: event.locals, event, params: { ...params }, channelId: channel })
+				)
+			: identity && {};
+		const self = readSelf(answer, identity?.id);
+		if (!self) return null;
+		if (maxMembers !== undefined && (await this.#isFull({ entry, channel }, self, maxMembers))) {
+			this.#call('presence.onFull', entry, channel, fromSelf(self));
+			throw fullFailure(channel, maxMembers);
+		}
+		return self;
+	}
+
+	/** A stream begins to read a channel. */
+	attend(
+		config: PresenceChannel,
+		self: PresenceSelf | null,
+		identityId: string | undefined,
+		stream: PresenceStream
+	): Attendance {
+		const name = crypto.randomUUID();
+		const room = this.#enterRoom(config);
+		const reader: RoomReader = {
+			head: { ...(self && { self: self.id, beatMs: BEAT_MS }), stream: name },
+			push: (chunk) => stream.push(chunk),
+			refuse: (failure) => stream.refuse(failure)
+		};
+		const attending: Attending = {
+			room,
+			config,
+			reader,
+			stream,
+			self,
+			identityId,
+			beatAtMs: performance.now()
+		};
+		this.#attending.set(name, attending);
+		void detached(() => room.enter(reader, self));
+		return {
+			end: (atOnce) => {
+				if (!this.#attending.delete(name)) return;
+				room.leave(reader, self, atOnce ? 0 : this.#graceMs(attending));
+			}
+		};
+	}
+
+	/** Whether a stream of that name is here. */
+	has(stream: string): boolean {
+		return this.#attending.has(stream);
+	}
+
+	/** What a request with that stream costs. */
+	costOf({ stream, data }: PresenceRequest): number {
+		if (data === undefined) return 0;
+		return this.#attending.get(stream)?.config.options.cost ?? 1;
+	}
+
+	/**
+	 * Takes what a page sends about its own member.
+	 *
+	 * @param identityId Who sent it.
+	 * @throws {Failure} `authorization` 403 when the stream is somebody else's or its reader is no member,
+	 *   `request-validation`: 400, 413.
+	 */
+	async take(
+		{ stream, data, ttlMs, reset, sync }: PresenceRequest,
+		identityId: string | undefined
+	): Promise<void> {
+		const attending = this.#attending.get(stream);
+		if (!attending || attending.identityId !== identityId) throw unknownStream();
+		const { room, reader, self, config } = attending;
+		attending.beatAtMs = performance.now();
+		if (sync) room.sync(reader);
+		if (data === undefined) return;
+		if (!self) {
+			throw new Failure(
+				'authorization',
+				403,
+				'This reader is no member, and has no data to update.'
+			);
+		}
+		const validated = await this.#validate(config, room.dataOf(self.id), data, reset);
+		// It may have been revoked meanwhile.
+		if (!this.#attending.has(stream)) throw unknownStream();
+		room.update(self.id, validated, Object.keys(data), ttlMs);
+	}
+
+	/**
+	 * The members of a channel, oldest first.
+	 *
+	 * @throws {RealtimeError} `BACKEND` when the backend is away and nobody reads the channel here.
+	 */
+	async members(place: Pick<PresenceChannel, 'entry' | 'channel'>): Promise<RealtimeMember[]> {
+		const room = this.#rooms.get(keyOf(place));
+		if (!room || !this.#options.isAway()) return this.stored(place);
+		return room.members.map(fromStored).sort((a, b) => a.joinedAt - b.joinedAt);
+	}
+
+	/** The members as the store has them. @throws {RealtimeError} `BACKEND` when it is away. */
+	async stored(place: Pick<PresenceChannel, 'entry' | 'channel'>): Promise<RealtimeMember[]> {
+		const members = await this.#options.store.members(keyOf(place));
+		return members.map(fromStored).sort((a, b) => a.joinedAt - b.joinedAt);
+	}
+
+	/** The store is away. */
+	goLocal(): void {
+		for (const room of this.#rooms.values()) room.goLocal();
+	}
+
+	/** The store is back. */
+	restore(): void {
+		this.#reapAfterMs = performance.now() + RETURN_MS;
+		this.#tellAgain();
+	}
+
+	#tellAgain(): void {
+		for (const room of this.#rooms.values()) room.restore();
+	}
+
+	/** Leaves all members to other processes, where whoever comes back in time has not left. */
+	async handOver(): Promise<void> {
+		if (this.#isOver) return;
+		this.#isOver = true;
+		clearInterval(this.#timer);
+		this.#timer = undefined;
+		if (!this.#options.isShared) return;
+		const rooms = [...this.#rooms.values()];
+		const graces = [...this.#attending.values()].map((attending) => this.#graceMs(attending));
+		try {
+			await Promise.all(rooms.map((room) => room.handOver()));
+			await this.#options.store.renew(this.#options.owner, Math.max(...graces, 1));
+		} catch {
+			// They leave when their leases run out.
+		}
+	}
+
+	/** Lets go of everything. */
+	async close(): Promise<void> {
+		const handedOver = this.handOver();
+		for (const room of this.#rooms.values()) room.close();
+		this.#rooms.clear();
+		this.#attending.clear();
+		await handedOver;
+	}
+
+	#enterRoom({ entry, channel, options }: PresenceChannel): Room {
+		const key = keyOf({ entry, channel });
+		let room = this.#rooms.get(key);
+		if (room) return room;
+		const { store, isAway, heartbeatMs, isShared, owner } = this.#options;
+		room = new Room(
+			{
+				key,
+				channel,
+				owner,
+				store,
+				leaseMs: isShared ? heartbeatMs * 1.5 : Infinity,
+				maxMembers: options.maxMembers,
+				joined: (member) => this.#call('presence.onJoin', entry, channel, fromStored(member)),
+				left: (member) => this.#call('presence.onLeave', entry, channel, fromStored(member)),
+				full: (self) => this.#call('presence.onFull', entry, channel, fromSelf(self)),
+				idle: (room) => {
+					if (this.#rooms.get(key) === room) this.#rooms.delete(key);
+					if (this.#rooms.size > 0) return;
+					clearInterval(this.#timer);
+					this.#timer = undefined;
+				}
+			},
+			isAway()
+		);
+		this.#rooms.set(key, room);
+		this.#timer ??= detached(() =>
+			unref(setInterval(() => void this.#look(), heartbeatMs / LOOKS))
+		);
+		return room;
+	}
+
+	/** Renews leases, and lets go of whoever is gone without a word: here, and in processes that died. */
+	async #look(): Promise<void> {
+		this.#endSilent();
+		if (!this.#options.isShared || this.#options.isAway()) return;
+		const { store } = this.#options;
+		try {
+			if (++this.#looks % LOOKS === 0) await this.#renew();
+			if (performance.now() < this.#reapAfterMs) return;
+			for (const { channel: key, member } of await store.reap()) {
+				const [channel, entry] = JSON.parse(key) as [string, string];
+				this.#call('presence.onLeave', entry, channel, fromStored(member));
+			}
+		} catch {
+			// The breaker tells of a store that is away.
+		}
+	}
+
+	async #renew(): Promise<void> {
+		const { store, heartbeatMs, owner } = this.#options;
+		const before = this.#held;
+		const held = await store.renew(owner, heartbeatMs * 1.5);
+		if (this.#isOver) return;
+		// Some ran out: this process was too busy, or the store forgot them.
+		if (held < before && before === this.#held) this.#tellAgain();
+		else await Promise.all([...this.#rooms.values()].map((room) => room.settle()));
+	}
+
+	get #held(): number {
+		let held = 0;
+		for (const room of this.#rooms.values()) held += room.held;
+		return held;
+	}
+
+	/** Where a line died silently nothing else tells of it. */
+	#endSilent(): void {
+		const nowMs = performance.now();
+		for (const attending of this.#attending.values()) {
+			if (!attending.self) continue;
+			const aloneMs = SILENT_MS - Math.min(this.#graceMs(attending), SILENT_MS - 2 * BEAT_MS);
+			if (nowMs - attending.beatAtMs >= aloneMs) attending.stream.lost();
+		}
+	}
+
+	#graceMs({ config }: Attending): number {
+		return config.options.graceMs ?? DEFAULT_GRACE_MS;
+	}
+
+	async #isFull(
+		place: Pick<PresenceChannel, 'entry' | 'channel'>,
+		{ id }: PresenceSelf,
+		maxMembers: number
+	): Promise<boolean> {
+		const room = this.#rooms.get(keyOf(place));
+		if (room?.has(id)) return false;
+		try {
+			const members = await this.members(place);
+			return members.length >= maxMembers && !members.some((member) => member.id === id);
+		} catch {
+			return false;
+		}
+	}
+
+	async #validate(
+		{ definition, options, channel }: PresenceChannel,
+		current: { data: Record<string, unknown>; base: Record<string, unknown> } | undefined,
+		patch: Record<string, unknown>,
+		reset = false
+	): Promise<Record<string, unknown>> {
+		const schema = options.schema ?? presenceSchema(definition);
+		if (!schema || !current) {
+			throw new Failure(
+				'request-validation',
+				400,
+				`Members of channel ${JSON.stringify(channel)} have no data that a page can update: its presence has no schema.`
+			);
+		}
+		const { data, base } = current;
+		const fixed = Object.fromEntries(
+			(options.fixed ?? []).map((field) => [field, base[field]] as const)
+		);
+		const merged = { ...(reset ? base : data), ...patch, ...fixed };
+		const result = await this.#ask('schema', () => schema['~standard'].validate(merged));
+		const json = result.issues ? undefined : JSON.stringify(result.value);
+		if (json === undefined || !isObject(JSON.parse(json))) {
+			const [issue] = result.issues ?? [];
+			throw new Failure(
+				'request-validation',
+				400,
+				`The data of this member does not match its schema: ${issue?.message ?? 'it is not an object'}.`
+			);
+		}
+		if (json.length > MAX_DATA_BYTES) {
+			throw new Failure(
+				'request-validation',
+				413,
+				`The data of a member may have at most ${MAX_DATA_BYTES} bytes.`
+			);
+		}
+		return JSON.parse(json) as Record<string, unknown>;
+	}
+
+	async #ask<T>(callback: RealtimeCallback, call: () => T | PromiseLike<T>): Promise<Awaited<T>> {
+		try {
+			return (await callApp(callback, this.#options.callbackTimeoutMs, call)) as Awaited<T>;
+		} catch (error) {
+			const texts = { denied: TEXT.denied, fault: TEXT.identity };
+			throw (error as CallbackError).asFailure('admission', texts, 500);
+		}
+	}
+
+	/** Calls a hook of the app; what it throws goes to `onFailure`. */
+	#call(
+		callback: 'presence.onJoin' | 'presence.onLeave' | 'presence.onFull',
+		entry: string,
+		channelId: string,
+		member: RealtimeMember<Record<string, unknown>>
+	): void {
+		const hooks = this.#options.optionsOf(entry);
+		const name = callback.slice('presence.'.length) as 'onJoin' | 'onLeave' | 'onFull';
+		const hook: ((context: RealtimePresenceContext) => unknown) | undefined = hooks?.[name];
+		if (!hook) return;
+		const fail = (error: unknown): void => {
+			const texts = { denied: TEXT.hook, fault: TEXT.hook };
+			const failure = (error as CallbackError).asFailure('stream', texts, 500);
+			this.#options.report(failure, { channelId });
+		};
+		void detached(async () => {
+			try {
+				await callApp(callback, this.#options.callbackTimeoutMs, () => hook({ channelId, member }));
+			} catch (error) {
+				fail(error);
+			}
+		});
+	}
+}
+
+/** Name of a channel in the store, the same in every process that serves the same registry. */
+function keyOf({ entry, channel }: Pick<PresenceChannel, 'entry' | 'channel'>): string {
+	return JSON.stringify([channel, entry]);
+}
+
+function fromStored({
+	id,
+	data,
+	streams,
+	joinedAt
+}: PresenceMember): RealtimeMember<Record<string, unknown>> {
+	return { id, data: JSON.parse(data) as Record<string, unknown>, streams, joinedAt };
+}
+
+function fromSelf({ id, data }: PresenceSelf): RealtimeMember<Record<string, unknown>> {
+	return { id, data, streams: 0, joinedAt: Date.now() };
+}
+
+/** @returns nothing for a reader that is no member, or has no name. */
+function readSelf(answer: unknown, identityId: string | undefined): PresenceSelf | null {
+	const { id = identityId, data = {} } = isObject(answer) ? answer : { id: null };
+	if (answer === null || id === undefined) return null;
+	const json: unknown = isObject(data) ? JSON.parse(JSON.stringify(data)) : undefined;
+	if (typeof id === 'string' && id !== '' && isObject(json)) return { id, data: json };
+	const cause = new TypeError(
+		'presence.member must return { id, data }, with a non-empty text as `id` and an object as `data`, or null.'
+	);
+	throw new Failure('admission', 500, TEXT.identity, { cause, callback: 'presence.member' });
+}
+
+function unknownStream(): Failure {
+	return new Failure('authorization', 403, 'This stream is not open; the page may connect again.');
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+	return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
