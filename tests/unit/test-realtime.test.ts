@@ -142,3 +142,9 @@ test('events are sent in process, with locals of the test; what their handlers e
 	expect(status).toBe('queued');
 	expect(queued).toMatchObject([{ name: 'job', data: { id: 7 }, v: '1' }]);
 });
+
+test('a test endpoint without channels is refused as any endpoint is', () => {
+	expect(() => createTestRealtime({} as never)).toThrow(
+		expect.objectContaining({ code: 'INVALID_OPTION' })
+	);
+});

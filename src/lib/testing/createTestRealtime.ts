@@ -104,7 +104,7 @@ export function createTestRealtime<
 }: TestRealtimeOptions<TChannels, TEvents>): TestRealtime {
 	const source = new TestSource();
 	const channels = Object.fromEntries(
-		Object.entries(options.channels).map(([key, config]) => [key, { source, ...config }])
+		Object.entries(options.channels ?? {}).map(([key, config]) => [key, { source, ...config }])
 	) as unknown as RealtimeEndpointOptions<TChannels, TEvents>['channels'];
 	const queued: TestQueuedEvent[] = [];
 	const realtime = createRealtime({ ...options, channels, inngest: fakeInngest(source, queued) });
