@@ -11,7 +11,7 @@ import {
 import { demoChannel, userChannel } from '../support/channels.js';
 
 const inngest = new Inngest({ id: 'test', isDev: true });
-const demo = { channel: demoChannel, authorize: () => true };
+const demo = { channel: demoChannel, authorize: (): boolean => true };
 
 /** Options with one of them wrong, which types would not let through. */
 const options = (wrong: object): RealtimeEndpointOptions =>
@@ -25,7 +25,7 @@ test.each([
 	['a channel', { channels: {} }, '`channels` is empty'],
 	[
 		'a channel that is one',
-		{ channels: { demo: { channel: {}, authorize: () => true } } },
+		{ channels: { demo: { channel: {}, authorize: (): boolean => true } } },
 		'`channels.demo.channel` is not a channel'
 	],
 	[

@@ -289,7 +289,7 @@ export class People {
 				`Nothing was sent: no entry of \`channels\` has ${describePlace(address)}.`
 			);
 		}
-		const { output } = await checkOutgoing(address, data);
+		const { output } = await checkOutgoing(address, data, registry.callbackTimeoutMs);
 		const envelope: RealtimeTopicEnvelope = {
 			channel: address.channel,
 			topic: address.topic,
