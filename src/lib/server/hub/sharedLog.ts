@@ -69,6 +69,8 @@ export class SharedLog implements Log {
 	#isReleased = false;
 	/** Gaps that this process announced to those who follow. */
 	readonly #ownGaps = new Set<string>();
+	/** Gaps that this process keeps for those who resume. */
+	readonly #quietGaps = new Set<string>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#stopListening: (() => void) | undefined;
 
@@ -133,7 +135,7 @@ export class SharedLog implements Log {
 	append(event: ReplayEvent, isQuiet = false): void {
 		// What comes late must not begin a new epoch.
 		if (this.#isReleased) return;
-		if (event.kind === 'resync' && !isQuiet) this.#ownGaps.add(event.payload);
+		if (event.kind === 'resync') (isQuiet ? this.#quietGaps : this.#ownGaps).add(event.payload);
 		if (this.#isLocal) return this.#appendLocally([event]);
 		this.#waiting.push(event);
 		this.#work();
@@ -273,7 +275,10 @@ export class SharedLog implements Log {
 		// What another process missed is in the log, if this one received it. Otherwise nobody may have.
 		const isLive = this.#isLocal || this.#events.isLive();
 		const wanted = entries.filter(({ kind, payload }) => {
-			if (kind === 'resync') return this.#ownGaps.delete(payload) || !isLive;
+			if (kind === 'resync') {
+				if (this.#quietGaps.delete(payload)) return false;
+				return this.#ownGaps.delete(payload) || !isLive;
+			}
 			this.#recent.add(payload);
 			return this.#isLocal || !this.#local.delete(payload);
 		});
