@@ -98,7 +98,7 @@ test('only topics that are allowed now count, however many others lie between', 
 });
 
 test('a history that is longer than a page is whole', async () => {
-	world = await startWorld({ channels, replay: { maxEvents: 5_000 } });
+	world = await startWorld({ channels, replay: { maxEvents: 5_000 }, limits: { maxHistory: 5_000 } });
 	await fill(...numbers(1, 3_000));
 	const stream = await connect({ history: 2_500 });
 	expect(stream.texts).toEqual(numbers(501, 3_000));

@@ -3,6 +3,7 @@ import { setImmediate as immediate } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { demoChannel, userChannel } from '../support/channels.js';
 import type { SseReader } from '../support/sse.js';
+import { MemoryReplayStore } from '../../src/lib/server/index.js';
 import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -331,4 +332,36 @@ test('a budget smaller than a page still lets a replay through', async () => {
 	const stream = await connect({ lastEventId });
 	expect(stream.texts).toHaveLength(199);
 	expect(world.realtime.stats().slowReaders).toBe(0);
+});
+
+/** Counts what is read of it. */
+class CountingStore extends MemoryReplayStore {
+	read = 0;
+
+	override since(...args: Parameters<MemoryReplayStore['since']>) {
+		const slice = super.since(...args);
+		this.read += slice.events.length;
+		return slice;
+	}
+}
+
+test('what is read from the log for a replay grows with the replay, not with its square', async () => {
+	const store = new CountingStore({ maxBytes: 2 ** 30, maxEvents: 10_000 });
+	world = await startWorld({ channels, replay: store });
+	const lastEventId = await leaveAfter(1);
+	const read: number[] = [];
+	let total = 1;
+	for (const count of [60, 600]) {
+		for (let n = 0; n < count; n++) await say('x'.repeat(20_000));
+		total += count;
+		await received(total);
+		store.read = 0;
+		const stream = await connect({ lastEventId });
+		expect(stream.texts).toHaveLength(total - 1);
+		read.push(store.read);
+		stream.close();
+	}
+	// Pages are as large as a reader takes them, so that little is read again.
+	expect(read[1]! / read[0]!).toBeLessThan(15);
+	expect(read[1]!).toBeLessThan(4 * total);
 });

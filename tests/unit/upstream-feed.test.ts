@@ -5,7 +5,6 @@ import { Feed } from '../../src/lib/server/hub/feed.js';
 import { ChannelLog } from '../../src/lib/server/hub/log.js';
 import type { FeedReader } from '../../src/lib/server/hub/readers.js';
 import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
-import type { SourceMessage } from '../../src/lib/server/hub/source.js';
 
 function createFeed(): Feed {
 	const feed: Feed = new Feed(
@@ -30,19 +29,6 @@ function createReader(overrides: Partial<FeedReader> = {}): FeedReader & { told:
 		...overrides
 	};
 }
-
-const message = (data: unknown): SourceMessage => ({
-	kind: 'data',
-	channel: 'a',
-	topic: 't',
-	data,
-	runId: undefined,
-	fnId: undefined,
-	envId: undefined,
-	createdAt: undefined,
-	streamId: undefined,
-	key: () => JSON.stringify(data)
-});
 
 test('failures are told to the endpoints that have readers, and a reason only once', () => {
 	const feed = createFeed();

@@ -8,12 +8,12 @@ import { unref } from './runtime/runtime.js';
 /** How long, in milliseconds, a feed may take to come live. */
 const LIVE_TIMEOUT_MS = 3_000;
 
-/** A cursor of no log: whoever starts from it is told by `resync` that messages may be missing. */
+/** A cursor of no log: a reader that starts from it gets a `resync`. */
 const UNKNOWN_CURSOR = formatCursor('unknown', 0);
 
 /**
- * Brings a feed live and tells where it stands. The feed is then kept warm as after any reader. Never
- * rejects: where the feed does not come live, the cursor is one that is answered by `resync`.
+ * Brings a feed live and returns its position. The feed is then kept warm, as after any reader. Never
+ * rejects: if the feed does not come live, or ends, the cursor is one that is answered by `resync`.
  */
 export function feedCursor(hub: Hub, spec: FeedSpec, report: Report): Promise<string> {
 	return new Promise((resolve) => {

@@ -14,7 +14,7 @@ export interface RealtimeResync extends ResyncPayload {
 	kind: 'resync';
 }
 
-/** What `subscribe` returns: to be iterated over once, ended by `break`, `return()` or its signal. */
+/** What `subscribe` returns. Iterate over it once; `break`, `return()` or its signal ends it. */
 export interface RealtimeIterator<TItem> {
 	next(): Promise<IteratorResult<TItem, undefined>>;
 	return(): Promise<IteratorResult<TItem, undefined>>;
@@ -29,12 +29,12 @@ interface Waiter {
 	reject(error: Error): void;
 }
 
-/** Items that wait for a slow consumer; past that the rest waits in the log. */
+/** Most items that wait for a slow consumer; the rest waits in the log. */
 const MAX_WAITING = 1_000;
 
 /**
- * Messages of a feed for a consumer in this process. One that is slow goes on from the replay log, and a
- * `resync` says so where that does not reach back far enough. Ended by its consumer, its signal, or a
+ * Messages of a feed for a consumer in this process. A slow consumer goes on from the replay log, and
+ * gets a `resync` where the log does not reach back far enough. Ended by its consumer, its signal, or a
  * feed that cannot come live.
  */
 export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
@@ -113,7 +113,7 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 	}
 
 	changed(): void {
-		// Its consumer learns of a loss by the `resync` that follows it.
+		// The consumer is told of a loss by the `resync` that follows it.
 	}
 
 	failed(message: string): void {

@@ -1,12 +1,17 @@
 import { fail } from '@sveltejs/kit';
+import { jobChannel } from '$demo/channels.js';
 import { inngest } from '$demo/server/inngest.js';
 import { findJob, forgetJob, startJob } from '$demo/server/jobs.js';
+import { realtime } from '$demo/server/realtime.js';
 import type { Actions, PageServerLoad } from './$types.js';
 
 const plans = ['smooth', 'retry', 'fail'] as const;
 
-/** How the job stood when the page was opened. The stream brings what happens afterwards. */
-export const load: PageServerLoad = ({ locals }) => ({ job: findJob(locals.person.name) });
+/** How the job stands. The cursor is taken first, so that the stream misses nothing of what follows. */
+export const load: PageServerLoad = async ({ locals: { person } }) => {
+	const since = await realtime.cursor(jobChannel, { channelParams: person.name });
+	return { since, job: findJob(person.name) };
+};
 
 export const actions: Actions = {
 	async start({ request, locals }) {

@@ -34,13 +34,15 @@ describe
 					heartbeatMs: 300,
 					sharded
 				}),
-			stop: () => server.stop(),
-			start: () => server.start(),
 			freeze: () => server.freeze(),
 			thaw: () => server.thaw(),
 			flush: () => server.flush(),
 			// A Cluster takes seconds to take over its slots again.
-			...((all || !cluster) && { save: async () => void (await server.command('SAVE')) })
+			...((all || !cluster) && {
+				stop: () => server.stop(),
+				start: () => server.start(),
+				save: async () => void (await server.command('SAVE'))
+			})
 		};
 
 		replayContract(driver, { it, expect });

@@ -1,6 +1,6 @@
 import type { LogEntry } from './entry.js';
 
-/** Entries of one tick for all readers of the same topics; joined once, when the first reader asks. */
+/** Entries of one tick for all readers of the same topics. Their bytes are joined once, for the first reader. */
 export class Batch {
 	readonly entries: readonly LogEntry[];
 	#chunk: Uint8Array | undefined;
@@ -14,7 +14,7 @@ export class Batch {
 	}
 }
 
-/** @returns the parts as one; the part itself where there is but one. */
+/** @returns the parts as one array; a single part as it is. */
 export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
 	if (parts.length === 1) return parts[0]!;
 	const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));

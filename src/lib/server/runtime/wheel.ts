@@ -14,7 +14,7 @@ const STEP_MS = 50;
 /**
  * One timer for any number of entries, so that an idle stream holds neither a timer nor a closure.
  * Entries of one step are woken together, never early. The timer runs only while there are entries.
- * Steps are counted by a clock that nobody sets.
+ * Steps are counted by a monotonic clock.
  */
 export class Wheel {
 	readonly #steps = new Map<number, Set<WheelEntry>>();

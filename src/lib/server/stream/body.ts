@@ -4,7 +4,7 @@ import { joinBytes } from '../hub/batch.js';
 export interface BodyEvents {
 	/** Read for the first time. */
 	start(): void;
-	/** The reader has taken everything and asks for more, or learns that there is none. */
+	/** The reader has taken everything and asks for more, or has been told that there is none. */
 	drained(): void;
 	/** The reader is gone. */
 	cancel(): void;
@@ -37,7 +37,7 @@ export class ResponseBody {
 	/** The read that waits, where the reader is the direct one. */
 	#read: { resolve: (result: ReadResult) => void; reject: (error: Error) => void } | undefined;
 	#isDirect = false;
-	/** The direct reader has learnt of the end. */
+	/** The direct reader has been told of the end. */
 	#isDone = false;
 
 	constructor(events: BodyEvents) {
@@ -93,7 +93,7 @@ export class ResponseBody {
 		this.#tellDone();
 	}
 
-	/** Breaks the body off; what waits is dropped. */
+	/** Ends the body with an error and drops what waits. */
 	error(error: Error): void {
 		this.#ended = true;
 		this.#queue = [];
@@ -104,7 +104,7 @@ export class ResponseBody {
 		this.#read?.reject(error);
 	}
 
-	/** Tells a read that waits. */
+	/** Answers the read that waits, if there is one. */
 	#tellDone(): void {
 		if (!this.#read) return;
 		this.#isDone = true;

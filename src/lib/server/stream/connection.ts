@@ -7,9 +7,9 @@ import { ResponseBody } from './body.js';
 
 /** One channel of a connection. */
 export interface ConnectionChannel {
-	/** Says how the channel is, as a sign of life. */
+	/** Sends the channel's health, as a sign of life. */
 	tick(nowMs: number): void;
-	/** Asks whether the channel may still be read. */
+	/** Checks whether the channel may still be read. */
 	recheck(): void;
 	/** Lets go of everything. */
 	end(): void;
@@ -69,8 +69,8 @@ const CHANNEL_BYTES = 4 * 1024;
 
 /**
  * One SSE response: its channels, the bytes that may wait for its reader, its heartbeats and its end. A
- * reader that stalls is closed and comes back with its cursors; it never delays another. Owned by
- * the response's reader, ended by either side.
+ * reader that stalls is closed and comes back with its cursors. It never delays another. Owned by the
+ * response's reader, ended by either side.
  */
 export class Connection implements WheelEntry {
 	readonly request: ConnectionRequest;
@@ -168,7 +168,7 @@ export class Connection implements WheelEntry {
 		else if (this.#body.isDrained) this.#tellDrained();
 	}
 
-	/** Writes something that no reader sees but every proxy does. */
+	/** Writes a comment: proxies see it, readers do not. */
 	keepAlive(): void {
 		this.push(KEEPALIVE);
 	}
@@ -180,8 +180,8 @@ export class Connection implements WheelEntry {
 	}
 
 	/**
-	 * Ends the stream without a last word: the reader comes back at once. What waits is still read, if
-	 * the reader takes it soon.
+	 * Ends the stream without a last event, so that the reader comes back at once. What waits can still
+	 * be read for a second.
 	 */
 	end(): void {
 		if (this.#ended) return;
@@ -255,7 +255,7 @@ export class Connection implements WheelEntry {
 		destroySocket?.();
 	}
 
-	/** A stalled reader does not learn of the end, and a server would wait for it. */
+	/** A stalled reader does not notice the end, and a server would wait for it. */
 	#expectFarewell(): void {
 		const timer = unref(
 			setTimeout(() => {

@@ -68,7 +68,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 				...(intervalMs !== false && { intervalMs })
 			})
 		);
-		// That may have been too much for the reader, who is then gone.
+		// The reader may have been closed because that was too much.
 		if (!this.#ended) this.#tail.start(start);
 	}
 
@@ -88,7 +88,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	}
 
 	changed(): void {
-		// Made now and sent in the gate's order: its cursor says what was queued before it.
+		// The frame is made now and sent in the gate's order: its cursor stands for what was queued before it.
 		const frame = this.#healthFrame(Date.now());
 		if (this.#gate) this.#gate.after(() => this.#connection.push(frame));
 		else this.#connection.push(frame);
@@ -104,7 +104,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		await this.#connection.drained();
 	}
 
-	/** Says how the channel is, as a sign of life. */
+	/** Sends the channel's health, as a sign of life. */
 	tick(nowMs: number): void {
 		// While messages wait, the feed's cursor is ahead of what was queued.
 		const isBehind = !this.#tail.isFollowing || (this.#gate && !this.#gate.idle);
@@ -112,7 +112,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		else this.#connection.push(this.#healthFrame(nowMs));
 	}
 
-	/** Asks whether the channel may still be read, unless that is being asked already. */
+	/** Checks whether the channel may still be read, unless such a check is running. */
 	recheck(): void {
 		if (!this.#recheck || this.#rechecking) return;
 		this.#rechecking = true;
@@ -122,7 +122,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		);
 	}
 
-	/** Ends the channel for a reason that the reader is told. */
+	/** Ends the channel and tells its reader why. */
 	fail(failure: Failure): void {
 		if (this.#ended) return;
 		const { stage, status: code, isFatal: fatal } = failure;

@@ -1,5 +1,6 @@
+import { compareCursors } from '../../protocol/cursor.js';
 import type { BackendBus, BusListener, RealtimeBackend } from '../../server/backend/backend.js';
-import type { ReplayedEvent, ReplayStore } from '../../server/backend/replay.js';
+import type { ReplayedEvent, ReplaySlice, ReplayStore } from '../../server/backend/replay.js';
 import {
 	outcome,
 	register,
@@ -37,6 +38,58 @@ class Recorder implements BusListener {
 
 	get isLive(): boolean {
 		return this.turns.at(-1) === 'live';
+	}
+}
+
+/** Reads the log whenever announcements alone do not tell what follows its position, as a feed does. */
+class Follower implements BusListener {
+	readonly numbers: unknown[] = [];
+	missed = false;
+	readonly #store: ReplayStore;
+	readonly #log: string;
+	#cursor: string;
+	#reading: Promise<void> | undefined;
+
+	constructor(store: ReplayStore, log: string, cursor: string) {
+		this.#store = store;
+		this.#log = log;
+		this.#cursor = cursor;
+	}
+
+	events(events: readonly ReplayedEvent[]): void {
+		for (const event of events) {
+			const steps = compareCursors(event.cursor, this.#cursor);
+			if (this.#reading || steps === null || steps > 1) return void this.read();
+			if (steps === 1) this.#take(event);
+		}
+	}
+
+	live(): void {
+		void this.read();
+	}
+
+	lost(): void {}
+
+	async read(): Promise<void> {
+		// What is announced while it reads may not be in the page, so it reads once more.
+		await this.#reading;
+		await (this.#reading ??= this.#readAll());
+	}
+
+	async #readAll(): Promise<void> {
+		for (let more = true; more;) {
+			const { value } = await outcome(() => this.#store.since(this.#log, this.#cursor));
+			const slice = value as ReplaySlice | undefined;
+			for (const event of slice?.events ?? []) this.#take(event);
+			this.missed ||= slice?.missed !== undefined;
+			more = slice?.more ?? false;
+		}
+		this.#reading = undefined;
+	}
+
+	#take({ cursor, payload }: ReplayedEvent): void {
+		this.#cursor = cursor;
+		this.numbers.push((JSON.parse(payload) as { number: unknown }).number);
 	}
 }
 
@@ -266,6 +319,45 @@ export function busContract(driver: BackendDriver, runner: TestRunner): void {
 					'publishing to work again'
 				);
 				await until(() => listener.numbers.includes('back'), 'the announcement');
+			}
+		},
+		{
+			name: 'what is sent again while the server hangs arrives once, in one order',
+			needs: ['freeze', 'thaw'],
+			async run(context) {
+				const { log } = context;
+				const sides = [await open(context), await open(context)];
+				const start = (await sides[0]!.store.bounds(log)).last;
+				const followers = sides.map(({ store, bus }) => {
+					const follower = new Follower(store, log, start);
+					bus.listen(log, follower);
+					return follower;
+				});
+				let isHanging = false;
+				const sending = sides.map(async ({ bus }, side) => {
+					for (let n = 0; n < 30; n++) {
+						const send = () => bus.publish(log, message(`${side} ${n}`));
+						while (!(await outcome(send)).value) {
+							await new Promise((resolve) => setTimeout(resolve, 20));
+						}
+						if (n === 10 && !isHanging) {
+							isHanging = true;
+							await driver.freeze!();
+							const { timeoutMs = 2_000 } = sides[0]!.backend;
+							setTimeout(() => void driver.thaw!(), timeoutMs * 1.2);
+						}
+					}
+				});
+				await Promise.all(sending);
+				for (const follower of followers) {
+					await until(async () => {
+						await follower.read();
+						return follower.numbers.length >= 60;
+					}, 'all events');
+					expect(follower.missed).toBe(false);
+					expect(new Set(follower.numbers).size).toBe(60);
+					expect(follower.numbers).toEqual(followers[0]!.numbers);
+				}
 			}
 		},
 		{

@@ -198,6 +198,20 @@ export function replayContract(driver: BackendDriver, runner: TestRunner): void 
 			}
 		},
 		{
+			name: 'large events come page by page, none of them cut',
+			async run(context) {
+				const { store } = await open(context);
+				const { log } = context;
+				const start = (await store.bounds(log)).last;
+				const payload = (number: number) => JSON.stringify({ number, text: 'x'.repeat(300_000) });
+				for (let n = 1; n <= 8; n++) {
+					await store.append(log, [message(n, { payload: payload(n) })]);
+				}
+				const { events } = await readAll(store, log, start);
+				expect(numbers({ events })).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+			}
+		},
+		{
 			name: 'a burst is kept whole and in order',
 			async run(context) {
 				const { store } = await open(context);
@@ -246,6 +260,23 @@ export function replayContract(driver: BackendDriver, runner: TestRunner): void 
 				const [next] = await store.append(log, [message(2)]);
 				expect(compareCursors(next!, cursor!)).toBe(1);
 				expect(numbers(await store.since(log, cursor!))).toEqual([2]);
+			}
+		},
+		{
+			name: 'past `maxAgeMs` only what is too old goes',
+			async run(context) {
+				const { store } = await open(context);
+				const { log } = context;
+				if (!store.limit) return;
+				store.limit(log, { maxAgeMs: 1_000 });
+				const start = (await store.bounds(log)).last;
+				const old = await store.append(log, messages(1, 150));
+				await new Promise((resolve) => setTimeout(resolve, 600));
+				await store.append(log, [message(151)]);
+				await until(async () => (await store.since(log, start)).missed, 'the old events to go');
+				const slice = await store.since(log, start);
+				expect([numbers(slice), slice.missed]).toEqual([[151], 'expired']);
+				expect((await store.bounds(log)).first).toBe(old[149]);
 			}
 		},
 		{
