@@ -25,7 +25,7 @@ export class FakeServer {
 			probe: (log, ms) =>
 				this.#call('probe', async () => {
 					await new Promise((resolve) => setTimeout(resolve, Math.min(ms, 5)));
-					return [...(this.#listeners.get(log) ?? [])].some((listener) => listener.isLive());
+					return [...(this.#listeners.get(log) ?? [])].some((listener) => listener.isLive?.());
 				})
 		};
 		return {

@@ -13,7 +13,7 @@ import type { RealtimeChannelConfig, RequestableTopic } from './access/options.j
 import { Registry } from './access/registry.js';
 import { checkSite, parseGet, parsePost, type ParsedRequest } from './access/request.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
-import { guardBackend } from './backend/guard.js';
+import { guardBackend, retainBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
 import { emit, type RealtimeEmitOptions } from './emit.js';
 import { Failure, TEXT } from './failure/failure.js';
@@ -208,6 +208,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure, callbackTimeoutMs);
 	const stopReporting = reportBackend(settings.backend, report);
+	const releaseBackend = settings.backend && retainBackend(settings.backend);
 	const registry = new Registry(
 		options.channels as unknown as Record<string, RealtimeChannelConfig>,
 		{ callbackTimeoutMs, report }
@@ -319,6 +320,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			responder.endStreams();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
+			releaseBackend?.();
 		}
 	};
 	const endStreams = (): void => responder.endStreams();
