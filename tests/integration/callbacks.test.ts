@@ -276,7 +276,8 @@ test.each(hang)(
 
 test.each([
 	['nothing', undefined],
-	['neither a value nor issues', {}]
+	['neither a value nor issues', {}],
+	['a number', 5]
 ])('a schema that answers with %s lets nothing through', async (_, answer) => {
 	const schema = {
 		'~standard': { version: 1, vendor: 'test', validate: () => Promise.resolve(answer) }

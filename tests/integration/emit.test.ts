@@ -1,7 +1,13 @@
 import { afterEach, expect, expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
+import { channel, topic } from '@inngest/realtime';
 import { realtime as inngest4 } from 'inngest4/realtime';
-import { createRealtime, RealtimeError, type Realtime } from '../../src/lib/server/index.js';
+import {
+	createRealtime,
+	MemoryReplayStore,
+	RealtimeError,
+	type Realtime
+} from '../../src/lib/server/index.js';
 import { FakeServer } from '../support/backend.js';
 import { demoChannel, userChannel } from '../support/channels.js';
 import { serve } from '../support/server.js';
@@ -197,3 +203,92 @@ test('a log that was cleared replays nothing, and everybody is told', async () =
 		expect(reader.texts).toEqual(['secret', 'next']);
 	}
 });
+
+test('of several entries with one definition, the one that has the name is emitted to', async () => {
+	const entry = (id: string) => ({ ...local, channel: userChannel, channelParams: id });
+	const { realtime, open } = await start({
+		channels: { alice: entry('alice'), bob: entry('bob') } as never
+	});
+	const reader = await open({ channel: 'user:bob' });
+	const since = await realtime.cursor(userChannel, { channelParams: 'bob' });
+	await realtime.emit(userChannel('bob').message, { message: 'hello' });
+	await reader.when(() => reader.texts.length === 1);
+	const resumed = await open({ channel: 'user:bob', since });
+	await resumed.when(() => resumed.texts.length === 1);
+	expect(resumed.frames.map(({ event }) => event)).not.toContain('resync');
+	await expect(realtime.emit(userChannel('eve').message, { message: '' })).rejects.toMatchObject({
+		code: 'UNKNOWN_CHANNEL'
+	});
+});
+
+test('channels that share a schema are told apart, and those that share a definition are not guessed', async () => {
+	const said = z.object({ message: z.string() });
+	const shared = { schema: said };
+	const rooms = ['room', 'hall'].map((kind) =>
+		inngest4.channel({
+			name: (id: string) => `${kind}:${id}`,
+			topics: { said: { schema: said }, heard: shared }
+		})
+	);
+	const entry = (channel: (typeof rooms)[number]) => ({
+		...local,
+		channel,
+		channelParams: (_: unknown, requested: string) => requested.split(':')[1]
+	});
+	const { realtime, open } = await start({
+		channels: { room: entry(rooms[0]!), hall: entry(rooms[1]!) } as never
+	});
+	const reader = await open({ channel: 'hall:1' });
+	await realtime.emit(rooms[1]!('1').said, { message: 'hello' });
+	await reader.when(() => reader.texts.length === 1);
+	const emitted = realtime.emit(rooms[1]!('1').heard, { message: 'hello' });
+	await expect(emitted).rejects.toMatchObject({
+		code: 'UNKNOWN_CHANNEL',
+		message: expect.stringContaining('"room" and "hall"')
+	});
+});
+
+test('a schema that does not settle, or gives no answer, holds nothing up and lets nothing out', async () => {
+	const answers: unknown[] = [new Promise(() => {}), { then() {} }, {}, undefined, 5];
+	const odd = channel('odd').addTopic(
+		topic('message').schema({
+			'~standard': { version: 1, vendor: 'test', validate: () => answers[0] as never }
+		})
+	);
+	const { realtime } = await start({
+		callbackTimeoutMs: 20,
+		channels: { odd: { ...local, channel: odd } } as never
+	});
+	for (; answers.length > 0; answers.shift()) {
+		for (const send of [realtime.emit, realtime.publish]) {
+			await expect(send(odd().message, {} as never)).rejects.toMatchObject({
+				code: 'INVALID_MESSAGE'
+			});
+		}
+	}
+});
+
+test.each(['at once', 'later'])(
+	'what a store refuses %s is not said to be emitted, and can be emitted again',
+	async (when) => {
+		const replay = new MemoryReplayStore();
+		const append = replay.append.bind(replay);
+		let isFull = false;
+		replay.append = (log, events) => {
+			if (!isFull)
+				return when === 'later'
+					? (Promise.resolve(append(log, events)) as never)
+					: append(log, events);
+			if (when === 'later') return Promise.reject(new Error('disk full')) as never;
+			throw new Error('disk full');
+		};
+		const { realtime, open } = await start({ replay });
+		await open({ channel: 'demo' });
+		const send = () => realtime.emit(demoChannel().message, { message: 'x' }, { key: 'k' });
+		isFull = true;
+		await expect(send()).rejects.toMatchObject({ code: 'BACKEND', key: 'k' });
+		isFull = false;
+		expect(await send()).toMatchObject({ isDuplicate: false });
+		expect(await send()).toMatchObject({ isDuplicate: true });
+	}
+);

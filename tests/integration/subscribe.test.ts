@@ -194,3 +194,22 @@ test('of concurrent calls of next() each gets its item, and at the end each is a
 		{ done: true, value: undefined }
 	]);
 });
+
+test('an iteration whose signal was aborted before is over, and holds nothing', async () => {
+	world = await startWorld({ channels });
+	const signal = AbortSignal.abort();
+	const items = world.realtime.subscribe(demoChannel, { signal });
+	expect(await items.next()).toEqual({ done: true, value: undefined });
+	expect(getEventListeners(signal, 'abort')).toEqual([]);
+	expect(world.realtime.stats().hub.feeds).toBe(0);
+});
+
+test('an iteration whose history is no number of messages is refused', async () => {
+	world = await startWorld({ channels });
+	await world.realtime.cursor(demoChannel);
+	for (const history of [-1, NaN]) {
+		expect(() => world.realtime.subscribe(demoChannel, { history })).toThrow(
+			expect.objectContaining({ code: 'INVALID_OPTION' })
+		);
+	}
+});

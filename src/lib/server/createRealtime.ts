@@ -55,8 +55,9 @@ export interface Realtime {
 	 * Nobody is authorized: that is for the caller to do. Where messages may be missing an item of kind
 	 * `resync` says so. A consumer that is slow goes on from the replay log, as a browser does.
 	 *
-	 * @throws {RealtimeError} from `next()`: `UPSTREAM` when Inngest cannot be reached at first, `CLOSED`
-	 *   when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the channel does not define.
+	 * @throws {RealtimeError} `CLOSED` when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the
+	 *   channel does not define, `INVALID_OPTION` when `history` is not a number of messages; from `next()`,
+	 *   `UPSTREAM` when Inngest cannot be reached at first.
 	 * @example
 	 * ```ts
 	 * for await (const item of realtime.subscribe(demoChannel, { signal: request.signal })) {
@@ -93,7 +94,7 @@ export interface Realtime {
 	 * @returns its cursor, and whether its key was emitted before, so that nothing was published.
 	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB
 	 *   or does not match the topic's schema, `UNKNOWN_CHANNEL` for a channel that is not registered,
-	 *   `BACKEND` when the backend is away (its `key` says how to try again), `CLOSED` when the endpoint was
+	 *   `BACKEND` when the backend is away or the replay store fails (its `key` says how to try again), `CLOSED` when the endpoint was
 	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend).
 	 * @example
 	 * ```ts
@@ -255,12 +256,18 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	): FeedIterator {
 		const { feed, topics } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
+		const { history = 0 } = options;
+		if (!(history >= 0)) {
+			throw new RealtimeError(
+				'INVALID_OPTION',
+				`\`history\` must be a number of messages, not ${history}.`
+			);
+		}
 		const hub = hubs.acquire();
 		hubs.hold(hub);
 		const iterator = new FeedIterator(hub, feed, {
 			topics: new Set(topics),
 			report,
-			start: { after: options.lastEventId ?? options.since, history: options.history },
 			signal: options.signal,
 			onEnd: () => {
 				iterators.delete(iterator);
@@ -268,6 +275,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			}
 		});
 		iterators.add(iterator);
+		iterator.start({ after: options.lastEventId ?? options.since, history });
 		return iterator;
 	}
 
@@ -291,7 +299,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
-		publish: (topic, data) => publish(inngest, registry.channels, topic, data),
+		publish: (topic, data) => publish(inngest, registry, topic, data),
 		async emit(topic, data, options) {
 			if (state === 'closed') throw closed('Nothing can be emitted');
 			const { shared } = hubs;

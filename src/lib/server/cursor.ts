@@ -1,4 +1,4 @@
-import { formatCursor } from '../protocol/cursor.js';
+import { UNKNOWN_CURSOR } from '../protocol/cursor.js';
 import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
 import type { FeedReader } from './hub/readers.js';
@@ -7,9 +7,6 @@ import { unref } from './runtime/runtime.js';
 
 /** How long, in milliseconds, a feed may take to come live. */
 const LIVE_TIMEOUT_MS = 3_000;
-
-/** A cursor of no log: a reader that starts from it gets a `resync`. */
-const UNKNOWN_CURSOR = formatCursor('unknown', 0);
 
 /**
  * Brings a feed live and returns its position. The feed is then kept warm, as after any reader. Never

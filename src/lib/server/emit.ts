@@ -39,7 +39,7 @@ export async function emit(
 	// Nobody can use a random key again, once this call has succeeded.
 	const keyTtlMs = options.key === undefined ? undefined : KEY_TTL_MS;
 	const address = await addressOf(target, data, registry.channels);
-	const { output } = await checkOutgoing(address, data);
+	const { output } = await checkOutgoing(address, data, registry.callbackTimeoutMs);
 	const { channel, topic } = address;
 	const envelope: RealtimeTopicEnvelope = {
 		channel,
@@ -61,23 +61,32 @@ export async function emit(
 			...(tx !== undefined && { tx })
 		});
 	} catch (cause) {
-		const text = `Not emitted to ${describePlace(address)}: ${(cause as Error).message} Emit it again with the key "${key}", and it is published once.`;
+		const why = cause instanceof Error ? cause.message : String(cause);
+		const text = `Not emitted to ${describePlace(address)}: ${why} Emit it again with the key "${key}", and it is published once.`;
 		throw Object.assign(new RealtimeError('BACKEND', text, { cause }), { key });
 	}
 }
 
 /** The feed of a registered channel that has the topic. */
 function specOf(registry: Registry, { channel, topic, definition }: Address): FeedSpec {
-	const found = [...registry.entries].find(
-		([, config]) => definition && config.channel.topics[topic] === definition
+	const [served, another] = registry.entriesOf(
+		channel,
+		({ channel: { topics } }) => definition !== undefined && topics[topic] === definition
 	);
-	if (!found) {
+	const place = `topic "${topic}" of channel "${channel}"`;
+	if (!served) {
 		throw new RealtimeError(
 			'UNKNOWN_CHANNEL',
-			`Nothing was emitted: no entry of \`channels\` has topic "${topic}" of channel "${channel}". Add the channel to the registry of the endpoint.`
+			`Nothing was emitted: no entry of \`channels\` has ${place}. Add the channel to the registry of the endpoint.`
 		);
 	}
-	const [entry, config] = found;
+	if (another) {
+		throw new RealtimeError(
+			'UNKNOWN_CHANNEL',
+			`Nothing was emitted: the entries "${served[0]}" and "${another[0]}" of \`channels\` may both have ${place}. Define the topic for each channel on its own.`
+		);
+	}
+	const [entry, config] = served;
 	const { topics: definitions } = config.channel;
 	const topics = Object.keys(definitions).sort();
 	return registry.feedSpec(

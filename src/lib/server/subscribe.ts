@@ -53,19 +53,22 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		options: {
 			topics: ReadonlySet<string>;
 			report: Report;
-			start: TailStart;
 			signal: AbortSignal | undefined;
 			/** Called once, at the end. */
 			onEnd: () => void;
 		}
 	) {
-		const { topics, report, start, signal } = options;
+		const { topics, report, signal, onEnd } = options;
 		this.#signal = signal;
-		this.#onEnd = options.onEnd;
+		this.#onEnd = onEnd;
 		this.#tail = new Tail(hub, feed, { topics, report }, this);
-		this.#tail.start(start);
-		signal?.addEventListener('abort', this.#finish);
-		if (signal?.aborted) this.#finish();
+	}
+
+	/** Begins to read. This may end it at once. */
+	start(start: TailStart): void {
+		this.#signal?.addEventListener('abort', this.#finish);
+		if (this.#signal?.aborted) this.#finish();
+		else this.#tail.start(start);
 	}
 
 	[Symbol.asyncIterator](): this {

@@ -8,8 +8,10 @@ import type { RealtimeStats } from '../../../src/lib/server/index.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Bundles `app.ts` for Node. @returns its file, and what deletes it. */
-export async function buildApp(): Promise<{ file: string; remove(): Promise<void> }> {
+/** Bundles an app for Node. @returns its file, and what deletes it. */
+export async function buildApp(
+	name: 'app' | 'cluster' = 'app'
+): Promise<{ file: string; remove(): Promise<void> }> {
 	// Inside of the project, where packages are found.
 	const outDir = `${root}node_modules/.cache/test-app-${process.pid}-${Date.now()}`;
 	await build({
@@ -17,7 +19,7 @@ export async function buildApp(): Promise<{ file: string; remove(): Promise<void
 		configFile: false,
 		logLevel: 'error',
 		build: {
-			ssr: fileURLToPath(new URL('app.ts', import.meta.url)),
+			ssr: fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
 			outDir,
 			emptyOutDir: false,
 			target: 'node20',

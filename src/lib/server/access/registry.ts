@@ -34,7 +34,8 @@ const OTHERS_MS = 100;
 export class Registry {
 	/** The entries by their keys. */
 	readonly entries: ReadonlyMap<string, RealtimeChannelConfig>;
-	readonly #callbackTimeoutMs: number;
+	/** Milliseconds that a callback of the app may take. */
+	readonly callbackTimeoutMs: number;
 	readonly #report: Report;
 
 	constructor(
@@ -42,7 +43,7 @@ export class Registry {
 		options: { callbackTimeoutMs: number; report: Report }
 	) {
 		this.entries = new Map(Object.entries(channels));
-		this.#callbackTimeoutMs = options.callbackTimeoutMs;
+		this.callbackTimeoutMs = options.callbackTimeoutMs;
 		this.#report = options.report;
 	}
 
@@ -115,7 +116,7 @@ export class Registry {
 			entry,
 			topics: [...topics].sort(),
 			definitions: channel.definitions,
-			callbackTimeoutMs: this.#callbackTimeoutMs,
+			callbackTimeoutMs: this.callbackTimeoutMs,
 			source: config?.source === false ? emitOnlySource : config?.source,
 			replay: config?.replay
 		};
@@ -142,10 +143,26 @@ export class Registry {
 				`Channel ${quoted(name)} has no such topics: ${unknown.map(printable).join(', ') || 'none were named'}.`
 			);
 		}
-		const [entry, config] =
-			[...this.entries].find(([, { channel }]) => channel.topics === resolved.definitions) ??
-			([''] as const);
+		const [served] = this.entriesOf(name, ({ channel }) => channel.topics === resolved.definitions);
+		const [entry, config] = served ?? ([''] as const);
 		return { feed: this.feedSpec({ entry, config, channel: resolved }, topics), topics };
+	}
+
+	/**
+	 * The entries that may serve a channel of this name. One whose own name is fixed serves that name alone;
+	 * where there is one of this name, no other serves it.
+	 *
+	 * @param isMeant Whether an entry is of the channel's definition.
+	 */
+	entriesOf(
+		name: string,
+		isMeant: (config: RealtimeChannelConfig) => boolean
+	): [string, RealtimeChannelConfig][] {
+		const entries = [...this.entries].filter(([, config]) => isMeant(config));
+		const named = entries.filter(([, config]) => fixedName(config) === name);
+		return named.length > 0
+			? named
+			: entries.filter(([, config]) => fixedName(config) === undefined);
 	}
 
 	async #resolveEntry(
@@ -157,7 +174,7 @@ export class Registry {
 		const given: unknown = channelParams;
 		const isResolver = typeof given === 'function';
 		const builderParams: unknown = isResolver
-			? await callApp('channelParams', this.#callbackTimeoutMs, () =>
+			? await callApp('channelParams', this.callbackTimeoutMs, () =>
 					given(event, requested, { ...params })
 				)
 			: given;
@@ -192,6 +209,16 @@ class NoMatch {
 	constructor(cause: RealtimeError, callback: 'channelParams' | undefined) {
 		this.cause = cause;
 		this.callback = callback;
+	}
+}
+
+/** The name of an entry's channel, where it does not depend on a request. */
+function fixedName({ channel, channelParams }: RealtimeChannelConfig): string | undefined {
+	if (typeof channelParams === 'function') return undefined;
+	try {
+		return resolveChannel(channel, channelParams).name;
+	} catch {
+		return undefined;
 	}
 }
 

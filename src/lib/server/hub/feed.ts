@@ -1,4 +1,5 @@
 import { EVENT } from '../../protocol/constants.js';
+import { UNKNOWN_CURSOR } from '../../protocol/cursor.js';
 import { encodeEvent } from '../../protocol/frame.js';
 import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
 import { quoted } from '../../protocol/quote.js';
@@ -58,6 +59,10 @@ export class Feed implements SourceListener {
 	#turn = 0;
 	/** The store failed, so that messages are missing from the log. */
 	#owesGap = false;
+	#storeFailures: { readonly count: number; readonly last: unknown } = {
+		count: 0,
+		last: undefined
+	};
 	#lastFailure = '';
 	#lostTexts = new Map<Report, string>();
 	#position: string | null = null;
@@ -232,19 +237,33 @@ export class Feed implements SourceListener {
 	 * Publishes an event without the source. An event whose key was emitted before is not published again.
 	 *
 	 * @returns its cursor; of one that the store takes later, a cursor from which it is not missing.
+	 * @throws what the store failed with; the event can then be emitted again.
 	 */
 	async emit(event: ReplayEvent): Promise<Published> {
 		const known = this.#emitted.get(event.key);
 		if (known !== undefined) return { cursor: await known, isDuplicate: true };
-		this.log.append(event);
-		const { cursor: at } = this.log;
-		const settled = this.log.settled();
-		const cursor = settled ? settled.then(() => this.log.cursor ?? '') : (at ?? '');
+		const cursor = this.#store(event);
 		this.#emitted.set(event.key, cursor);
 		if (this.#emitted.size > MAX_EMITTED) {
 			this.#emitted.delete(this.#emitted.keys().next().value!);
 		}
-		return { cursor: await cursor, isDuplicate: false };
+		try {
+			return { cursor: await cursor, isDuplicate: false };
+		} catch (error) {
+			this.#emitted.delete(event.key);
+			throw error;
+		}
+	}
+
+	/** Appends an event. @throws what the store failed with meanwhile. */
+	#store(event: ReplayEvent): Answer<string> {
+		const { count } = this.#storeFailures;
+		this.log.append(event);
+		return whenReady(this.log.settled(), () => {
+			const failures = this.#storeFailures;
+			if (failures.count > count) throw failures.last;
+			return this.log.cursor ?? UNKNOWN_CURSOR;
+		});
 	}
 
 	/** The log was erased: whoever follows is told that messages may be missing. */
@@ -324,6 +343,7 @@ export class Feed implements SourceListener {
 	}
 
 	#storeFailed(error: unknown): void {
+		this.#storeFailures = { count: this.#storeFailures.count + 1, last: error };
 		this.#owesGap = true;
 		this.#fail(TEXT.store, error);
 	}

@@ -6,12 +6,16 @@ import type { ReplayBounds, ReplayedEvent, ReplayEvent, ReplaySlice } from '../b
 import { unref } from '../runtime/runtime.js';
 import { isAfter, LogEntry } from './entry.js';
 import { PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
+import { RecentTexts } from './recent.js';
 
 /** About how often, in milliseconds, a log is compared with what was handed on. */
 const CHECK_MS = 15_000;
 
 /** About how long, in milliseconds, a log stays local before the backend is tried again. */
 const RETURN_MS = 1_500;
+
+/** Most messages that are kept to complete the log when the backend is back. */
+const MAX_LOCAL = 1_000;
 
 /** How long, in milliseconds, other processes may take to say that they are live. */
 const PROBE_MS = 300;
@@ -37,6 +41,10 @@ export interface SharedLogEvents {
  * in the order of the backend, so that all send one order. While the backend is away the log goes on in
  * this process's memory, in an epoch of its own: live messages never wait for a backend. Whoever resumes
  * across the change is told that messages may be missing.
+ *
+ * Each process leaves the backend, and comes back, at a moment of its own, while the others may append the
+ * same messages. So that nobody receives one of them twice, the log remembers what it handed on last, and
+ * what came while it was local.
  */
 export class SharedLog implements Log {
 	cursor: string | null = null;
@@ -52,9 +60,14 @@ export class SharedLog implements Log {
 	/** Position at which the log left the backend; `null` where it never knew one. */
 	#leftAt: string | null = null;
 	#isLocal = false;
+	/** Somebody resumed while the log was local, from a position that this process does not know. */
+	#hasGuests = false;
+	/** Messages that came while the log was local, by what they say. */
+	readonly #local = new Map<string, ReplayEvent>();
+	readonly #recent = new RecentTexts();
 	#isDeaf = false;
 	#isReleased = false;
-	/** Gaps that this process announced to those who follow; those of other processes concern others. */
+	/** Gaps that this process announced to those who follow. */
 	readonly #ownGaps = new Set<string>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#stopListening: (() => void) | undefined;
@@ -125,11 +138,16 @@ export class SharedLog implements Log {
 	}
 
 	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
-		if (this.#isLocal) return readSlice(this.#fallback.since(this.#key, cursor, limit));
+		if (this.#isLocal) return this.#sinceLocally(cursor, limit);
 		return this.#sinceOfReader(cursor, limit).catch(async () => {
 			await this.#leaveInOrder();
-			return readSlice(this.#fallback.since(this.#key, cursor, limit));
+			return this.#sinceLocally(cursor, limit);
 		});
+	}
+
+	#sinceLocally(cursor: string, limit: number): LogSlice {
+		this.#hasGuests = true;
+		return readSlice(this.#fallback.since(this.#key, cursor, limit));
 	}
 
 	/**
@@ -250,9 +268,13 @@ export class SharedLog implements Log {
 		const last = entries.at(-1);
 		if (!last) return;
 		this.cursor = last.cursor;
-		const wanted = entries.filter(
-			({ kind, payload }) => kind !== 'resync' || this.#ownGaps.delete(payload)
-		);
+		// What another process missed is in the log, if this one received it. Otherwise nobody may have.
+		const isLive = this.#isLocal || this.#events.isLive();
+		const wanted = entries.filter(({ kind, payload }) => {
+			if (kind === 'resync') return this.#ownGaps.delete(payload) || !isLive;
+			this.#recent.add(payload);
+			return this.#isLocal || !this.#local.delete(payload);
+		});
 		if (wanted.length > 0) this.#events.entries(wanted);
 	}
 
@@ -265,18 +287,25 @@ export class SharedLog implements Log {
 	/** Goes on in memory, beginning with events that the backend did not take. */
 	#leave(events: readonly ReplayEvent[]): void {
 		if (this.#isReleased) return;
-		if (!this.#isLocal) {
-			this.#isLocal = true;
-			this.#leftAt = this.cursor;
-			this.cursor = this.#fallback.bounds(this.#key).last;
-			this.#scheduleReturn();
-			this.#events.limited();
-		}
-		this.#appendLocally([...events, ...this.#waiting.splice(0)]);
+		const pending = [...events, ...this.#waiting.splice(0)];
+		if (this.#isLocal) return this.#appendLocally(pending);
+		this.#isLocal = true;
+		this.#hasGuests = false;
+		this.#local.clear();
+		this.#leftAt = this.cursor;
+		this.cursor = this.#fallback.bounds(this.#key).last;
+		this.#scheduleReturn();
+		this.#events.limited();
+		// Another process appended some of them before, so that they were handed on.
+		for (const event of pending) this.#remember(event);
+		this.#appendLocally(
+			pending.filter(({ kind, payload }) => kind === 'resync' || !this.#recent.has(payload))
+		);
 	}
 
 	#appendLocally(events: readonly ReplayEvent[]): void {
 		if (events.length === 0) return;
+		for (const event of events) this.#remember(event);
 		const cursors = this.#fallback.append(this.#key, events);
 		this.#handOn(
 			events.map(
@@ -286,6 +315,13 @@ export class SharedLog implements Log {
 		);
 	}
 
+	/** Keeps a message, with its key, until the log can be completed. */
+	#remember(event: ReplayEvent): void {
+		if (event.kind === 'resync' || this.#local.has(event.payload)) return;
+		this.#local.set(event.payload, { ...event });
+		if (this.#local.size > MAX_LOCAL) this.#local.delete(this.#local.keys().next().value!);
+	}
+
 	#scheduleReturn(): void {
 		this.#schedule(RETURN_MS, () => void this.#return());
 	}
@@ -293,6 +329,8 @@ export class SharedLog implements Log {
 	#scheduleCheck(): void {
 		if (!this.#backend.bus) return;
 		this.#schedule(CHECK_MS, () => {
+			// By now every process has appended what it received while the backend was away.
+			this.#local.clear();
 			this.#read();
 			this.#scheduleCheck();
 		});
@@ -305,25 +343,74 @@ export class SharedLog implements Log {
 
 	/** Goes back to the backend, if that answers. */
 	async #return(): Promise<void> {
-		let last: string;
+		const completed = new Set<string>();
 		try {
-			({ last } = await this.#store.bounds(this.#key));
+			let { last } = await this.#store.bounds(this.#key);
+			const isGap = !this.#isUntouched;
+			if (isGap) last = await this.#complete(last, completed);
+			if (this.#isReleased) return;
+			this.#goOnAt(isGap ? last : this.#leftAt!, isGap);
 		} catch {
 			this.#scheduleReturn();
 			return;
 		}
-		if (this.#isReleased) return;
-		const local = parseCursor(this.#fallback.bounds(this.#key).last);
-		this.#fallback.clear(this.#key);
-		this.#isLocal = false;
-		if (local?.sequence === 0 && this.#leftAt !== null) this.cursor = this.#leftAt;
-		else {
-			this.cursor = last;
-			this.#announceGap(`left\n${this.#leftAt ?? last}`);
+		// What came while the log was completed was handed on here, and has to get into it.
+		for (const [payload, event] of this.#local) {
+			if (!completed.has(payload)) this.#waiting.push(event);
 		}
 		this.#events.limited();
 		this.#scheduleCheck();
 		this.#read();
+	}
+
+	/** Whether nothing happened since the log left the backend, so that it can go on where it was. */
+	get #isUntouched(): boolean {
+		const local = parseCursor(this.#fallback.bounds(this.#key).last);
+		const isEmpty = local?.sequence === 0 && this.#local.size === 0;
+		return isEmpty && !this.#hasGuests && this.#leftAt !== null;
+	}
+
+	/**
+	 * Appends a gap, and what came here while the backend was away, so that no process that is late
+	 * appends it after newer messages. Where others have appended some of it, only what is newer follows.
+	 *
+	 * @param completed Is told what needs no more appending.
+	 * @returns where the log ends then.
+	 */
+	async #complete(last: string, completed: Set<string>): Promise<string> {
+		const known = await this.#readSinceLeft();
+		const local = [...this.#local.values()];
+		const newer = local.slice(local.findLastIndex(({ payload }) => known.has(payload)) + 1);
+		for (const { payload } of local) completed.add(payload);
+		const gap = this.#events.gapEvent(`left\n${this.#leftAt ?? last}`);
+		await this.#store.append(this.#key, [gap, ...newer], last, 1);
+		return (await this.#store.bounds(this.#key)).last;
+	}
+
+	/** What others appended since the log left the backend, if that matters. */
+	async #readSinceLeft(): Promise<ReadonlySet<string>> {
+		const known = new Set<string>();
+		if (this.#local.size === 0) return known;
+		const begin = async (): Promise<string> => (await this.#store.bounds(this.#key)).first;
+		let position = this.#leftAt ?? (await begin());
+		for (let isMore = true; isMore;) {
+			const { events, more, missed } = await this.#store.since(this.#key, position, PAGE_EVENTS);
+			for (const { payload } of events) known.add(payload);
+			const isOtherLog = missed !== undefined && events.length === 0;
+			position = events.at(-1)?.cursor ?? (isOtherLog ? await begin() : position);
+			isMore = isOtherLog || (more === true && events.length > 0);
+		}
+		return known;
+	}
+
+	/** The log goes on in the backend. */
+	#goOnAt(position: string, isGap: boolean): void {
+		this.#fallback.clear(this.#key);
+		this.#isLocal = false;
+		this.cursor = position;
+		if (!isGap) return;
+		const { kind, topic, payload } = this.#events.gapEvent('');
+		this.#events.entries([new LogEntry({ cursor: position, kind, topic, payload })]);
 	}
 
 	#setDeaf(isDeaf: boolean): void {

@@ -1,7 +1,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { topicSchema, type TopicDefinitions } from '../../protocol/channel.js';
-import { callApp, CALLBACK_TIMEOUT_MS, CallbackError } from '../failure/callback.js';
+import { CALLBACK_TIMEOUT_MS, CallbackError } from '../failure/callback.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
+import { askSchema } from './schema.js';
 import type { SourceMessage } from './source.js';
 
 /** What becomes of messages, in the order in which they came. */
@@ -87,17 +88,15 @@ export class Validation {
 		try {
 			const schema = kind === 'data' && topicSchema(this.#definitions[topic]);
 			if (!schema) return valid(message, data);
-			result = callApp('schema', this.#timeoutMs, () => schema['~standard'].validate(data));
+			result = askSchema(schema, data, this.#timeoutMs);
 		} catch (error) {
 			return fail(error);
 		}
 		return whenReady(
 			result,
 			(result) => {
-				if (result?.issues) invalid(message, result.issues);
-				else if (result && 'value' in result) valid(message, result.value);
-				else
-					invalid(message, new TypeError('The schema answered with neither a value nor issues.'));
+				if (result.issues) invalid(message, result.issues);
+				else valid(message, result.value);
 			},
 			fail
 		);

@@ -1,4 +1,5 @@
 import type { SourceMessage } from '../hub/source.js';
+import { hash } from '../runtime/hash.js';
 
 /**
  * What two deliveries of one message have in common, whichever socket or process they came through. Equal
@@ -16,16 +17,4 @@ function textOf(data: unknown): string {
 		// What was read can be nested too deeply to be written; the other fields distinguish it.
 		return '';
 	}
-}
-
-/** 64 bits of FNV-1a in two lanes: enough to distinguish messages of one topic and one instant. */
-function hash(text: string): string {
-	let low = 0x811c9dc5;
-	let high = 0xcbf29ce4;
-	for (let index = 0; index < text.length; index++) {
-		const code = text.charCodeAt(index);
-		low = Math.imul(low ^ code, 0x01000193);
-		high = Math.imul(high ^ (code + index), 0x01000193);
-	}
-	return (low >>> 0).toString(36) + (high >>> 0).toString(36);
 }

@@ -1,5 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { RealtimeError } from '../../protocol/errors.js';
+import { CallbackError } from '../failure/callback.js';
+import { askSchema } from '../hub/schema.js';
 import type { Address } from './target.js';
 
 /** Most bytes of a message. Inngest cuts off what follows, and what is left is not JSON any more. */
@@ -16,16 +18,21 @@ export interface Outgoing {
 /**
  * Checks a message as its readers will receive it, after JSON.
  *
+ * @param timeoutMs How long an asynchronous schema may take.
  * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB,
  *   or does not match the topic's schema as JSON.
  */
-export async function checkOutgoing(address: Address, data: unknown): Promise<Outgoing> {
+export async function checkOutgoing(
+	address: Address,
+	data: unknown,
+	timeoutMs: number
+): Promise<Outgoing> {
 	const place = describePlace(address);
 	const json = toJson(data, place);
 	const { schema } = address;
 	return {
 		json,
-		output: schema ? await validate(schema, { data, json, place }) : JSON.parse(json)
+		output: schema ? await validate(schema, { data, json, place, timeoutMs }) : JSON.parse(json)
 	};
 }
 
@@ -61,12 +68,22 @@ function toJson(data: unknown, place: string): string {
  */
 async function validate(
 	schema: StandardSchemaV1,
-	{ data, json, place }: { data: unknown; json: string; place: string }
+	message: { data: unknown; json: string; place: string; timeoutMs: number }
 ): Promise<unknown> {
-	const result = await outputOf(schema, JSON.parse(json));
+	const { data, json, place, timeoutMs } = message;
+	const result = await outputOf(schema, JSON.parse(json), timeoutMs);
 	if (!('mismatch' in result)) return result.output;
 	const { text, cause } = result.mismatch;
-	if ('mismatch' in (await outputOf(schema, data))) {
+	// A schema that did not settle is not asked again.
+	const isLate = cause instanceof RealtimeError && cause.code === 'CALLBACK_TIMEOUT';
+	if (isLate) {
+		throw invalid(
+			place,
+			`the topic's schema did not settle within ${timeoutMs} ms; make it settle sooner, or raise \`callbackTimeoutMs\``,
+			cause
+		);
+	}
+	if ('mismatch' in (await outputOf(schema, data, timeoutMs))) {
 		throw invalid(place, `the data does not match the topic's schema: ${text}`, cause);
 	}
 	throw invalid(
@@ -79,10 +96,11 @@ async function validate(
 /** @returns what the schema makes of the data, or why readers would not get it. */
 async function outputOf(
 	schema: StandardSchemaV1,
-	data: unknown
+	data: unknown,
+	timeoutMs: number
 ): Promise<{ output: unknown } | { mismatch: { text: string; cause: unknown } }> {
 	try {
-		const result = await schema['~standard'].validate(data);
+		const result = await askSchema(schema, data, timeoutMs);
 		if (result.issues) {
 			return { mismatch: { text: describe(result.issues[0]), cause: result.issues } };
 		}
@@ -90,7 +108,8 @@ async function outputOf(
 		JSON.stringify(result.value);
 		return { output: result.value };
 	} catch (error) {
-		return { mismatch: { text: String(error), cause: error } };
+		const cause = error instanceof CallbackError ? error.cause : error;
+		return { mismatch: { text: String(cause), cause } };
 	}
 }
 

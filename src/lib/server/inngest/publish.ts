@@ -21,13 +21,13 @@ interface PublishApi {
  */
 export async function publish(
 	inngest: InngestClient,
-	registered: readonly ChannelLike[],
+	{ channels, callbackTimeoutMs }: { channels: readonly ChannelLike[]; callbackTimeoutMs: number },
 	target: PublishTarget,
 	data: unknown
 ): Promise<void> {
-	const address = await addressOf(target, data, registered);
+	const address = await addressOf(target, data, channels);
 	const { channel, topic } = address;
-	const { json } = await checkOutgoing(address, data);
+	const { json } = await checkOutgoing(address, data, callbackTimeoutMs);
 	const { inngestApi } = inngest as unknown as { inngestApi: PublishApi };
 	if (typeof inngestApi.publish !== 'function') {
 		throw new RealtimeError(

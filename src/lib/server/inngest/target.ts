@@ -50,9 +50,11 @@ export async function addressOf(
 ): Promise<Address> {
 	if (typeof target !== 'function') {
 		const { channel, topic, config } = target;
-		const definition = registered
-			.map(({ topics }) => topics[topic])
-			.find(
+		const known = registered.map(({ topics }) => topics[topic]);
+		// Channels may share a schema. Where inngest hands on the definition itself, that tells more.
+		const definition =
+			known.find((candidate) => candidate === config) ??
+			known.find(
 				(candidate) => candidate && 'schema' in candidate && candidate.schema === config?.schema
 			);
 		return { channel, topic, schema: config?.schema, definition };
