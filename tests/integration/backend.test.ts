@@ -5,6 +5,7 @@ import {
 	type Realtime,
 	type RealtimeServerFailureContext
 } from '../../src/lib/server/index.js';
+import { createTestRealtime } from '../../src/lib/testing/createTestRealtime.js';
 import { FakeServer } from '../support/backend.js';
 import { demoChannel } from '../support/channels.js';
 import { serve, type TestServer } from '../support/server.js';
@@ -197,4 +198,30 @@ test('a log whose tail is lost goes on in a new epoch, and everybody is told', a
 		expect(reader.texts).toEqual(['1', '2', '3', '4']);
 		expect(reasons(reader)).toHaveLength(1);
 	}
+});
+
+test('a source that is lost and back before the log has been opened leaves no listener behind', async () => {
+	const backend = server.connect();
+	const listen = backend.bus!.listen.bind(backend.bus);
+	let listeners = 0;
+	backend.bus!.listen = (log, listener) => {
+		const stop = listen(log, listener);
+		listeners++;
+		return () => {
+			listeners--;
+			stop();
+		};
+	};
+	const realtime = createTestRealtime({
+		channels: { demo: { channel: demoChannel, authorize: () => true } },
+		backend
+	});
+	const items = realtime.subscribe(demoChannel);
+	realtime.lose();
+	realtime.restore();
+	await realtime.emit(demoChannel().message, { message: 'x' });
+	await items.next();
+	expect(listeners).toBe(1);
+	realtime.close();
+	expect(listeners).toBe(0);
 });

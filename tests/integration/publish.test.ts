@@ -196,3 +196,19 @@ test('publishing leaves the definitions of the topics as they were', async () =>
 	expect(Object.getOwnPropertyDescriptors(user.topics.message)).toEqual(before);
 	expect(user.topics.message.getSchema()).toBeDefined();
 });
+
+test.each([
+	['nothing', undefined],
+	['null', null],
+	['a name', 'message'],
+	['a definition', news.topics.message],
+	['a channel', news],
+	['an instance', news()]
+])('%s instead of a topic is refused, and nothing is published', async (_, target) => {
+	for (const send of [world.realtime.publish, world.realtime.emit]) {
+		await expect(send(target as never, { text: 'x' } as never)).rejects.toMatchObject({
+			code: 'INVALID_OPTION',
+			message: expect.stringContaining('not a topic of a channel')
+		});
+	}
+});

@@ -11,7 +11,7 @@ import {
 import { demoChannel, userChannel } from '../support/channels.js';
 
 const inngest = new Inngest({ id: 'test', isDev: true });
-const demo = { channel: demoChannel, authorize: () => true };
+const demo = { channel: demoChannel, authorize: (): boolean => true };
 
 /** Options with one of them wrong, which types would not let through. */
 const options = (wrong: object): RealtimeEndpointOptions =>
@@ -20,12 +20,30 @@ const options = (wrong: object): RealtimeEndpointOptions =>
 afterEach(() => void vi.restoreAllMocks());
 
 test.each([
+	['any Inngest client', { inngest: undefined }, '`inngest` must be an object'],
+	['limits that are an object', { limits: null }, '`limits` must be an object'],
+	['a health check that is an object', { healthCheck: null }, '`healthCheck` must be an object'],
+	['a replay that is an object', { replay: true }, '`replay` must be an object'],
+	['a replay with numbers', { replay: { maxEvents: NaN } }, '`replay.maxEvents`'],
+	['a scope that exists', { scope: 'proces' }, '`scope` must be "process" or "request"'],
+	['onFailure that is a function', { onFailure: {} }, '`onFailure` must be a function'],
+	[
+		'reauthorize that is a function',
+		{ channels: { demo: { ...demo, reauthorize: true } } },
+		'`channels.demo.reauthorize` must be a function'
+	],
+	[
+		'a replay of a channel with numbers',
+		{ channels: { demo: { ...demo, replay: { maxAgeMs: -1 } } } },
+		'`channels.demo.replay.maxAgeMs`'
+	],
+	['limits that are numbers', { limits: { maxTopics: '3' } }, '`limits.maxTopics`'],
 	['an Inngest client', { inngest: {} }, '`inngest` is not an Inngest client'],
 	['channels', { channels: undefined }, '`channels` is empty'],
 	['a channel', { channels: {} }, '`channels` is empty'],
 	[
 		'a channel that is one',
-		{ channels: { demo: { channel: {}, authorize: () => true } } },
+		{ channels: { demo: { channel: {}, authorize: (): boolean => true } } },
 		'`channels.demo.channel` is not a channel'
 	],
 	[

@@ -91,3 +91,9 @@ test('callbacks see the locals that the test gives', async () => {
 	name = 'bob';
 	expect((await ask()).status).toBe(403);
 });
+
+test('a test endpoint without channels is refused as any endpoint is', () => {
+	expect(() => createTestRealtime({} as never)).toThrow(
+		expect.objectContaining({ code: 'INVALID_OPTION' })
+	);
+});

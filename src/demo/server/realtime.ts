@@ -1,4 +1,4 @@
-import { createRealtime } from 'sveltekit-inngest/server';
+import { createRealtime, RealtimeDenied } from 'sveltekit-inngest/server';
 import {
 	answerChannel,
 	counterChannel,
@@ -35,7 +35,7 @@ export const realtime = createRealtime({
 			},
 			reauthorizeOnEachMessage: true,
 			reauthorize: ({ locals }) => {
-				if (!locals.person.gateOpen) throw new Error('The gate is closed');
+				if (!locals.person.gateOpen) throw new RealtimeDenied('The gate is closed');
 				return true;
 			}
 		},
@@ -49,8 +49,8 @@ export const realtime = createRealtime({
 			channel: teamChannel,
 			authorize: ({ locals, topics }) => {
 				const { role, mayRead } = locals.person;
-				if (role === 'guest') throw new Error('Sign in to read the team feed');
-				if (!mayRead) throw new Error('Your right to read the team feed was revoked');
+				if (role === 'guest') throw new RealtimeDenied('Sign in to read the team feed');
+				if (!mayRead) throw new RealtimeDenied('Your right to read the team feed was revoked');
 				if (role === 'admin') return true;
 				return { allowedTopics: topics.filter((topic) => topic !== 'admin-note') };
 			}

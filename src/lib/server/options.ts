@@ -114,8 +114,12 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * @throws {RealtimeError} `INVALID_OPTION` for what cannot work.
  */
 export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
+	isObject('options', options);
+	isObject('inngest', options.inngest);
 	const { healthCheck = {}, limits = {}, recheckIntervalMs, lingerMs = 300_000 } = options;
 	const { callbackTimeoutMs = CALLBACK_TIMEOUT_MS, reauthorizeOnEachMessage = false } = options;
+	isObject('healthCheck', healthCheck);
+	isObject('limits', limits);
 	const intervalMs =
 		healthCheck.enabled === false ? false : (healthCheck.intervalMs ?? DEFAULT_INTERVAL_MS);
 	positive('healthCheck.intervalMs', healthCheck.intervalMs);
@@ -129,6 +133,11 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);
 	isFunction('identify', options.identify);
+	isFunction('onFailure', options.onFailure);
+	checkReplay('replay', options.replay);
+	if (!['process', 'request', undefined].includes(options.scope)) {
+		invalid(`\`scope\` must be "process" or "request", not ${String(options.scope)}.`);
+	}
 	const { agent, WebSocket } = options.upstream ?? {};
 	if (agent !== undefined && typeof agent !== 'object') {
 		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or one of a proxy.');
@@ -144,6 +153,8 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		if (typeof config.authorize !== 'function') {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
+		isFunction(`channels.${key}.reauthorize`, config.reauthorize);
+		checkReplay(`channels.${key}.replay`, config.replay);
 		if (config.warm) checkWarm(key, config);
 		warnOf(key, config, reauthorizeOnEachMessage);
 	}
@@ -233,8 +244,26 @@ function isFunction(name: string, value: unknown): void {
 	invalid(`\`${name}\` must be a function, not ${typeof value}.`);
 }
 
+function isObject(name: string, value: unknown): void {
+	if (typeof value === 'object' && value !== null) return;
+	invalid(`\`${name}\` must be an object, not ${value}.`);
+}
+
+/** Bounds, a store, or `false` for none. */
+function checkReplay(name: string, replay: ReplayOptions | ReplayStore | false | undefined): void {
+	if (replay === undefined || replay === false) return;
+	isObject(name, replay);
+	if ('append' in replay) return;
+	for (const bound of ['maxEvents', 'maxAgeMs', 'maxBytes'] as const) {
+		const value = replay[bound];
+		if (value === undefined || (typeof value === 'number' && value >= 0)) continue;
+		invalid(`\`${name}.${bound}\` must be zero or more, not ${value}.`);
+	}
+}
+
 function positive(name: string, value: number | undefined): void {
-	if (value !== undefined && !(value > 0)) invalid(`\`${name}\` must be positive, not ${value}.`);
+	if (value === undefined || (typeof value === 'number' && value > 0)) return;
+	invalid(`\`${name}\` must be a positive number, not ${value}.`);
 }
 
 function invalid(message: string): never {

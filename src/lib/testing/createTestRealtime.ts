@@ -49,7 +49,7 @@ export function createTestRealtime<const TChannels extends Record<string, Channe
 }: TestRealtimeOptions<TChannels>): TestRealtime {
 	const source = new TestSource();
 	const channels = Object.fromEntries(
-		Object.entries(options.channels).map(([key, config]) => [key, { source, ...config }])
+		Object.entries(options.channels ?? {}).map(([key, config]) => [key, { source, ...config }])
 	) as unknown as RealtimeEndpointOptions<TChannels>['channels'];
 	const realtime = createRealtime({ ...options, channels, inngest: fakeInngest(source) });
 	const streams = new Set<(error: Error) => void>();

@@ -103,7 +103,8 @@ export class SharedLog implements Log {
 
 	async open(): Promise<{ isComplete: boolean }> {
 		const { bus } = this.#backend;
-		this.#stopListening = bus?.listen(this.#key, {
+		// The source may be lost, and back, before the log has been opened.
+		this.#stopListening ??= bus?.listen(this.#key, {
 			isLive: () => !this.#isLocal && this.#events.isLive(),
 			events: (events) => this.#hear(events),
 			live: () => {
@@ -117,6 +118,7 @@ export class SharedLog implements Log {
 			const bounds = await this.#store.bounds(this.#key);
 			// That the log is new proves nothing: a reader may hold its very first position from before.
 			const isComplete = this.#isGapless || ((await bus?.probe?.(this.#key, PROBE_MS)) ?? false);
+			if (this.#isLocal) return { isComplete: true };
 			// Announcements that came meanwhile begin before it, or lead to a read.
 			this.cursor ??= bounds.last;
 			this.#scheduleCheck();

@@ -1,6 +1,7 @@
 /** @ts-ignore Only inngest 4 has it: with inngest 3 no topic of its kind exists either. */
 import type { Realtime as Current } from 'inngest/realtime';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { RealtimeError } from '../../protocol/errors.js';
 import {
 	resolveChannel,
 	topicSchema,
@@ -42,13 +43,18 @@ export interface Address {
 	definition: TopicDefinition | undefined;
 }
 
-/** The address of a topic; of a topic function, the schema is found if its channel is registered. */
+/**
+ * The address of a topic; of a topic function, the schema is found if its channel is registered.
+ *
+ * @throws {RealtimeError} `INVALID_OPTION` for what is not a topic of a channel.
+ */
 export async function addressOf(
 	target: PublishTarget,
 	data: unknown,
 	registered: readonly ChannelLike[]
 ): Promise<Address> {
 	if (typeof target !== 'function') {
+		checkTopic(target);
 		const { channel, topic, config } = target;
 		const known = registered.map(({ topics }) => topics[topic]);
 		// Channels may share a schema. Where inngest hands on the definition itself, that tells more.
@@ -60,13 +66,24 @@ export async function addressOf(
 		return { channel, topic, schema: config?.schema, definition };
 	}
 	const { called, asked } = callWatched(target, data, registered);
-	const { channel, topic } = await called;
+	const address: unknown = await called;
+	checkTopic(address);
+	const { channel, topic } = address;
 	const candidates = registered.filter(({ topics }) => Object.hasOwn(topics, topic));
 	const named = candidates.find((candidate) => isNamed(candidate, channel));
 	const definition = asked ?? named?.topics[topic];
 	// On the only channel that has a topic of that name it is likely the one; no more is known of it.
 	const likely = candidates.length === 1 ? candidates[0]?.topics[topic] : undefined;
 	return { channel, topic, schema: topicSchema(definition ?? likely), definition };
+}
+
+function checkTopic(value: unknown): asserts value is { channel: string; topic: string } {
+	const { channel, topic } = (value ?? {}) as Partial<TopicRef>;
+	if (typeof channel === 'string' && typeof topic === 'string') return;
+	throw new RealtimeError(
+		'INVALID_OPTION',
+		'This is not a topic of a channel: pass `myChannel().myTopic` of @inngest/realtime, or `myChannel.myTopic` of inngest 4.'
+	);
 }
 
 /**
