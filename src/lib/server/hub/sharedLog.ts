@@ -34,6 +34,8 @@ export interface SharedLogEvents {
 	limited(): void;
 	/** Whether the feed receives messages from its source now. */
 	isLive(): boolean;
+	/** Whether it did, and does not now. */
+	isLost(): boolean;
 }
 
 /**
@@ -269,9 +271,9 @@ export class SharedLog implements Log {
 		if (!last) return;
 		this.cursor = last.cursor;
 		// What another process missed is in the log, if this one received it. Otherwise nobody may have.
-		const isLive = this.#isLocal || this.#events.isLive();
+		const isLost = !this.#isLocal && this.#events.isLost();
 		const wanted = entries.filter(({ kind, payload }) => {
-			if (kind === 'resync') return this.#ownGaps.delete(payload) || !isLive;
+			if (kind === 'resync') return this.#ownGaps.delete(payload) || isLost;
 			this.#recent.add(payload);
 			return this.#isLocal || !this.#local.delete(payload);
 		});
