@@ -6,7 +6,7 @@ import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
 import type { ChannelState } from '../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { HttpTransport } from '../../src/lib/client/transport/http.js';
-import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
+import { startInngestDev } from '../../src/lib/dev/index.js';
 import { Balancer } from '../support/balancer.js';
 import type { EmitAnswer, EmitRequest, MemberOptions } from '../support/child/cluster.js';
 import { buildApp } from '../support/child/start.js';
