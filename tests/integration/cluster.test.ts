@@ -116,11 +116,17 @@ class Member {
 	}
 }
 
+/** A message, and how many gaps were announced before it. */
+interface Heard {
+	message: string;
+	gaps: number;
+}
+
 /** A page that notes what it heard, and whether a gap was announced. */
 class Witness {
 	readonly faults: string[] = [];
 	/** What it heard on each channel, in order. */
-	readonly heard = new Map<string, string[]>();
+	readonly heard = new Map<string, Heard[]>();
 	/** What came after it was announced as missing. */
 	readonly late = new Set<string>();
 	resyncs = 0;
@@ -188,20 +194,23 @@ class Witness {
 		for (let missing = last + 1; missing < n; missing++) this.#missing.add(`${key} ${missing}`);
 		this.#open.delete(key);
 		this.#last.set(key, n);
-		this.heard.get(id)!.push(message);
+		this.heard.get(id)!.push({ message, gaps: this.resyncs });
 	}
 }
 
-/** Finds messages that two readers heard in opposite order. */
-function inversions(one: readonly string[], other: readonly string[]): string[] {
-	const places = new Map(other.map((message, index) => [message, index]));
-	let before: { message: string; place: number } | undefined;
+/** Finds messages that two readers heard in opposite order, with no gap announced in between. */
+function inversions(one: readonly Heard[], other: readonly Heard[]): string[] {
+	const places = new Map(other.map(({ message, gaps }, place) => [message, { gaps, place }]));
+	let before: { heard: Heard; place: number; gaps: number } | undefined;
 	const found: string[] = [];
-	for (const message of one) {
-		const place = places.get(message);
-		if (place === undefined) continue;
-		if (before && place < before.place) found.push(`${message} after ${before.message}`);
-		before = { message, place };
+	for (const heard of one) {
+		const there = places.get(heard.message);
+		if (!there) continue;
+		const isSteady = before?.heard.gaps === heard.gaps && before.gaps === there.gaps;
+		if (before && isSteady && there.place < before.place) {
+			found.push(`${heard.message} after ${before.heard.message}`);
+		}
+		before = { heard, ...there };
 	}
 	return found;
 }
