@@ -109,7 +109,8 @@ export class Feed implements SourceListener {
 			limited: () => {
 				if (this.status === 'live') this.#readers.tellChanged();
 			},
-			isLive: () => this.status === 'live'
+			isLive: () => this.status === 'live',
+			isLost: () => this.status === 'lost'
 		});
 	}
 

@@ -34,6 +34,8 @@ export interface SharedLogEvents {
 	limited(): void;
 	/** Whether the feed receives messages from its source now. */
 	isLive(): boolean;
+	/** Whether it did, and does not now. */
+	isLost(): boolean;
 }
 
 /**
@@ -69,8 +71,6 @@ export class SharedLog implements Log {
 	#isReleased = false;
 	/** Gaps that this process announced to those who follow. */
 	readonly #ownGaps = new Set<string>();
-	/** Gaps that this process keeps for those who resume. */
-	readonly #quietGaps = new Set<string>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#stopListening: (() => void) | undefined;
 
@@ -135,7 +135,7 @@ export class SharedLog implements Log {
 	append(event: ReplayEvent, isQuiet = false): void {
 		// What comes late must not begin a new epoch.
 		if (this.#isReleased) return;
-		if (event.kind === 'resync') (isQuiet ? this.#quietGaps : this.#ownGaps).add(event.payload);
+		if (event.kind === 'resync' && !isQuiet) this.#ownGaps.add(event.payload);
 		if (this.#isLocal) return this.#appendLocally([event]);
 		this.#waiting.push(event);
 		this.#work();
@@ -273,12 +273,9 @@ export class SharedLog implements Log {
 		if (!last) return;
 		this.cursor = last.cursor;
 		// What another process missed is in the log, if this one received it. Otherwise nobody may have.
-		const isLive = this.#isLocal || this.#events.isLive();
+		const isLost = !this.#isLocal && this.#events.isLost();
 		const wanted = entries.filter(({ kind, payload }) => {
-			if (kind === 'resync') {
-				if (this.#quietGaps.delete(payload)) return false;
-				return this.#ownGaps.delete(payload) || !isLive;
-			}
+			if (kind === 'resync') return this.#ownGaps.delete(payload) || isLost;
 			this.#recent.add(payload);
 			return this.#isLocal || !this.#local.delete(payload);
 		});
