@@ -109,8 +109,7 @@ export class Feed implements SourceListener {
 			limited: () => {
 				if (this.status === 'live') this.#readers.tellChanged();
 			},
-			isLive: () => this.status === 'live',
-			isLost: () => this.status === 'lost'
+			isLive: () => this.status === 'live'
 		});
 	}
 
