@@ -36,7 +36,7 @@ export default ts.config(
 		}
 	},
 	{
-		files: ['src/lib/server/**'],
+		files: ['src/lib/server/**', 'src/lib/redis/**', 'src/lib/postgres/**'],
 		rules: {
 			'no-restricted-imports': [
 				'error',

@@ -1,12 +1,15 @@
 // Measures the packaged library against two floors and a naive bridge, each server a process of its own.
 //   npm run bench                 everything
 //   npm run bench -- 500x100      one fan-out: streams x messages per second
+//   npm run bench -- backends     one fan-out with each of the backends
 //   npm run bench -- channels     1,000 streams, each on a channel of its own
 //   npm run bench -- polling      pages that ask once a second
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
 import { fork, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { runnerImport } from 'vite';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const LINGER_MS = 1_000;
@@ -20,6 +23,9 @@ const CANDIDATES = {
 	hub: { script: 'app/build/index.js', path: '/realtime' },
 	naive: { script: 'app/build/index.js', path: '/naive' },
 	live: { script: 'app/build/index.js', method: 'GET', wire: 'query' },
+	memory: { script: 'app/build/index.js', path: '/realtime' },
+	redis: { script: 'app/build/index.js', path: '/realtime' },
+	postgres: { script: 'app/build/index.js', path: '/realtime' },
 	poll: { script: 'app/build/index.js', path: '/poll' }
 };
 
@@ -96,7 +102,8 @@ async function start(name) {
 			ORIGIN: `http://localhost:${port}`,
 			ENGINE_URL: url,
 			LINGER_MS: String(LINGER_MS),
-			NODE_ENV: 'production'
+			NODE_ENV: 'production',
+			...CANDIDATES[name].env
 		},
 		['--expose-gc', '--import', here('probe.mjs')]
 	);
@@ -104,6 +111,46 @@ async function start(name) {
 	await load.hear();
 	await listening(port);
 	return { engine, server, load, port };
+}
+
+/** One process, so that what the backend costs is all that differs. */
+async function measureBackends() {
+	// Vite runs TypeScript in every version of Node.
+	const [{ hasRedis, RedisServer }, { hasPostgres, PostgresServer }] = await Promise.all(
+		['redis', 'postgres'].map(async (name) => {
+			const { module } = await runnerImport(here(`../support/${name}.ts`));
+			return module;
+		})
+	);
+	const started = [];
+	const names = ['memory'];
+	if (hasRedis) {
+		started.push(await RedisServer.start());
+		CANDIDATES.redis.env = { REDIS_URL: started.at(-1).url };
+		names.push('redis');
+	}
+	if (hasPostgres) {
+		started.push(await PostgresServer.start());
+		CANDIDATES.postgres.env = { DATABASE_URL: started.at(-1).url };
+		names.push('postgres');
+	}
+	try {
+		const fanOut = { streams: 500, perSecond: 100 };
+		const rows = [];
+		for (const name of names) rows.push(await measure(name, fanOut));
+		print(
+			'Backends: 500 streams on one channel, 100 messages/s; ratios are to memory',
+			rows,
+			'memory'
+		);
+	} finally {
+		for (const server of started) await server.close();
+	}
+	console.log(
+		`\nLoad average: ${loadavg()
+			.map((load) => load.toFixed(1))
+			.join(', ')}`
+	);
 }
 
 /** @returns CPU µs of the server per answer to pages that ask once a second. */
@@ -162,8 +209,9 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	};
 }
 
-function print(title, rows) {
-	const floor = rows.find(({ name }) => name === 'floor');
+/** @param base The server that the others are compared with. */
+function print(title, rows, base = 'floor') {
+	const floor = rows.find(({ name }) => name === base);
 	const ratio = (row, read) =>
 		floor && row !== floor ? ` (${(read(row) / read(floor)).toFixed(2)}x)` : '';
 	console.log(`\n## ${title}\n`);
@@ -211,6 +259,7 @@ if (only.length === 0 || only.includes('channels')) {
 	const rows = [await measure('hub', { streams: 1_000, perSecond: 1_000, channels })];
 	print('1,000 streams on 1,000 channels, 1,000 messages/s in all', rows);
 }
+if (only.length === 0 || only.includes('backends')) await measureBackends();
 if (only.length === 0 || only.includes('polling')) {
 	const perAnswer = await measurePolling(500);
 	console.log('\n## 500 pages that ask once a second\n');

@@ -3,7 +3,10 @@ import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import {
 	createRealtime,
 	type Realtime,
-	type RealtimeServerFailureContext
+	type RealtimeBackend,
+	type RealtimeServerFailureContext,
+	type ReplayEvent,
+	type ReplayStore
 } from '../../src/lib/server/index.js';
 import { createTestRealtime } from '../../src/lib/testing/createTestRealtime.js';
 import { FakeServer } from '../support/backend.js';
@@ -25,12 +28,15 @@ let engine: InngestDev;
 let server: FakeServer;
 const instances: Instance[] = [];
 
-async function startInstance(): Promise<Instance> {
+async function startInstance({
+	engineUrl = engine.url,
+	backend = server.connect()
+}: { engineUrl?: string; backend?: RealtimeBackend } = {}): Promise<Instance> {
 	const failures: RealtimeServerFailureContext[] = [];
 	const realtime = createRealtime({
-		inngest: inngestAt(engine.url),
+		inngest: inngestAt(engineUrl),
 		channels: { demo: { channel: demoChannel, authorize: () => true } },
-		backend: server.connect(),
+		backend,
 		onFailure: (failure) => void failures.push(failure)
 	});
 	const http = await serve(realtime);
@@ -224,4 +230,90 @@ test('a source that is lost and back before the log has been opened leaves no li
 	expect(listeners).toBe(1);
 	realtime.close();
 	expect(listeners).toBe(0);
+});
+
+/** A backend whose store appends as told. */
+function withAppend(
+	append: (next: ReplayStore['append']) => ReplayStore['append']
+): RealtimeBackend {
+	const backend = server.connect();
+	const replay = backend.replay!;
+	return { ...backend, replay: { ...replay, append: append(replay.append) } };
+}
+
+test('a process that lost its source passes on the gaps that others announce', async () => {
+	const elsewhere = await startInngestDev();
+	try {
+		const one = await startInstance();
+		const other = await startInstance({ engineUrl: elsewhere.url });
+		const [first, second] = [await one.open(), await other.open()];
+		say('1');
+		await second.when(() => second.texts.length === 1);
+		elsewhere.failTokens(500);
+		elsewhere.dropSockets();
+		await second.when(() => !second.health().at(-1)!.ok);
+		engine.dropSockets();
+		await first.when(() => reasons(first).length === 1);
+		say('3');
+		await second.when(() => second.texts.length === 2);
+		const heard = second.frames.map(({ event }) => event).filter((event) => event !== 'health');
+		expect(heard).toEqual(['message', 'resync', 'message']);
+		expect(second.texts).toEqual(['1', '3']);
+	} finally {
+		await Promise.all(instances.splice(0).map((instance) => instance.close()));
+		await elsewhere.close();
+	}
+});
+
+test('what came through the log does not come again when its own append fails', async () => {
+	let fail: (() => void) | undefined;
+	const one = await startInstance();
+	const other = await startInstance({
+		backend: withAppend(
+			(next) => (log, events) =>
+				events[0]!.kind === 'resync'
+					? next(log, events)
+					: new Promise((_, reject) => (fail = () => reject(new Error('ECONNRESET'))))
+		)
+	});
+	const [first, second] = [await one.open(), await other.open()];
+	say('1');
+	await second.when(() => second.texts.length === 1);
+	await eventually(() => fail !== undefined);
+	fail!();
+	await second.when(() => second.health().at(-1)!.detail !== undefined);
+	say('2');
+	await second.when(() => second.texts.includes('2'));
+	expect(second.texts).toEqual(['1', '2']);
+	await first.when(() => first.texts.includes('2'));
+	expect(first.texts).toEqual(['1', '2']);
+});
+
+test('what came while the backend was away is in the log before a late process appends it', async () => {
+	const late: [log: string, events: readonly ReplayEvent[]][] = [];
+	const one = await startInstance({
+		backend: withAppend((next) => (log, events) => {
+			late.push([log, events.map((event) => ({ ...event }))]);
+			return next(log, events);
+		})
+	});
+	const first = await one.open();
+	say('1');
+	await first.when(() => first.texts.length === 1);
+	server.stop();
+	for (const text of ['2', '3']) {
+		say(text);
+		await first.when(() => first.texts.at(-1) === text);
+	}
+	const [log, events] = late.find(([, [event]]) => event!.payload.includes('"2"'))!;
+	server.start();
+	await first.when(() => first.health().at(-1)!.detail === undefined);
+	await server.connect().replay!.append(log, events);
+	say('4');
+	await first.when(() => first.texts.includes('4'));
+	expect(first.texts).toEqual(['1', '2', '3', '4']);
+	const resumed = await one.open(ids(first)[0]);
+	await resumed.when(() => resumed.texts.includes('4'));
+	expect(resumed.texts).toEqual(['2', '3', '4']);
+	expect(reasons(resumed)).toEqual(['upstream-gap']);
 });

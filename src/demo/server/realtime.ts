@@ -7,6 +7,7 @@ import {
 	teamChannel,
 	userChannel
 } from '$demo/channels.js';
+import { backend } from './backend.js';
 import { inngest } from './inngest.js';
 
 /** Finds the name in a channel such as `user:alice`, as the parameter of the channel's builder. */
@@ -22,6 +23,7 @@ const ownOnly =
 /** The endpoint, and `publish()`, `subscribe()` and `stats()` for the server's own code. */
 export const realtime = createRealtime({
 	inngest,
+	backend,
 	// Checks rights again although nothing is published. This ends the streams of people who lost theirs.
 	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },

@@ -27,31 +27,23 @@ export const SURROUNDINGS: Record<string, string> = {
 		}
 		declare module '$env/dynamic/public' {
 			export const env: Record<string, string | undefined>;
-		}
-		declare module 'redis' {
-			export function createClient(options: {
-				url: string | undefined;
-				disableOfflineQueue?: boolean;
-			}): {
-				connect(): Promise<unknown>;
-				destroy(): void;
-				on(event: 'error', listener: (error: Error) => void): unknown;
-				eval(
-					script: string,
-					options?: { keys?: string[]; arguments?: string[] }
-				): Promise<string | number | unknown[] | null>;
-			};
 		}`,
 	[TYPES]: `
 		import type { Snippet } from 'svelte';
-		export type {
-			Actions,
-			Load as LayoutLoad,
-			Load as PageLoad,
-			RequestHandler,
-			ServerLoad as LayoutServerLoad,
-			ServerLoad as PageServerLoad
+		import type {
+			Actions as ActionsOf,
+			Load,
+			RequestHandler as RequestHandlerOf,
+			ServerLoad
 		} from '@sveltejs/kit';
+		/** The real ones name the parameters of their route. */
+		type Params = Record<string, any>;
+		export type Actions = ActionsOf<Params>;
+		export type RequestHandler = RequestHandlerOf<Params>;
+		export type LayoutLoad = Load<Params>;
+		export type PageLoad = Load<Params>;
+		export type LayoutServerLoad = ServerLoad<Params>;
+		export type PageServerLoad = ServerLoad<Params>;
 		export interface PageProps {
 			data: any;
 			form: any;

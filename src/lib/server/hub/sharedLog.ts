@@ -67,8 +67,10 @@ export class SharedLog implements Log {
 	readonly #recent = new RecentTexts();
 	#isDeaf = false;
 	#isReleased = false;
-	/** Gaps that this process announced to those who follow. */
-	readonly #ownGaps = new Set<string>();
+	/** Gaps that this process keeps for those who resume. */
+	readonly #quietGaps = new Set<string>();
+	/** Whether a gap was handed on last, so that another one says nothing new. */
+	#endsWithGap = false;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#stopListening: (() => void) | undefined;
 
@@ -133,7 +135,7 @@ export class SharedLog implements Log {
 	append(event: ReplayEvent, isQuiet = false): void {
 		// What comes late must not begin a new epoch.
 		if (this.#isReleased) return;
-		if (event.kind === 'resync' && !isQuiet) this.#ownGaps.add(event.payload);
+		if (isQuiet) this.#quietGaps.add(event.payload);
 		if (this.#isLocal) return this.#appendLocally([event]);
 		this.#waiting.push(event);
 		this.#work();
@@ -255,6 +257,13 @@ export class SharedLog implements Log {
 		if (slice.missed && !isOtherLog) this.#events.gap();
 	}
 
+	/** @returns whether the gap is news. */
+	#beginGap(): boolean {
+		const isNews = !this.#endsWithGap;
+		this.#endsWithGap = true;
+		return isNews;
+	}
+
 	/**
 	 * Tells those who follow, whose position is of another epoch, at once, and those who resume by an
 	 * event in the log, of which one is enough for all processes.
@@ -262,6 +271,7 @@ export class SharedLog implements Log {
 	#announceGap(key: string): void {
 		const event = this.#events.gapEvent(key);
 		const { kind, topic, payload } = event;
+		this.#endsWithGap = true;
 		this.#events.entries([new LogEntry({ cursor: this.cursor!, kind, topic, payload })]);
 		this.append(event, true);
 	}
@@ -270,10 +280,10 @@ export class SharedLog implements Log {
 		const last = entries.at(-1);
 		if (!last) return;
 		this.cursor = last.cursor;
-		// What another process missed is in the log, if this one received it. Otherwise nobody may have.
-		const isLive = this.#isLocal || this.#events.isLive();
 		const wanted = entries.filter(({ kind, payload }) => {
-			if (kind === 'resync') return this.#ownGaps.delete(payload) || !isLive;
+			// A gap of another process counts here, too: this one may not have noticed yet that it misses the same.
+			if (kind === 'resync') return !this.#quietGaps.delete(payload) && this.#beginGap();
+			this.#endsWithGap = false;
 			this.#recent.add(payload);
 			return this.#isLocal || !this.#local.delete(payload);
 		});
@@ -412,6 +422,7 @@ export class SharedLog implements Log {
 		this.cursor = position;
 		if (!isGap) return;
 		const { kind, topic, payload } = this.#events.gapEvent('');
+		this.#endsWithGap = true;
 		this.#events.entries([new LogEntry({ cursor: position, kind, topic, payload })]);
 	}
 

@@ -1,0 +1,19 @@
+import { memoryBackend } from 'sveltekit-inngest/server/index.js';
+
+const { REDIS_URL, DATABASE_URL } = process.env;
+
+/** What the processes would share. */
+export async function openBackend() {
+	if (REDIS_URL) {
+		const { createClient } = await import('redis');
+		const { redisBackend } = await import('sveltekit-inngest/redis/index.js');
+		return redisBackend(createClient({ url: REDIS_URL }));
+	}
+	if (DATABASE_URL) {
+		const { default: pg } = await import('pg');
+		const { postgresBackend } = await import('sveltekit-inngest/postgres/index.js');
+		const pool = new pg.Pool({ connectionString: DATABASE_URL });
+		return postgresBackend(pool, { migrate: true });
+	}
+	return memoryBackend();
+}
