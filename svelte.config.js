@@ -11,6 +11,7 @@ const entries = {
 	'sveltekit-inngest/testing': 'src/lib/testing/index.ts',
 	'sveltekit-inngest/redis': 'src/lib/redis/index.ts',
 	'sveltekit-inngest/dev': 'src/lib/dev/index.ts',
+	'sveltekit-inngest/postgres': 'src/lib/postgres/index.ts',
 	'sveltekit-inngest/vite': 'src/lib/dev/vite.ts',
 	'sveltekit-inngest': 'src/lib/index.ts'
 };

@@ -169,17 +169,27 @@ test.each(['down', 'silent'] as const)(
 	40_000
 );
 
+test("a cursor that was made up ends nobody's epoch", async () => {
+	const one = await startInstance();
+	const first = await one.open();
+	say('1');
+	await first.when(() => first.texts.length === 1);
+	const forged = ids(first)[0]!.replace(/\d+$/, '999');
+	const liar = await one.open(forged);
+	expect(reasons(liar)).toEqual(['restart']);
+	say('2');
+	await first.when(() => first.texts.length === 2);
+	expect(ids(first)[1]!.split('-')[0]).toBe(ids(first)[0]!.split('-')[0]);
+	expect(reasons(first)).toEqual([]);
+});
+
 test('a log whose tail is lost goes on in a new epoch, and everybody is told', async () => {
 	const [one, other] = [await startInstance(), await startInstance()];
 	const [first, second] = [await one.open(), await other.open()];
 	for (const text of ['1', '2', '3']) say(text);
 	await first.when(() => first.texts.length === 3);
 	await second.when(() => second.texts.length === 3);
-	for (const [log] of new Map([
-		[JSON.stringify(['demo', 'demo', 'admin-message', 'message']), 0]
-	])) {
-		server.store.clear(log);
-	}
+	server.store.clear(JSON.stringify(['demo', 'demo', 'admin-message', 'message', { app: 'test' }]));
 	say('4');
 	await first.when(() => first.texts.length === 4);
 	await second.when(() => second.texts.length === 4);

@@ -38,7 +38,7 @@ export class FakeServer {
 			probe: (log, ms) =>
 				call('probe', async () => {
 					await new Promise((resolve) => setTimeout(resolve, Math.min(ms, 5)));
-					return [...(this.#listeners.get(log) ?? [])].some((listener) => listener.isLive());
+					return [...(this.#listeners.get(log) ?? [])].some((listener) => listener.isLive?.());
 				})
 		};
 		return {

@@ -30,6 +30,17 @@ interface Listening {
 	state: 'new' | 'live' | 'lost';
 }
 
+/** A question to all processes that listen to a channel. */
+interface Probe {
+	readonly channel: string;
+	isAsked: boolean;
+	answer(isLive: boolean): void;
+}
+
+/** A question names where its answer goes, and an answer names the channel that was asked about. */
+const QUESTION = '?';
+const ANSWER = '!';
+
 /**
  * Announcements over pub/sub. One connection per process, while somebody listens; it has one
  * subscription per log, however many listen to it. A line that breaks is replaced and never mended, so
@@ -54,6 +65,8 @@ export class RedisBus implements BackendBus {
 	#isScheduled = false;
 	#failures = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** Questions whether another process is live. */
+	readonly #probes = new Set<Probe>();
 	/** Whether anything arrived since the last heartbeat. */
 	#wasHeard = false;
 	#heard: (() => void) | undefined;
@@ -90,8 +103,26 @@ export class RedisBus implements BackendBus {
 		};
 	}
 
+	probe(log: string, timeoutMs: number): Promise<boolean> {
+		return new Promise((resolve) => {
+			const probe: Probe = {
+				channel: this.#keys.log(log).channel,
+				isAsked: false,
+				answer: (isLive) => {
+					clearTimeout(timer);
+					this.#probes.delete(probe);
+					resolve(isLive);
+				}
+			};
+			const timer = detached(() => unref(setTimeout(() => probe.answer(false), timeoutMs)));
+			this.#probes.add(probe);
+			this.#ask();
+		});
+	}
+
 	close(): void {
 		this.#isClosed = true;
+		for (const probe of this.#probes) probe.answer(false);
 		this.#listening.clear();
 		this.#end();
 	}
@@ -168,7 +199,27 @@ export class RedisBus implements BackendBus {
 		return isMissing || [...this.#subscribed].some((channel) => this.#isGone(channel));
 	}
 
+	/** Asks what waits for the line that brings the answer. */
+	#ask(): void {
+		if (!this.#subscribed.has(this.#heartbeat)) return;
+		for (const probe of this.#probes) {
+			if (probe.isAsked) continue;
+			probe.isAsked = true;
+			this.#say(probe.channel, QUESTION + this.#heartbeat);
+		}
+	}
+
+	/** Says something that nobody has to hear: whoever waits for it has a time limit. */
+	#say(channel: string, text: string): void {
+		this.#commands.publish(this.#publishCommand, channel, text).catch(() => {});
+	}
+
+	get #publishCommand(): 'SPUBLISH' | 'PUBLISH' {
+		return this.#options.sharded ? 'SPUBLISH' : 'PUBLISH';
+	}
+
 	#tellLive(): void {
+		this.#ask();
 		for (const [channel, all] of this.#listening) {
 			if (!this.#subscribed.has(channel)) continue;
 			for (const listening of [...all]) {
@@ -183,8 +234,20 @@ export class RedisBus implements BackendBus {
 		if (line !== this.#line) return;
 		this.#wasHeard = true;
 		this.#heard?.();
+		if (channel === this.#heartbeat) {
+			for (const probe of this.#probes) {
+				if (text === ANSWER + probe.channel) probe.answer(true);
+			}
+			return;
+		}
 		const all = this.#listening.get(channel);
 		if (!all) return;
+		if (text.startsWith(QUESTION)) {
+			const from = text.slice(QUESTION.length);
+			const isLive = [...all].some(({ listener }) => listener.isLive?.());
+			if (from !== this.#heartbeat && isLive) this.#say(from, ANSWER + channel);
+			return;
+		}
 		const events = decodeAnnouncement(text);
 		for (const { listener, state } of [...all]) {
 			// Who is not live yet is about to read the log.
@@ -239,8 +302,7 @@ export class RedisBus implements BackendBus {
 
 	async #hear(): Promise<void> {
 		const heard = new Promise<void>((resolve) => (this.#heard = resolve));
-		const command = this.#options.sharded ? 'SPUBLISH' : 'PUBLISH';
-		await this.#commands.publish(command, this.#heartbeat, '');
+		await this.#commands.publish(this.#publishCommand, this.#heartbeat, '');
 		await heard;
 	}
 

@@ -15,7 +15,7 @@ import { Registry } from './access/registry.js';
 import { RateLimiter } from './access/rate.js';
 import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
-import { guardBackend } from './backend/guard.js';
+import { guardBackend, retainBackend } from './backend/guard.js';
 import { feedCursor } from './cursor.js';
 import { emit, type RealtimeEmitOptions } from './emit.js';
 import { Failure, TEXT } from './failure/failure.js';
@@ -327,6 +327,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure, callbackTimeoutMs);
 	const stopReporting = reportBackend(settings.backend, report);
+	const releaseBackend = settings.backend && retainBackend(settings.backend);
 	const registry = new Registry(
 		options.channels as unknown as Record<string, RealtimeChannelConfig>,
 		{ callbackTimeoutMs, report }
@@ -480,6 +481,7 @@ export function createRealtime<const TChannels extends Record<string, ChannelLik
 			people.close();
 			for (const iterator of iterators) void iterator.return();
 			hubs.close();
+			releaseBackend?.();
 		}
 	};
 	const endStreams = (): void => responder.endStreams();

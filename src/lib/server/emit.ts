@@ -36,6 +36,8 @@ export async function emit(
 	options: RealtimeEmitOptions = {}
 ): Promise<Published> {
 	const { key = crypto.randomUUID(), tx } = options;
+	// Nobody can use a random key again, once this call has succeeded.
+	const keyTtlMs = options.key === undefined ? undefined : KEY_TTL_MS;
 	const address = await addressOf(target, data, registry.channels);
 	const { output } = await checkOutgoing(address, data);
 	const { channel, topic } = address;
@@ -54,7 +56,10 @@ export async function emit(
 	};
 	const spec = specOf(registry, address);
 	try {
-		return await hub.emit(spec, event, { keyTtlMs: KEY_TTL_MS, ...(tx !== undefined && { tx }) });
+		return await hub.emit(spec, event, {
+			...(keyTtlMs !== undefined && { keyTtlMs }),
+			...(tx !== undefined && { tx })
+		});
 	} catch (cause) {
 		const text = `Not emitted to ${describePlace(address)}: ${(cause as Error).message} Emit it again with the key "${key}", and it is published once.`;
 		throw Object.assign(new RealtimeError('BACKEND', text, { cause }), { key });

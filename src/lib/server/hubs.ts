@@ -97,6 +97,7 @@ function createHub(inngest: InngestClient, settings: HubSettings): Hub {
 	const { lingerMs, maxWarmFeeds, replay, backend, upstream } = settings;
 	const hasOwnStore = replay && 'append' in replay;
 	const hub: Hub = new Hub({
+		app: inngest.id,
 		source: inngestSource(inngest, { upstream, onDrop: () => hub.countDrop() }),
 		store: hasOwnStore
 			? guardStore(replay)

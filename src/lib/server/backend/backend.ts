@@ -71,8 +71,8 @@ export interface BackendBus {
 
 /** Somebody who listens to a log. None of its methods may throw. */
 export interface BusListener {
-	/** Whether this process is receiving the log's messages from their source right now. */
-	isLive(): boolean;
+	/** Whether this process is receiving the log's messages from their source right now. @default no */
+	isLive?(): boolean;
 	/**
 	 * Events were appended. They come in the log's order, but some may be missing or come twice. An empty
 	 * list means that the log has to be read.

@@ -84,6 +84,24 @@ const BACKEND_TIMEOUT_MS = 2_000;
 
 const guarded = new WeakMap<RealtimeBackend, GuardedBackend>();
 
+/** How many endpoints use a backend. */
+const users = new WeakMap<RealtimeBackend, number>();
+
+/**
+ * Counts an endpoint among the users of its backend; the last one ends the backend's own connections.
+ *
+ * @returns a function that takes it out again.
+ */
+export function retainBackend(backend: RealtimeBackend): () => void {
+	users.set(backend, (users.get(backend) ?? 0) + 1);
+	return () => {
+		const left = users.get(backend)! - 1;
+		users.set(backend, left);
+		// What fails to end is of no use to anybody any more.
+		if (left === 0) void new Promise((resolve) => resolve(backend.close?.())).catch(() => {});
+	};
+}
+
 /** Puts a backend behind its breaker; it is the same one for all endpoints that name the backend. */
 export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 	let guard = guarded.get(backend);

@@ -7,6 +7,7 @@ import type { ReplayEvent, ReplayLimits } from '../backend/replay.js';
 import { detached } from '../runtime/context.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
+import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
 import { ChannelLog, type Log } from './log.js';
 import type { FeedReader } from './readers.js';
@@ -15,6 +16,8 @@ import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
 
 /** What a hub is made with. */
 export interface HubOptions {
+	/** Tells the logs of this app from those of others in one backend. */
+	app: string;
 	/** Where messages come from, unless a feed names another source. The hub ends it. */
 	source: RealtimeSource;
 	/** Where logs are kept, or, with a backend that keeps them, where they go on while that is away. */
@@ -65,6 +68,7 @@ const EXCHANGE_LIMITS: ReplayLimits = { maxEvents: 100, maxAgeMs: 60_000 };
  */
 export class Hub implements FeedHost {
 	readonly wheel = new Wheel();
+	readonly #app: string;
 	readonly #source: RealtimeSource;
 	readonly #store: GuardedStore;
 	readonly #limits: ReplayLimits | false | undefined;
@@ -87,7 +91,8 @@ export class Hub implements FeedHost {
 	#drops = 0;
 
 	constructor(options: HubOptions) {
-		const { source, store, limits, backend, lingerMs, maxWarmFeeds, bounds = {} } = options;
+		const { app, source, store, limits, backend, lingerMs, maxWarmFeeds, bounds = {} } = options;
+		this.#app = app;
 		this.#source = source;
 		this.#store = store;
 		this.#limits = limits;
@@ -152,7 +157,7 @@ export class Hub implements FeedHost {
 	async emit(spec: FeedSpec, event: ReplayEvent, options: BusPublishOptions): Promise<Published> {
 		const bus = this.#backend?.bus;
 		if (bus) {
-			const logKey = logName(spec);
+			const logKey = this.#logName(spec);
 			this.#limitShared(logKey, spec);
 			return await bus.publish(logKey, event, options);
 		}
@@ -166,7 +171,7 @@ export class Hub implements FeedHost {
 
 	/** Erases a channel's log, in all processes. */
 	async clear(spec: FeedSpec): Promise<void> {
-		const logKey = logName(spec);
+		const logKey = this.#logName(spec);
 		if (this.#backend?.replay) await this.#backend.replay.clear(logKey);
 		else await this.#store.clear?.(logKey);
 		this.#feeds.get(this.#key(spec))?.feed.cleared();
@@ -236,7 +241,8 @@ export class Hub implements FeedHost {
 		const backend = this.#backend;
 		if (backend?.replay) {
 			this.#limitShared(logKey, spec);
-			return new SharedLog(backend, this.#store as MemoryReplayStore, logKey, events);
+			const log = { key: logKey, isGapless: spec.source === emitOnlySource };
+			return new SharedLog(backend, this.#store as MemoryReplayStore, log, events);
 		}
 		const { replay } = spec;
 		const store = replay === false ? new MemoryReplayStore({ maxEvents: 0 }) : this.#store;
@@ -270,11 +276,15 @@ export class Hub implements FeedHost {
 	 * under one key have a log each, as their messages may differ.
 	 */
 	#takeLogKey(spec: FeedSpec): string {
-		const name = logName(spec);
+		const name = this.#logName(spec);
 		let logKey = name;
 		for (let n = 2; this.#logKeys.has(logKey); n++) logKey = `${name}#${n}`;
 		this.#logKeys.add(logKey);
 		return logKey;
+	}
+
+	#logName({ channel, entry, topics }: FeedSpec): string {
+		return JSON.stringify([channel, entry, ...topics, { app: this.#app }]);
 	}
 
 	#stop(running: Running): void {
@@ -291,10 +301,6 @@ export class Hub implements FeedHost {
 		this.#dirty.clear();
 		for (const feed of dirty) feed.flush();
 	}
-}
-
-function logName({ channel, entry, topics }: FeedSpec): string {
-	return JSON.stringify([channel, entry, ...topics]);
 }
 
 /** The stats of several hubs as of one. */

@@ -1,11 +1,11 @@
-import { parseCursor } from '../../protocol/cursor.js';
+import { compareCursors, formatCursor, parseCursor } from '../../protocol/cursor.js';
 import { jitterMs } from '../../protocol/backoff.js';
 import type { GuardedBackend, SharedStore } from '../backend/guard.js';
 import type { MemoryReplayStore } from '../backend/memory.js';
 import type { ReplayBounds, ReplayedEvent, ReplayEvent, ReplaySlice } from '../backend/replay.js';
 import { unref } from '../runtime/runtime.js';
 import { isAfter, LogEntry } from './entry.js';
-import { isNewLog, PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
+import { PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
 
 /** About how often, in milliseconds, a log is compared with what was handed on. */
 const CHECK_MS = 15_000;
@@ -44,6 +44,7 @@ export class SharedLog implements Log {
 	readonly #store: SharedStore;
 	readonly #fallback: MemoryReplayStore;
 	readonly #key: string;
+	readonly #isGapless: boolean;
 	readonly #events: SharedLogEvents;
 	#waiting: ReplayEvent[] = [];
 	#mustRead = false;
@@ -60,14 +61,16 @@ export class SharedLog implements Log {
 
 	/**
 	 * @param fallback Where the log goes on while the backend is away.
-	 * @param key Name of the log in the backend.
+	 * @param log `isGapless` where everything comes through the backend, so that nothing is missing from
+	 *   the log while nobody listens.
 	 */
 	constructor(
 		backend: GuardedBackend,
 		fallback: MemoryReplayStore,
-		key: string,
+		{ key, isGapless }: { key: string; isGapless: boolean },
 		events: SharedLogEvents
 	) {
+		this.#isGapless = isGapless;
 		this.#backend = backend;
 		this.#store = backend.replay!;
 		this.#fallback = fallback;
@@ -99,7 +102,8 @@ export class SharedLog implements Log {
 		if (this.#isReleased) this.#stopListening?.();
 		try {
 			const bounds = await this.#store.bounds(this.#key);
-			const isComplete = isNewLog(bounds) || ((await bus?.probe?.(this.#key, PROBE_MS)) ?? false);
+			// That the log is new proves nothing: a reader may hold its very first position from before.
+			const isComplete = this.#isGapless || ((await bus?.probe?.(this.#key, PROBE_MS)) ?? false);
 			// Announcements that came meanwhile begin before it, or lead to a read.
 			this.cursor ??= bounds.last;
 			this.#scheduleCheck();
@@ -122,10 +126,22 @@ export class SharedLog implements Log {
 
 	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
 		if (this.#isLocal) return readSlice(this.#fallback.since(this.#key, cursor, limit));
-		return this.#store.since(this.#key, cursor, limit).then(readSlice, async () => {
+		return this.#sinceOfReader(cursor, limit).catch(async () => {
 			await this.#leaveInOrder();
 			return readSlice(this.#fallback.since(this.#key, cursor, limit));
 		});
+	}
+
+	/**
+	 * A position beyond the end of the log makes the backend begin a new epoch, because it lost what this
+	 * process handed on. A reader that names one may have made it up, and must not end the epoch of all.
+	 */
+	async #sinceOfReader(cursor: string, limit: number): Promise<LogSlice> {
+		if (isBeyond(cursor, this.cursor)) {
+			const { last } = await this.#store.bounds(this.#key);
+			if (isBeyond(cursor, last)) return { entries: [], missed: 'restart' };
+		}
+		return readSlice(await this.#store.since(this.#key, cursor, limit));
 	}
 
 	bounds(): Promise<ReplayBounds> | ReplayBounds {
@@ -188,7 +204,7 @@ export class SharedLog implements Log {
 					events.length > 0
 						? await this.#store.append(this.#key, events, position, PAGE_EVENTS)
 						: await this.#store.since(this.#key, position, PAGE_EVENTS);
-				if (!this.#isReleased && !this.#isLocal) await this.#takeSlice(slice);
+				if (!this.#isReleased && !this.#isLocal) await this.#takeSlice(slice, events.length);
 				else if (this.#isLocal) this.#appendLocally(events);
 			} catch {
 				this.#leave(events);
@@ -196,15 +212,18 @@ export class SharedLog implements Log {
 		}
 	}
 
-	async #takeSlice(slice: ReplaySlice): Promise<void> {
+	/** @param appended How many events this process has just appended. */
+	async #takeSlice(slice: ReplaySlice, appended: number): Promise<void> {
 		let { events, more } = slice;
 		const isOtherLog = slice.missed && events.length === 0;
 		if (isOtherLog) {
-			// The backend lost the log that this one went on from: what it has now is all new.
-			const { first } = await this.#store.bounds(this.#key);
-			({ events, more } = await this.#store.since(this.#key, first, PAGE_EVENTS));
-			this.cursor = first;
-			this.#announceGap(`lost\n${first}`);
+			// The backend lost the log that this one went on from. What it still has was handed on before,
+			// but for what was appended now.
+			const bounds = await this.#store.bounds(this.#key);
+			const start = stepBack(bounds, appended);
+			({ events, more } = await this.#store.since(this.#key, start, PAGE_EVENTS));
+			this.cursor = start;
+			this.#announceGap(`lost\n${start}`);
 		}
 		// Announcements may have brought some of it meanwhile.
 		this.#handOn(
@@ -319,4 +338,16 @@ function follows(cursor: string, position: string): boolean {
 	const next = parseCursor(cursor);
 	const before = parseCursor(position);
 	return next?.epoch === before?.epoch && next?.sequence === (before?.sequence ?? 0) + 1;
+}
+
+/** Whether a cursor lies after a position of the same epoch. */
+function isBeyond(cursor: string, position: string | null): boolean {
+	return position !== null && (compareCursors(cursor, position) ?? 0) > 0;
+}
+
+/** @returns the position `steps` before the end of a log, or its beginning. */
+function stepBack({ first, last }: ReplayBounds, steps: number): string {
+	const [begin, end] = [parseCursor(first), parseCursor(last)];
+	if (!begin || !end || begin.epoch !== end.epoch) return last;
+	return formatCursor(end.epoch, Math.max(begin.sequence, end.sequence - steps));
 }

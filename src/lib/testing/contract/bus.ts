@@ -14,6 +14,8 @@ import { message } from './replay.js';
 
 /** A listener that writes down what it is told. */
 class Recorder implements BusListener {
+	/** Whether its process receives messages from their source. */
+	isFed = false;
 	readonly told: ReplayedEvent[] = [];
 	/** Turns of the line, in order. */
 	readonly turns: ('live' | 'lost')[] = [];
@@ -36,8 +38,13 @@ class Recorder implements BusListener {
 		return this.told.map(({ payload }) => (JSON.parse(payload) as { number: unknown }).number);
 	}
 
-	get isLive(): boolean {
+	/** Whether announcements arrive. */
+	get isListening(): boolean {
 		return this.turns.at(-1) === 'live';
+	}
+
+	isLive(): boolean {
+		return this.isFed;
 	}
 }
 
@@ -115,7 +122,7 @@ export function busContract(driver: BackendDriver, runner: TestRunner): void {
 	async function listening(bus: BackendBus, log: string): Promise<Recorder & { stop(): void }> {
 		const recorder = new Recorder();
 		const stop = bus.listen(log, recorder);
-		await until(() => recorder.isLive, 'the listener to be live');
+		await until(() => recorder.isListening, 'the listener to be live');
 		return Object.assign(recorder, { stop });
 	}
 
@@ -287,7 +294,11 @@ export function busContract(driver: BackendDriver, runner: TestRunner): void {
 				]);
 				await until(() => late.turns.length, 'the newcomer to be told', NOTICE_MS);
 				await driver.start!();
-				await until(() => listener.isLive && late.isLive, 'the line to come back', NOTICE_MS);
+				await until(
+					() => listener.isListening && late.isListening,
+					'the line to come back',
+					NOTICE_MS
+				);
 				expect([listener.turns, late.turns]).toEqual([
 					['live', 'lost', 'live'],
 					['lost', 'live']
@@ -313,7 +324,7 @@ export function busContract(driver: BackendDriver, runner: TestRunner): void {
 				} finally {
 					await driver.thaw!();
 				}
-				await until(() => listener.isLive, 'the line to come back', NOTICE_MS);
+				await until(() => listener.isListening, 'the line to come back', NOTICE_MS);
 				await until(
 					async () => (await outcome(() => bus.publish(log, message('back')))).value,
 					'publishing to work again'
@@ -358,6 +369,23 @@ export function busContract(driver: BackendDriver, runner: TestRunner): void {
 					expect(new Set(follower.numbers).size).toBe(60);
 					expect(follower.numbers).toEqual(followers[0]!.numbers);
 				}
+			}
+		},
+		{
+			name: 'a process that receives messages says so to others, and to nobody else',
+			async run(context) {
+				const { log } = context;
+				const here = await open(context);
+				const there = await open(context);
+				if (!here.bus.probe) return;
+				const own = await listening(here.bus, log);
+				const other = await listening(there.bus, log);
+				own.isFed = true;
+				expect(await here.bus.probe(log, 500)).toBe(false);
+				other.isFed = true;
+				expect(await here.bus.probe(log, 2_000)).toBe(true);
+				expect(await here.bus.probe(`${log} of another channel`, 500)).toBe(false);
+				expect([own.told, other.told]).toEqual([[], []]);
 			}
 		},
 		{

@@ -1,0 +1,86 @@
+import { RealtimeError } from '../protocol/errors.js';
+import type { BackendBus, RealtimeBackend } from '../server/backend/backend.js';
+import type { ReplayStore } from '../server/backend/replay.js';
+import { PostgresBus } from './bus.js';
+import { openDatabase, type PostgresClient } from './clients/client.js';
+import { HEARTBEAT_MS, Line } from './line.js';
+import { PostgresReplayStore } from './replay.js';
+import { checkSchema } from './schema.js';
+import { Statements } from './statements.js';
+
+/** How a database is used. */
+export interface PostgresBackendOptions {
+	/** Name of the Postgres schema; apps with different schemas do not see each other. @default 'sveltekit_inngest' */
+	schema?: string;
+	/** Whether the first call creates what is missing in the database; see also `migrate()`. @default false */
+	migrate?: boolean;
+	/** Most messages kept per channel. @default 1000 */
+	maxEvents?: number;
+	/** Age, in milliseconds, after which a message is dropped. @default 3_600_000 */
+	maxAgeMs?: number;
+	/** How long, in milliseconds, one call may take. @default 2_000 */
+	timeoutMs?: number;
+	/**
+	 * A client that connects to the server directly, where `client` goes through a transaction pooler,
+	 * which cannot LISTEN; `false` listens to nothing and polls. @default client
+	 */
+	listen?: PostgresClient | false;
+	/**
+	 * How often, in milliseconds, logs are read while nothing can be listened to; `false` leaves that to
+	 * the check that each channel makes every 15 s. @default 2_000
+	 */
+	pollMs?: number | false;
+	/** How often, in milliseconds, the connection that listens is tested. @default 10_000 */
+	heartbeatMs?: number;
+}
+
+/** What processes share in a Postgres database. */
+export interface PostgresBackend extends RealtimeBackend {
+	readonly replay: ReplayStore;
+	readonly bus: BackendBus;
+	/** Ends the connections that the backend opened, and leaves the app's client open. */
+	close(): void;
+}
+
+/**
+ * Keeps the logs of channels in Postgres (13 or later) or PGlite, and tells other processes what is
+ * appended. Nothing is connected to before the first call.
+ *
+ * @param client A `Pool` of `pg`, what `postgres()` of `postgres` returns, or a PGlite database.
+ * @throws {RealtimeError} `INVALID_OPTION` when the client or an option is not valid.
+ */
+export function postgresBackend(
+	client: PostgresClient,
+	options: PostgresBackendOptions = {}
+): PostgresBackend {
+	const schema = checkSchema(options.schema);
+	const maxEvents = count('maxEvents', options.maxEvents ?? 1_000);
+	const maxAgeMs = count('maxAgeMs', options.maxAgeMs ?? 3_600_000);
+	const timeoutMs = count('timeoutMs', options.timeoutMs ?? 2_000);
+	const heartbeatMs = count('heartbeatMs', options.heartbeatMs ?? HEARTBEAT_MS);
+	const { pollMs = 2_000, listen = client, migrate = false } = options;
+	if (pollMs !== false) count('pollMs', pollMs);
+	const statements = new Statements(openDatabase(client), { schema, migrate, timeoutMs });
+	const store = new PostgresReplayStore(statements, { maxEvents, maxAgeMs });
+	const line = listen === false ? undefined : Line.of(listen, heartbeatMs);
+	const bus = new PostgresBus(statements, { store, line, pollMs });
+	return {
+		name: 'postgres',
+		timeoutMs,
+		replay: store,
+		bus,
+		close() {
+			bus.close();
+			store.close();
+		}
+	};
+}
+
+/** @throws {RealtimeError} `INVALID_OPTION` when an option is not a whole number above 0. */
+function count(name: string, value: number): number {
+	if (Number.isSafeInteger(value) && value > 0) return value;
+	throw new RealtimeError(
+		'INVALID_OPTION',
+		`\`${name}\` must be a whole number above 0, not ${String(value)}.`
+	);
+}

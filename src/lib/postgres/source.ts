@@ -1,0 +1,305 @@
+import { RealtimeError } from '../protocol/errors.js';
+import type {
+	RealtimeSource,
+	SourceListener,
+	SourceMessage,
+	SourceState
+} from '../server/hub/source.js';
+import { openDatabase, type PostgresClient } from './clients/client.js';
+import type { Database } from './clients/database.js';
+import { HEARTBEAT_MS, Line } from './line.js';
+import { checkSchema, rowsChannel } from './schema.js';
+import { identifier, quotedTable, tableName } from './trigger.js';
+
+/** Changes that may wait while a row is read. */
+const MAX_WAITING = 10_000;
+
+/** A row as JSON: dates are ISO texts. */
+export type JsonRow = Record<string, unknown>;
+
+/** A change of a row. */
+export interface RowChange<TRow extends object = JsonRow> {
+	/** `schema.table` */
+	table: string;
+	operation: 'insert' | 'update' | 'delete';
+	/** The key's columns. */
+	key: JsonRow;
+	/**
+	 * The row after the change; `null` after a delete. Of a row that is too long for a notification, the
+	 * row as it is now, which may be newer than the change.
+	 */
+	row: TRow | null;
+	/** The row before the change; `null` on an insert, and where row and old row are too long. */
+	old: TRow | null;
+}
+
+/** What becomes of a change. */
+export interface RowMessage {
+	topic: string;
+	/** Validated by the topic's schema, like every message. */
+	data: unknown;
+	/** Name of the channel. @default every channel that this source feeds */
+	channel?: string;
+}
+
+/** Which rows become messages, and how. */
+export interface PostgresSourceOptions<TRow extends object = JsonRow> {
+	/** The table, or tables, that have a trigger of `triggerSql`. */
+	table: string | readonly string[];
+	/** Whether a change is of interest. @default every change */
+	filter?: (change: RowChange<TRow>) => boolean;
+	/** Makes messages of a change; none where it returns nothing. It must give the same in every process. */
+	map: (change: RowChange<TRow>) => RowMessage | readonly RowMessage[] | null | undefined;
+	/** Called when `filter` or `map` throws; readers are told to load again. @default console.error */
+	onError?: (error: unknown, table: string) => void;
+	/** Name of the Postgres schema, as it was given to `triggerSql`. @default 'sveltekit_inngest' */
+	schema?: string;
+	/** A client that connects to the server directly, where `client` goes through a transaction pooler. @default client */
+	listen?: PostgresClient;
+	/** How long, in milliseconds, reading a long row may take. @default 2_000 */
+	timeoutMs?: number;
+	/** How often, in milliseconds, the connection that listens is tested. @default 10_000 */
+	heartbeatMs?: number;
+}
+
+/** What the trigger says. */
+interface Notice {
+	table: string;
+	/** It changed, but it cannot be said how. */
+	isUnknown?: boolean;
+	/** Number of the transaction, and time in microseconds. */
+	tx: string;
+	at: number;
+	operation: RowChange['operation'];
+	/** JSON. */
+	key: string;
+	columns: string[];
+	row?: JsonRow | null;
+	old?: JsonRow | null;
+}
+
+/**
+ * A source whose messages are changes of rows, without a trip to Inngest. Each process hears of every
+ * change by itself; give it to the registry entry of the channel. The tables need a trigger:
+ * {@link triggerSql}.
+ *
+ * @param client A `Pool` of `pg`, what `postgres()` of `postgres` returns, or a PGlite database.
+ * @throws {RealtimeError} `INVALID_OPTION` when the client or an option is not valid.
+ */
+export function postgresSource<TRow extends object = JsonRow>(
+	client: PostgresClient,
+	options: PostgresSourceOptions<TRow>
+): RealtimeSource {
+	if (typeof options?.map !== 'function') {
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			'`map` must be a function that makes messages of changes.'
+		);
+	}
+	return new PostgresSource(client, options as unknown as PostgresSourceOptions);
+}
+
+class PostgresSource implements RealtimeSource {
+	readonly name = 'postgres';
+	readonly #database: Database;
+	readonly #line: Line;
+	readonly #channel: string;
+	readonly #tables: ReadonlySet<string>;
+	readonly #options: PostgresSourceOptions;
+	/** Entries, because the same listener may be here twice. */
+	readonly #listeners = new Set<{ listener: SourceListener }>();
+	#stopLine: (() => void) | undefined;
+	#isLive = false;
+	#isClosed = false;
+	#waiting: Notice[] = [];
+	#isReading = false;
+
+	constructor(client: PostgresClient, options: PostgresSourceOptions) {
+		this.#options = options;
+		this.#database = openDatabase(client);
+		this.#line = Line.of(options.listen ?? client, options.heartbeatMs ?? HEARTBEAT_MS);
+		this.#channel = rowsChannel(checkSchema(options.schema));
+		const { table } = options;
+		this.#tables = new Set((typeof table === 'string' ? [table] : table).map(tableName));
+	}
+
+	get state(): SourceState {
+		if (this.#isClosed) return 'closed';
+		return this.#stopLine ? this.#line.state : 'idle';
+	}
+
+	get sockets(): number {
+		return this.state === 'open' ? 1 : 0;
+	}
+
+	listen(listener: SourceListener): () => void {
+		const entry = { listener };
+		this.#listeners.add(entry);
+		if (!this.#stopLine) this.#start();
+		else if (this.#isLive) queueMicrotask(() => this.#listeners.has(entry) && listener.live());
+		return () => {
+			this.#listeners.delete(entry);
+			if (this.#listeners.size === 0) this.#stop();
+		};
+	}
+
+	close(): void {
+		this.#isClosed = true;
+		this.#listeners.clear();
+		this.#stop();
+		this.#database.close();
+	}
+
+	#start(): void {
+		this.#stopLine = this.#line.listen(this.#channel, {
+			notify: (payload) => this.#hear(payload),
+			live: () => {
+				this.#isLive = true;
+				this.#tell((listener) => listener.live());
+			},
+			lost: (error) => {
+				this.#isLive = false;
+				this.#waiting = [];
+				this.#tell((listener) => listener.lost(error));
+			},
+			failed: (error) => this.#tell((listener) => listener.failed(error))
+		});
+	}
+
+	#stop(): void {
+		this.#isLive = false;
+		this.#waiting = [];
+		this.#stopLine?.();
+		this.#stopLine = undefined;
+	}
+
+	#tell(tell: (listener: SourceListener) => void): void {
+		for (const { listener } of [...this.#listeners]) tell(listener);
+	}
+
+	#hear(payload: string): void {
+		const notice = parse(payload);
+		if (!notice || !this.#tables.has(notice.table)) return;
+		if (this.#waiting.length >= MAX_WAITING) {
+			this.#waiting = [];
+			this.#tell((listener) => listener.gap());
+		}
+		this.#waiting.push(notice);
+		if (!this.#isReading) void this.#handle();
+	}
+
+	/** Handles changes in their order; a long row is read before those that follow it. */
+	async #handle(): Promise<void> {
+		this.#isReading = true;
+		for (let notice = this.#waiting.shift(); notice; notice = this.#waiting.shift()) {
+			try {
+				if (notice.isUnknown) this.#tell((listener) => listener.gap());
+				else if (notice.row !== undefined) this.#take(notice, notice.row);
+				else if (notice.operation === 'delete') this.#take(notice, null);
+				else {
+					const row = await this.#read(notice);
+					// What is gone meanwhile is announced as deleted.
+					if (row && this.#isLive) this.#take(notice, row);
+				}
+			} catch {
+				if (this.#isLive) this.#tell((listener) => listener.gap());
+			}
+		}
+		this.#isReading = false;
+	}
+
+	#take(notice: Notice, row: JsonRow | null): void {
+		const { table, operation, old = null } = notice;
+		let messages: readonly RowMessage[];
+		try {
+			const key = JSON.parse(notice.key) as JsonRow;
+			const change: RowChange = { table, operation, key, row, old };
+			const { filter, map } = this.#options;
+			const mapped = filter && !filter(change) ? null : map(change);
+			messages = Array.isArray(mapped) ? mapped : mapped ? [mapped as RowMessage] : [];
+		} catch (error) {
+			this.#report(error, table);
+			this.#tell((listener) => listener.gap());
+			return;
+		}
+		for (const [index, message] of messages.entries()) {
+			this.#tell((listener) => {
+				if (message.channel !== undefined && message.channel !== listener.channel) return;
+				if (!listener.topics.includes(message.topic)) return;
+				listener.message(new RowChanged(listener.channel, message, { notice, index }));
+			});
+		}
+	}
+
+	#report(error: unknown, table: string): void {
+		try {
+			const { onError = reportToConsole } = this.#options;
+			onError(error, table);
+		} catch {
+			// Whoever reports must not stop what it reports on.
+		}
+	}
+
+	/** Reads the columns that the trigger announces, of a row that was too long. */
+	async #read({ table, key, columns }: Notice): Promise<JsonRow | null> {
+		const names = Object.entries(JSON.parse(key) as JsonRow);
+		if (names.some(([, value]) => value === null)) throw new Error('No row is found by NULL.');
+		const conditions = names
+			.map(([name]) => `t.${identifier(name)} = k.${identifier(name)}`)
+			.join(' and ');
+		const quoted = quotedTable(table);
+		const row =
+			columns.length === 0
+				? 'to_jsonb(t)'
+				: '(select jsonb_object_agg(name, to_jsonb(t)->name) from jsonb_array_elements_text($2::text::jsonb) as names(name))';
+		const [found] = await this.#database.query(
+			`select (${row})::text from ${quoted} t, jsonb_populate_record(null::${quoted}, $1::text::jsonb) k where ${conditions}`,
+			columns.length === 0 ? [key] : [key, JSON.stringify(columns)],
+			this.#options.timeoutMs ?? 2_000
+		);
+		return found ? (JSON.parse(found[0]!) as JsonRow) : null;
+	}
+}
+
+/** A message that was made of a change. */
+class RowChanged implements SourceMessage {
+	readonly kind = 'data';
+	readonly channel: string;
+	readonly topic: string;
+	readonly data: unknown;
+	readonly runId = undefined;
+	readonly fnId = undefined;
+	readonly envId = undefined;
+	readonly createdAt: string;
+	readonly streamId = undefined;
+	readonly #key: string;
+
+	constructor(
+		channel: string,
+		{ topic, data }: RowMessage,
+		{ notice, index }: { notice: Notice; index: number }
+	) {
+		this.channel = channel;
+		this.topic = topic;
+		this.data = data;
+		this.createdAt = new Date(notice.at / 1000).toISOString();
+		this.#key = [notice.table, notice.tx, notice.at, index, notice.key].join('\n');
+	}
+
+	key(): string {
+		return this.#key;
+	}
+}
+
+function reportToConsole(error: unknown, table: string): void {
+	console.error(`sveltekit-inngest: a change of "${table}" became no message.`, error);
+}
+
+function parse(payload: string): Notice | undefined {
+	try {
+		return JSON.parse(payload) as Notice;
+	} catch {
+		// Anybody may send notifications.
+		return undefined;
+	}
+}

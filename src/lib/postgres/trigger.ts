@@ -1,0 +1,141 @@
+import { RealtimeError } from '../protocol/errors.js';
+import { checkSchema, rowsChannel } from './schema.js';
+
+/** Which changes of a table are announced, and what is said of them. */
+export interface TriggerOptions {
+	/** Name of the table, with its schema where that is not `public`: `'orders'`, `'shop.orders'`. */
+	table: string;
+	/** Column, or columns, by which a row is found again: usually its primary key. */
+	key: string | readonly string[];
+	/**
+	 * Columns that are announced; an update that changes none of them is not. Everybody who may connect to
+	 * the database can hear what is announced, so that secrets must not be among them. @default all columns
+	 */
+	columns?: readonly string[];
+	/** Name of the Postgres schema that `postgresSource` uses. @default 'sveltekit_inngest' */
+	schema?: string;
+}
+
+/** A table, as a trigger and a source name it: `schema.table`. */
+export function tableName(table: string): string {
+	const parts = typeof table === 'string' ? table.split('.') : [];
+	const [schema, name] = parts.length === 1 ? ['public', parts[0]] : parts;
+	if (parts.length > 2 || !schema || !name) {
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			`\`table\` must be "table" or "schema.table", not ${JSON.stringify(table)}.`
+		);
+	}
+	return `${schema}.${name}`;
+}
+
+/** @returns a name between quotes. */
+export function identifier(name: string): string {
+	return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** @returns a table between quotes. */
+export function quotedTable(table: string): string {
+	return tableName(table).split('.').map(identifier).join('.');
+}
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+/**
+ * The SQL of a trigger that announces changes of a table to `postgresSource`. Put it into a migration of
+ * your app; it may be run again, and replaces what it made before.
+ *
+ * The trigger never fails the write that it sees. A row that is too long for a notification is announced
+ * by its key, and what cannot be announced at all makes readers load again.
+ *
+ * @throws {RealtimeError} `INVALID_OPTION` when a name is missing or not valid.
+ */
+export function triggerSql(options: TriggerOptions): string {
+	const schema = checkSchema(options.schema);
+	const table = quotedTable(options.table);
+	const key = names('key', typeof options.key === 'string' ? [options.key] : options.key);
+	const columns = options.columns ? names('columns', options.columns) : [];
+	const args = [tableName(options.table), JSON.stringify(key), JSON.stringify(columns)];
+	const call = `"${schema}".announce_row(${args.map(literal).join(', ')})`;
+	const trigger = identifier(`${schema}_rows`);
+	const truncated = identifier(`${schema}_truncated`);
+	return `${announceRow(schema)}
+drop trigger if exists ${trigger} on ${table};
+create trigger ${trigger} after insert or update or delete on ${table}
+	for each row execute function ${call};
+
+drop trigger if exists ${truncated} on ${table};
+create trigger ${truncated} after truncate on ${table}
+	for each statement execute function ${call};
+`;
+}
+
+function names(option: string, value: readonly string[]): readonly string[] {
+	const isValid = Array.isArray(value) && value.every((name) => typeof name === 'string' && name);
+	if (isValid && value.length > 0) return value;
+	throw new RealtimeError('INVALID_OPTION', `\`${option}\` must name columns.`);
+}
+
+/**
+ * The function behind the triggers. The time makes each payload differ from all others of its
+ * transaction, of which equal ones arrive once; with the number of the transaction it tells a change from
+ * all others.
+ */
+const announceRow = (schema: string): string => `do $do$ begin
+	if to_regnamespace('"${schema}"') is null then create schema "${schema}"; end if;
+end $do$;
+
+create or replace function "${schema}".announce_row() returns trigger
+language plpgsql as $f$
+declare
+	v_table constant text := tg_argv[0];
+	v_row jsonb;
+	v_old jsonb;
+	v_key jsonb;
+	v_notice jsonb;
+begin
+	v_notice := jsonb_build_object(
+		'table', v_table,
+		'tx', pg_current_xact_id()::text,
+		'at', (extract(epoch from clock_timestamp()) * 1000000)::bigint
+	);
+	begin
+		if tg_op = 'TRUNCATE' then
+			perform pg_notify('${rowsChannel(schema)}', (v_notice || '{"isUnknown": true}')::text);
+			return null;
+		end if;
+		if tg_op <> 'DELETE' then v_row := to_jsonb(new); end if;
+		if tg_op <> 'INSERT' then v_old := to_jsonb(old); end if;
+		select jsonb_object_agg(name, coalesce(v_row, v_old)->name) into v_key
+		from jsonb_array_elements_text(tg_argv[1]::jsonb) as names(name);
+		if tg_argv[2] <> '[]' then
+			select
+				case when v_row is not null then jsonb_object_agg(name, v_row->name) end,
+				case when v_old is not null then jsonb_object_agg(name, v_old->name) end
+			into v_row, v_old
+			from jsonb_array_elements_text(tg_argv[2]::jsonb) as names(name);
+		end if;
+		if tg_op = 'UPDATE' and v_row = v_old then return null; end if;
+		v_notice := v_notice || jsonb_build_object(
+			'operation', lower(tg_op),
+			'key', v_key::text,
+			'columns', tg_argv[2]::jsonb
+		);
+		if octet_length((v_notice || jsonb_build_object('row', v_row, 'old', v_old))::text) <= 7900 then
+			v_notice := v_notice || jsonb_build_object('row', v_row, 'old', v_old);
+		elsif octet_length((v_notice || jsonb_build_object('row', v_row))::text) <= 7900 then
+			v_notice := v_notice || jsonb_build_object('row', v_row);
+		end if;
+		perform pg_notify('${rowsChannel(schema)}', v_notice::text);
+	exception when others then
+		-- Too long even so, or a value that JSON has no word for.
+		perform pg_notify(
+			'${rowsChannel(schema)}',
+			jsonb_build_object('table', v_table, 'isUnknown', true)::text
+		);
+	end;
+	return null;
+exception when others then
+	return null;
+end $f$;
+`;
