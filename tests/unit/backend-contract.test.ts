@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryReplayStore } from '../../src/lib/server/index.js';
-import { replayContract } from '../../src/lib/testing/contract/index.js';
+import { MemoryPresenceStore } from '../../src/lib/server/backend/memoryPresence.js';
+import { MemoryRateLimitStore } from '../../src/lib/server/backend/memoryRateLimit.js';
+import {
+	presenceContract,
+	rateLimitContract,
+	replayContract
+} from '../../src/lib/testing/contract/index.js';
 import { SharedLog } from '../support/store.js';
 
 describe('the memory of one process', () => {
@@ -18,6 +24,14 @@ describe('the memory of one process', () => {
 		},
 		{ it, expect }
 	);
+});
+
+describe('presence and rates in the memory of one process', () => {
+	const presence = new MemoryPresenceStore();
+	const rateLimit = new MemoryRateLimitStore();
+	const driver = { connect: () => ({ name: 'memory', presence, rateLimit }) };
+	presenceContract(driver, { it, expect });
+	rateLimitContract(driver, { it, expect });
 });
 
 describe('the store that tests share', () => {
