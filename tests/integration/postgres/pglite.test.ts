@@ -8,6 +8,9 @@ import {
 } from '../../../src/lib/postgres/index.js';
 import {
 	busContract,
+	idempotencyContract,
+	presenceContract,
+	rateLimitContract,
 	replayContract,
 	type BackendDriver
 } from '../../../src/lib/testing/contract/index.js';
@@ -24,7 +27,9 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 describe('PGlite', () => {
-	const tables = 'sveltekit_inngest.logs, sveltekit_inngest.events, sveltekit_inngest.keys';
+	const tables = ['logs', 'events', 'keys', 'channels', 'members', 'leases', 'runs', 'buckets']
+		.map((name) => `sveltekit_inngest.${name}`)
+		.join();
 	const driver: BackendDriver = {
 		connect: () => postgresBackend(database),
 		flush: async () => void (await database.exec(`truncate ${tables}`))
@@ -32,6 +37,9 @@ describe('PGlite', () => {
 
 	replayContract(driver, { it, expect });
 	busContract(driver, { it, expect });
+	presenceContract(driver, { it, expect });
+	rateLimitContract(driver, { it, expect });
+	idempotencyContract(driver, { it, expect });
 });
 
 test('a transaction publishes when it commits, and `close` leaves the database open', async () => {
