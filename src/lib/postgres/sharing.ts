@@ -305,7 +305,8 @@ begin
 		return next;
 		return;
 	end if;
-	select streams into v_before from "${schema}".leases
+	-- Whoever read the members since the lease ran out did not see it.
+	select case when ends_at > clock_timestamp() then streams end into v_before from "${schema}".leases
 	where channel = v_channel and id = v_id and owner = v_owner for update;
 	insert into "${schema}".leases values (
 		v_channel, v_id, v_owner, v_streams,

@@ -422,10 +422,12 @@ if isNew then
 	member = { id = idOf(lease), joinedAt = text(nowMicros), streams = 0, leases = 0, data = ARGV[6] }
 end
 local before = not isNew and tonumber(redis.call('HGET', streams, lease)) or nil
+-- Whoever read the members since the lease ran out did not see it.
+local isOver = (tonumber(redis.call('ZSCORE', leases, lease)) or 0) <= nowMs
 redis.call('HSET', streams, lease, count)
 redis.call('ZADD', leases, text(nowMs + leaseMs), lease)
 redis.call('ZADD', owners, 0, lease)
-if before ~= count then
+if isOver or before ~= count then
 	member.streams = math.max(0, member.streams - (before or 0)) + count
 	if not before then member.leases = member.leases + 1 end
 	change(isNew and 'join' or 'update', member)

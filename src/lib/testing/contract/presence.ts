@@ -329,6 +329,20 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 			}
 		},
 		{
+			name: 'a lease that ran out and is taken again is a change',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				await join(one, channel, 'p', 'x', { leaseMs: SHORT_MS });
+				await until(async () => (await idsOf(two, channel)).length === 0, 'the lease to run out');
+				const { isNew, member } = await join(one, channel, 'p', 'x');
+				expect(isNew).toBe(false);
+				await until(() => watcher.told.length >= 2, 'the change');
+				expect(watcher.told.at(-1)).toEqual({ type: 'update', member });
+			}
+		},
+		{
 			name: 'a process renews all of its leases, in every channel, and is told how many',
 			async run(context) {
 				const [one, two] = [await open(context), await open(context)];
