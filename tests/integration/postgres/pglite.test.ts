@@ -80,3 +80,29 @@ test('a row that is created is a message, whatever its length', async () => {
 	expect(listener.data).toEqual([5, 9_000]);
 	source.close();
 });
+
+test('what is over is deleted: results, buckets, and channels that nobody is in', async () => {
+	const { idempotency, rateLimit, presence, close } = postgresBackend(database);
+	const count = async (): Promise<unknown> => {
+		const tables = ['runs', 'buckets', 'channels'];
+		const counts = tables.map((name) => `(select count(*) from sveltekit_inngest.${name})::int`);
+		return (await database.query(`select ${counts.join(' + ')} as rows`)).rows[0];
+	};
+	await database.exec(
+		`truncate ${['runs', 'buckets', 'channels', 'members', 'leases'].map((name) => `sveltekit_inngest.${name}`).join()}`
+	);
+	for (const life of [1, 3_600_000]) {
+		await idempotency.begin(`run ${life}`, { hash: 'h', leaseMs: life });
+		await rateLimit.take(`key ${life}`, 1, { points: 1, intervalMs: life });
+		const holding = { id: 'x', data: '{}', streams: 1 };
+		await presence.join(`channel ${life}`, 'p', holding, { leaseMs: 3_600_000 });
+	}
+	await presence.leave('channel 1', 'p', 'x');
+	await database.exec(
+		`update sveltekit_inngest.channels set touched_at = touched_at - interval '1 hour'`
+	);
+	expect(await count()).toEqual({ rows: 6 });
+	await database.query(`select from sveltekit_inngest.prune('{"graceMs":0,"idleMs":0}')`);
+	expect(await count()).toEqual({ rows: 3 });
+	close();
+});
