@@ -1,14 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { RealtimeBackend } from '../../src/lib/server/backend/backend.js';
+import { MemoryReplayStore } from '../../src/lib/server/index.js';
 import { MemoryPresenceStore } from '../../src/lib/server/backend/memoryPresence.js';
 import { MemoryRateLimitStore } from '../../src/lib/server/backend/memoryRateLimit.js';
-import { MemoryReplayStore } from '../../src/lib/server/index.js';
 import {
 	presenceContract,
 	rateLimitContract,
 	replayContract
 } from '../../src/lib/testing/contract/index.js';
-import { FakeServer } from '../support/backend.js';
 import { SharedLog } from '../support/store.js';
 
 describe('the memory of one process', () => {
@@ -28,6 +26,14 @@ describe('the memory of one process', () => {
 	);
 });
 
+describe('presence and rates in the memory of one process', () => {
+	const presence = new MemoryPresenceStore();
+	const rateLimit = new MemoryRateLimitStore();
+	const driver = { connect: () => ({ name: 'memory', presence, rateLimit }) };
+	presenceContract(driver, { it, expect });
+	rateLimitContract(driver, { it, expect });
+});
+
 describe('the store that tests share', () => {
 	const shared = new SharedLog();
 	replayContract(
@@ -37,23 +43,4 @@ describe('the store that tests share', () => {
 		},
 		{ it, expect }
 	);
-});
-
-describe('members and rates in the memory of one process', () => {
-	const presence = new MemoryPresenceStore();
-	const rateLimit = new MemoryRateLimitStore();
-	const connect = (): RealtimeBackend => ({ name: 'memory', presence, rateLimit });
-	presenceContract({ connect }, { it, expect });
-	rateLimitContract({ connect }, { it, expect });
-});
-
-describe('members and rates that tests share', () => {
-	const server = new FakeServer();
-	const driver = {
-		connect: () => server.connect(),
-		stop: () => server.stop(),
-		start: () => server.start()
-	};
-	presenceContract(driver, { it, expect });
-	rateLimitContract(driver, { it, expect });
 });

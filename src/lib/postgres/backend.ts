@@ -1,9 +1,15 @@
 import { RealtimeError } from '../protocol/errors.js';
 import type { BackendBus, RealtimeBackend } from '../server/backend/backend.js';
+import type { IdempotencyStore } from '../server/backend/idempotency.js';
+import type { PresenceStore } from '../server/backend/presence.js';
+import type { RateLimitStore } from '../server/backend/rateLimit.js';
 import type { ReplayStore } from '../server/backend/replay.js';
 import { PostgresBus } from './bus.js';
 import { openDatabase, type PostgresClient } from './clients/client.js';
+import { PostgresIdempotency } from './idempotency.js';
 import { HEARTBEAT_MS, Line } from './line.js';
+import { PostgresPresence } from './presence.js';
+import { PostgresRateLimit } from './rateLimit.js';
 import { PostgresReplayStore } from './replay.js';
 import { checkSchema } from './schema.js';
 import { Statements } from './statements.js';
@@ -38,13 +44,16 @@ export interface PostgresBackendOptions {
 export interface PostgresBackend extends RealtimeBackend {
 	readonly replay: ReplayStore;
 	readonly bus: BackendBus;
+	readonly presence: PresenceStore;
+	readonly rateLimit: RateLimitStore;
+	readonly idempotency: IdempotencyStore;
 	/** Ends the connections that the backend opened, and leaves the app's client open. */
 	close(): void;
 }
 
 /**
- * Keeps the logs of channels in Postgres (13 or later) or PGlite, and tells other processes what is
- * appended. Nothing is connected to before the first call.
+ * Keeps in Postgres (13 or later) or PGlite what several processes of an app share: the logs of channels,
+ * who is there, what each sender may do, and what ran already. Nothing is connected to before the first call.
  *
  * @param client A `Pool` of `pg`, what `postgres()` of `postgres` returns, or a PGlite database.
  * @throws {RealtimeError} `INVALID_OPTION` when the client or an option is not valid.
@@ -64,13 +73,18 @@ export function postgresBackend(
 	const store = new PostgresReplayStore(statements, { maxEvents, maxAgeMs });
 	const line = listen === false ? undefined : Line.of(listen, heartbeatMs);
 	const bus = new PostgresBus(statements, { store, line, pollMs });
+	const presence = new PostgresPresence(statements, { store, line, pollMs });
 	return {
 		name: 'postgres',
 		timeoutMs,
 		replay: store,
 		bus,
+		presence,
+		rateLimit: new PostgresRateLimit(statements, store),
+		idempotency: new PostgresIdempotency(statements, store),
 		close() {
 			bus.close();
+			presence.close();
 			store.close();
 		}
 	};

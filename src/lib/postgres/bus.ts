@@ -196,6 +196,8 @@ export class PostgresBus implements BackendBus {
 	}
 
 	#hear(payload: string): void {
+		// Others begin with a word.
+		if (!payload.startsWith('{')) return;
 		try {
 			const said = JSON.parse(payload) as Notice | Question | Answer;
 			if ('ask' in said) this.#answer(said);

@@ -1,4 +1,5 @@
 import { busChannel } from './schema.js';
+import { sharing } from './sharing.js';
 
 /** One step of the database towards what this version needs. */
 interface Migration {
@@ -10,7 +11,10 @@ interface Migration {
 
 /** @returns all steps, for a schema whose name was checked. */
 export function migrations(schema: string): Migration[] {
-	return [{ id: 1, isBreaking: true, sql: tables(schema) + functions(schema) }];
+	return [
+		{ id: 1, isBreaking: true, sql: tables(schema) + functions(schema) },
+		{ id: 2, isBreaking: false, sql: sharing(schema) }
+	];
 }
 
 const tables = (schema: string): string => `

@@ -170,6 +170,14 @@ export class PostgresReplayStore implements ReplayStore {
 		}
 	}
 
+	/** From now on deletes what is out of bounds now and then. Idempotent. */
+	startPruning(): void {
+		this.#pruning ??= setInterval(
+			() => void this.prune(),
+			PRUNE_MS * (0.9 + Math.random() / 5)
+		).unref();
+	}
+
 	close(): void {
 		clearInterval(this.#pruning);
 		this.#statements.close();
@@ -201,7 +209,7 @@ export class PostgresReplayStore implements ReplayStore {
 		{ forMs, ...more }: { after?: unknown; limit?: number; forMs?: number },
 		tx?: unknown
 	): Promise<{ added: Added; rows: Row[] }> {
-		this.#startPruning();
+		this.startPruning();
 		const request = {
 			log: hash(log),
 			limits: this.#limitsOf(log),
@@ -228,7 +236,7 @@ export class PostgresReplayStore implements ReplayStore {
 
 	/** Reads logs; what is asked for in one turn of the event loop is read by one statement. */
 	#read(log: string, after: unknown, limit: number): Promise<Part> {
-		this.#startPruning();
+		this.startPruning();
 		const request = {
 			log: hash(log),
 			limits: this.#limitsOf(log),
@@ -302,13 +310,6 @@ export class PostgresReplayStore implements ReplayStore {
 	#knownOf(log: string): unknown {
 		const known = this.#known.get(log);
 		return known ? [known.epoch, known.sequence, known.at] : null;
-	}
-
-	#startPruning(): void {
-		this.#pruning ??= setInterval(
-			() => void this.prune(),
-			PRUNE_MS * (0.9 + Math.random() / 5)
-		).unref();
 	}
 }
 

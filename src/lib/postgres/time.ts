@@ -33,3 +33,8 @@ export class TimeoutError extends Error {
 	override readonly name = 'TimeoutError';
 	readonly code = 'TIMEOUT';
 }
+
+/** @returns a lifetime in milliseconds that the database can count with: at most about 300 years. */
+export function lifetime(ms: number): number {
+	return Math.min(ms, 1e13);
+}

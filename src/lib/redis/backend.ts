@@ -1,10 +1,16 @@
 import { RealtimeError } from '../protocol/errors.js';
 import type { BackendBus, RealtimeBackend } from '../server/backend/backend.js';
+import type { IdempotencyStore } from '../server/backend/idempotency.js';
+import type { PresenceStore } from '../server/backend/presence.js';
+import type { RateLimitStore } from '../server/backend/rateLimit.js';
 import type { ReplayStore } from '../server/backend/replay.js';
 import { RedisBus } from './bus.js';
 import { sourceOf, type RedisClient } from './clients.js';
 import { Commands } from './commands.js';
+import { RedisIdempotency } from './idempotency.js';
 import { Keys } from './keys.js';
+import { RedisPresence } from './presence.js';
+import { RedisRateLimit } from './rateLimit.js';
 import { RedisLog } from './replay.js';
 
 /** The least lifetime of a key that Inngest may come back with, in milliseconds: 48 hours. */
@@ -47,13 +53,16 @@ export interface RedisBackend extends RealtimeBackend {
 	readonly timeoutMs: number;
 	readonly replay: ReplayStore;
 	readonly bus: BackendBus;
+	readonly presence: PresenceStore;
+	readonly rateLimit: RateLimitStore;
+	readonly idempotency: IdempotencyStore;
 	/** Ends the connections that the backend made; the client that it was given stays as it is. */
 	close(): void;
 }
 
 /**
- * A backend that keeps the logs of channels in Redis (6.2 or later) or Valkey, and announces messages
- * through it, for several processes of an app.
+ * A backend that keeps in Redis (6.2 or later) or Valkey what several processes of an app share: the logs
+ * of channels, who is there, what each sender may do, and what ran already.
  *
  * Nothing is ever sent on the client: the backend makes two connections of its own with the client's
  * options, one for commands and one for announcements, when they are first needed.
@@ -98,6 +107,9 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 		timeoutMs,
 		replay: log,
 		bus,
+		presence: new RedisPresence(commands, keys, { bus, publish, timeoutMs }),
+		rateLimit: new RedisRateLimit(commands, keys),
+		idempotency: new RedisIdempotency(commands, keys),
 		close() {
 			bus.close();
 			commands.close();

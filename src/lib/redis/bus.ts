@@ -25,8 +25,18 @@ export interface RedisBusOptions {
 	readonly sharded: boolean;
 }
 
+/** Somebody who hears what is announced on a channel. None of its methods may throw. */
+export interface ChannelListener {
+	text(text: string): void;
+	/** Announcements arrive from now on; called again after each `lost`. */
+	live(): void;
+	lost(error: Error): void;
+	/** Whether this process receives messages from their source. @default no */
+	isLive?(): boolean;
+}
+
 interface Listening {
-	readonly listener: BusListener;
+	readonly listener: ChannelListener;
 	state: 'new' | 'live' | 'lost';
 }
 
@@ -90,7 +100,20 @@ export class RedisBus implements BackendBus {
 	}
 
 	listen(log: string, listener: BusListener): () => void {
-		const { channel } = this.#keys.log(log);
+		return this.hear(this.#keys.log(log).channel, {
+			text(text) {
+				const events = decodeAnnouncement(text);
+				if (events.length > 0) listener.events(events);
+				else listener.live();
+			},
+			live: () => listener.live(),
+			lost: (error) => listener.lost(error),
+			isLive: () => listener.isLive?.() ?? false
+		});
+	}
+
+	/** Hears what is announced on a channel. @returns a function that removes the listener. */
+	hear(channel: string, listener: ChannelListener): () => void {
 		const listening: Listening = { listener, state: 'new' };
 		let all = this.#listening.get(channel);
 		if (!all) this.#listening.set(channel, (all = new Set()));
@@ -248,12 +271,9 @@ export class RedisBus implements BackendBus {
 			if (from !== this.#heartbeat && isLive) this.#say(from, ANSWER + channel);
 			return;
 		}
-		const events = decodeAnnouncement(text);
 		for (const { listener, state } of [...all]) {
-			// Who is not live yet is about to read the log.
-			if (state !== 'live') continue;
-			if (events.length > 0) listener.events(events);
-			else listener.live();
+			// Whoever is not live yet is about to read everything.
+			if (state === 'live') listener.text(text);
 		}
 	}
 

@@ -10,6 +10,14 @@ export interface LogKeys {
 	remember(key: string): string;
 }
 
+/** Keys of the members of a channel, all with one hash tag. */
+export interface PresenceKeys {
+	/** Members, when their leases end, streams of each lease, and leases in the order of their owners. */
+	readonly all: readonly [members: string, leases: string, streams: string, owners: string];
+	/** Channel on which changes are announced. */
+	readonly channel: string;
+}
+
 /** Most logs whose names are remembered; computing one again costs a hash. */
 const MAX_REMEMBERED = 10_000;
 
@@ -47,6 +55,35 @@ export class Keys {
 		return keys;
 	}
 
+	/** Keys of a channel's members. */
+	presence(channel: string): PresenceKeys {
+		const tag = `{${hash(channel)}}`;
+		const name = `${this.#prefix}:${tag}`;
+		return {
+			all: [`${name}:members`, `${name}:leases`, `${name}:streams`, `${name}:owners`],
+			channel: `${this.#channelPrefix}:${tag}:presence`
+		};
+	}
+
+	/**
+	 * Two indexes of all leases: when each channel is to be looked at next, and the channels in which an
+	 * owner has leases. They have one hash tag of their own.
+	 */
+	presenceIndex(owner: string): readonly [due: string, owned: string] {
+		const name = `${this.#prefix}:{presence}`;
+		return [`${name}:due`, `${name}:owner:${hash(owner)}`];
+	}
+
+	/** Key of a token bucket. */
+	rate(key: string): string {
+		return `${this.#prefix}:{${hash(key)}}:rate`;
+	}
+
+	/** Key of what is known of an id that runs once. */
+	run(id: string): string {
+		return `${this.#prefix}:{${hash(id)}}:run`;
+	}
+
 	/** A channel of this process alone. */
 	own(id: string): string {
 		return `${this.#channelPrefix}:line:${id}`;
@@ -58,6 +95,7 @@ export function eventKey(key: string): string {
 	return key.length > MAX_KEY_LENGTH ? hash(key) : key;
 }
 
-function hash(text: string): string {
+/** @returns 22 characters that stand for a text of any length. */
+export function hash(text: string): string {
 	return createHash('sha256').update(text).digest('base64url').slice(0, 22);
 }

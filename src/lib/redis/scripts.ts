@@ -216,3 +216,376 @@ if KEYS[4] then redis.call('SET', KEYS[4], cursor, 'PX', ARGV[7]) end
 return { cursor, added and '0' or '1' }
 `
 );
+
+/** ARGV: hash of the data, token, milliseconds of the lease. */
+export const BEGIN_RUN = script(`
+local known = redis.call('HMGET', KEYS[1], 'hash', 'result')
+if not known[1] then
+	redis.call('HSET', KEYS[1], 'hash', ARGV[1], 'token', ARGV[2])
+	redis.call('PEXPIRE', KEYS[1], ARGV[3])
+	return { 'first' }
+end
+if known[1] ~= ARGV[1] then return { 'conflict' } end
+if known[2] then return { 'done', known[2] } end
+return { 'running' }
+`);
+
+/** What only the holder of the lease may do with it. ARGV: token. */
+const HELD_RUN = `
+local known = redis.call('HMGET', KEYS[1], 'token', 'result')
+if known[1] ~= ARGV[1] or known[2] then return { '0' } end
+`;
+
+/** ARGV: token, milliseconds of the lease. */
+export const RENEW_RUN = script(
+	HELD_RUN,
+	`
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return { '1' }
+`
+);
+
+/** ARGV: token, milliseconds to remember, result. */
+export const FINISH_RUN = script(
+	HELD_RUN,
+	`
+redis.call('HSET', KEYS[1], 'result', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return { '1' }
+`
+);
+
+/** ARGV: token. */
+export const FAIL_RUN = script(
+	HELD_RUN,
+	`
+redis.call('DEL', KEYS[1])
+return { '1' }
+`
+);
+
+/** A bucket is a text of three numbers: tokens, when they were counted, and until when its key is kept out. */
+const BUCKET = `
+local clock = redis.call('TIME')
+local nowMs = clock[1] * 1000 + clock[2] / 1000
+
+local function put(tokens, blockedUntilMs, ms)
+	local text = string.format('%.17g %.17g %.17g', tokens, nowMs, blockedUntilMs)
+	redis.call('SET', KEYS[1], text, 'PX', string.format('%.0f', math.max(1, math.ceil(ms))))
+end
+`;
+
+/** ARGV: cost, points, milliseconds until an empty bucket is full, milliseconds to be kept out. */
+export const TAKE_TOKENS = script(
+	BUCKET,
+	`
+local cost, points, intervalMs, blockMs = unpack(ARGV)
+cost, points, intervalMs, blockMs = tonumber(cost), tonumber(points), tonumber(intervalMs), tonumber(blockMs)
+local function refused(ms) return { '0', string.format('%.0f', math.ceil(ms)) } end
+
+local tokens, atMs, blockedUntilMs =
+	string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+) (%S+)$')
+tokens, atMs, blockedUntilMs = tonumber(tokens) or points, tonumber(atMs) or nowMs, tonumber(blockedUntilMs) or 0
+if blockedUntilMs > nowMs then return refused(blockedUntilMs - nowMs) end
+tokens = math.min(points, tokens + math.max(0, nowMs - atMs) * points / intervalMs)
+if tokens >= cost then
+	tokens = tokens - cost
+	if tokens < points then put(tokens, 0, (points - tokens) * intervalMs / points) end
+	return { '1', '0' }
+end
+local fullMs = (points - tokens) * intervalMs / points
+if blockMs > 0 then
+	put(tokens, nowMs + blockMs, math.max(blockMs, fullMs))
+	return refused(blockMs)
+end
+if tokens < points then put(tokens, 0, fullMs) end
+-- More than the bucket holds is never there.
+return refused((math.min(cost, points) - tokens) * intervalMs / points)
+`
+);
+
+/** ARGV: milliseconds to be kept out. */
+export const BLOCK_KEY = script(
+	BUCKET,
+	`
+local ms = tonumber(ARGV[1])
+if ms > 0 then put(1e300, nowMs + ms, ms) else redis.call('DEL', KEYS[1]) end
+return {}
+`
+);
+
+/** How long, in milliseconds, members are kept whose leases ran out and whom nobody has removed. */
+const KEEP_MEMBERS_MS = 86_400_000;
+
+/** How long, in milliseconds, an empty channel remembers its last version. */
+const KEEP_VERSION_MS = 60_000;
+
+/** Most leases that one script removes. */
+const MAX_REAPED = 500;
+
+/**
+ * Members of one channel: a hash \`members\` from each id to its record, a sorted set \`leases\` of when
+ * each lease ends, a hash \`streams\` of how many streams each lease stands for (and the last version),
+ * and a sorted set \`owners\` of the same leases by their names. A lease is named by the 22 characters of
+ * its owner, followed by the id of the member.
+ */
+const PRESENCE = `
+local members, leases, streams, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local publish, channel = ARGV[1], ARGV[2]
+local clock = redis.call('TIME')
+local nowMicros = clock[1] * 1000000 + clock[2]
+local nowMs = math.floor(nowMicros / 1000)
+local changes = {}
+
+local function text(number) return string.format('%.0f', number) end
+
+local function idOf(lease) return string.sub(lease, 23) end
+
+local function find(id)
+	local joinedAt, version, count, held, data =
+		string.match(redis.call('HGET', members, id) or '', '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+	if not joinedAt then return nil end
+	return {
+		id = id, joinedAt = joinedAt, version = version,
+		streams = tonumber(count), leases = tonumber(held), data = data
+	}
+end
+
+local function describe(member, reply)
+	reply[#reply + 1] = member.id
+	reply[#reply + 1] = member.data
+	reply[#reply + 1] = text(member.streams)
+	reply[#reply + 1] = member.joinedAt
+	reply[#reply + 1] = member.version
+	return reply
+end
+
+-- Writes a member that changed. Versions follow the clock, so that they rise also in a channel that was
+-- forgotten meanwhile.
+local function change(type, member)
+	local last = tonumber(redis.call('HGET', streams, 'version')) or 0
+	member.version = text(math.max(nowMicros, last + 1))
+	redis.call('HSET', streams, 'version', member.version)
+	if type == 'leave' then
+		redis.call('HDEL', members, member.id)
+	else
+		redis.call('HSET', members, member.id, member.joinedAt .. ' ' .. member.version .. ' ' ..
+			text(member.streams) .. ' ' .. text(member.leases) .. ' ' .. member.data)
+	end
+	changes[#changes + 1] = cjson.encode(describe(member, { type }))
+end
+
+local function announce()
+	if #changes == 0 then return end
+	local message = '[' .. table.concat(changes, ',') .. ']'
+	redis.call(publish, channel, #message > ${MAX_ANNOUNCED_BYTES} and '' or message)
+end
+
+-- Ends a lease. Returns the member if that was its last one.
+local function drop(lease)
+	local count = tonumber(redis.call('HGET', streams, lease))
+	redis.call('ZREM', leases, lease)
+	redis.call('ZREM', owners, lease)
+	redis.call('HDEL', streams, lease)
+	local member = count and find(idOf(lease))
+	if not member then return nil end
+	member.streams = math.max(0, member.streams - count)
+	member.leases = member.leases - 1
+	if member.leases > 0 then
+		change('update', member)
+		return nil
+	end
+	change('leave', member)
+	if redis.call('HLEN', members) == 0 then redis.call('PEXPIRE', streams, ${KEEP_VERSION_MS}) end
+	return member
+end
+
+local function keep(leaseMs)
+	for _, key in ipairs(KEYS) do
+		local left = redis.call('PTTL', key)
+		if left < leaseMs + ${KEEP_MEMBERS_MS / 2} then
+			redis.call('PEXPIRE', key, text(leaseMs + ${KEEP_MEMBERS_MS}))
+		end
+	end
+end
+`;
+
+/** ARGV: command, channel, lease, milliseconds of the lease, streams, data, most members or nothing. */
+export const JOIN = script(
+	PRESENCE,
+	`
+local lease, leaseMs, count = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local member = find(idOf(lease))
+local isNew = not member
+if isNew then
+	if ARGV[7] ~= '' and redis.call('HLEN', members) >= tonumber(ARGV[7]) then return { 'full' } end
+	member = { id = idOf(lease), joinedAt = text(nowMicros), streams = 0, leases = 0, data = ARGV[6] }
+end
+local before = not isNew and tonumber(redis.call('HGET', streams, lease)) or nil
+-- Whoever read the members since the lease ran out did not see it.
+local isOver = (tonumber(redis.call('ZSCORE', leases, lease)) or 0) <= nowMs
+redis.call('HSET', streams, lease, count)
+redis.call('ZADD', leases, text(nowMs + leaseMs), lease)
+redis.call('ZADD', owners, 0, lease)
+if isOver or before ~= count then
+	member.streams = math.max(0, member.streams - (before or 0)) + count
+	if not before then member.leases = member.leases + 1 end
+	change(isNew and 'join' or 'update', member)
+end
+keep(leaseMs)
+announce()
+return describe(member, { isNew and 'new' or 'known' })
+`
+);
+
+/** ARGV: command, channel, then id and data of each member. */
+export const UPDATE_MEMBERS = script(
+	PRESENCE,
+	`
+for i = 3, #ARGV, 2 do
+	local member = find(ARGV[i])
+	if member and member.data ~= ARGV[i + 1] then
+		member.data = ARGV[i + 1]
+		change('update', member)
+	end
+end
+announce()
+return {}
+`
+);
+
+/** ARGV: command, channel, lease. */
+export const LEAVE = script(
+	PRESENCE,
+	`
+local member = drop(ARGV[3])
+announce()
+return member and describe(member, {}) or {}
+`
+);
+
+/** ARGV: command, channel. */
+export const MEMBERS = script(
+	PRESENCE,
+	`
+local reply, seen = {}, {}
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. text(nowMs), '+inf')) do
+	local id = idOf(lease)
+	local member = not seen[id] and find(id)
+	seen[id] = true
+	if member then describe(member, reply) end
+end
+return reply
+`
+);
+
+/** ARGV: command, channel, owner, milliseconds of the lease. Replies with the leases that were renewed and those that are there. */
+export const RENEW_LEASES = script(
+	PRESENCE,
+	`
+local owner, leaseMs, renewed = ARGV[3], tonumber(ARGV[4]), 0
+local held = redis.call('ZRANGEBYLEX', owners, '[' .. owner, '(' .. owner .. '\\255')
+for _, lease in ipairs(held) do
+	if (tonumber(redis.call('ZSCORE', leases, lease)) or 0) > nowMs then
+		redis.call('ZADD', leases, text(nowMs + leaseMs), lease)
+		renewed = renewed + 1
+	end
+end
+if renewed > 0 then keep(leaseMs) end
+return { text(renewed), text(#held) }
+`
+);
+
+/** ARGV: command, channel. Replies with the milliseconds until the next lease ends, or nothing, and the members that left. */
+export const REAP = script(
+	PRESENCE,
+	`
+local reply = { '' }
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', text(nowMs), 'LIMIT', 0, ${MAX_REAPED})) do
+	local member = drop(lease)
+	if member then describe(member, reply) end
+end
+announce()
+local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
+if first[2] then reply[1] = text(math.max(0, tonumber(first[2]) - nowMs)) end
+return reply
+`
+);
+
+/** How long, in milliseconds, a process that looks at a channel keeps the others from it. */
+const CLAIM_MS = 5_000;
+
+/**
+ * The indexes of leases, which are in another slot than the channels. \`due\` has, of each channel, a time
+ * at which none of its leases has ended yet or soon after; \`owned\` the channels of one owner, with a
+ * number that rises with each addition. What is in an index but not in the channel is taken out when a
+ * process comes upon it, unless the entry changed meanwhile.
+ */
+const INDEX = `
+local due, owned = KEYS[1], KEYS[2]
+local clock = redis.call('TIME')
+local nowMs = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function text(number) return string.format('%.0f', number) end
+`;
+
+/** ARGV: milliseconds of the lease, how many channels to add, these, then channel and number of each to take out. */
+export const INDEX_LEASES = script(
+	INDEX,
+	`
+local leaseMs, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+for i = 3, 2 + count do
+	local at = tonumber(redis.call('ZSCORE', due, ARGV[i]))
+	-- A little earlier, so that whoever looks at the channel just now does not take it out.
+	at = math.min(at and at - 1 or nowMs + leaseMs, nowMs + leaseMs)
+	redis.call('ZADD', due, text(at), ARGV[i])
+	local number = tonumber(redis.call('ZSCORE', owned, ARGV[i])) or 0
+	redis.call('ZADD', owned, text(math.max(number + 1, clock[1] * 1000000 + clock[2])), ARGV[i])
+end
+for i = 3 + count, #ARGV, 2 do
+	if tonumber(redis.call('ZSCORE', owned, ARGV[i])) == tonumber(ARGV[i + 1]) then
+		redis.call('ZREM', owned, ARGV[i])
+	end
+end
+for _, key in ipairs(KEYS) do
+	if redis.call('PTTL', key) < leaseMs + ${KEEP_MEMBERS_MS / 2} then
+		redis.call('PEXPIRE', key, text(leaseMs + ${KEEP_MEMBERS_MS}))
+	end
+end
+return {}
+`
+);
+
+/** KEYS: the index of the owner. Replies with channel and number of each entry. */
+export const OWNED = script(`return redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')`);
+
+/** ARGV: most channels. Replies with those that are due, and the number of the claim of each. */
+export const CLAIM_DUE = script(
+	INDEX,
+	`
+local reply, claim = {}, text(nowMs + ${CLAIM_MS})
+for _, channel in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', text(nowMs), 'LIMIT', 0, ARGV[1])) do
+	redis.call('ZADD', due, claim, channel)
+	reply[#reply + 1] = channel
+	reply[#reply + 1] = claim
+end
+return reply
+`
+);
+
+/** ARGV: channel, claim, and milliseconds until it is due again, or nothing, of each. */
+export const SETTLE_DUE = script(
+	INDEX,
+	`
+for i = 1, #ARGV, 3 do
+	if tonumber(redis.call('ZSCORE', due, ARGV[i])) == tonumber(ARGV[i + 1]) then
+		if ARGV[i + 2] == '' then
+			redis.call('ZREM', due, ARGV[i])
+		else
+			redis.call('ZADD', due, text(nowMs + tonumber(ARGV[i + 2])), ARGV[i])
+		end
+	end
+end
+return {}
+`
+);

@@ -56,3 +56,11 @@ export function decodeAnnouncement(text: string): ReplayedEvent[] {
 	}
 	return events;
 }
+
+/** Longest lifetime in milliseconds: more than 300 years. */
+const MAX_LIFETIME_MS = 1e13;
+
+/** @returns a lifetime as Redis takes it: whole milliseconds, and not without end. */
+export function lifetime(ms: number): string {
+	return `${Math.min(Math.ceil(ms), MAX_LIFETIME_MS)}`;
+}

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresBackend } from '../../../src/lib/postgres/index.js';
 import {
 	busContract,
+	idempotencyContract,
+	presenceContract,
+	rateLimitContract,
 	replayContract,
 	type BackendDriver
 } from '../../../src/lib/testing/contract/index.js';
@@ -18,7 +21,9 @@ export function contract(name: keyof typeof clients): void {
 		afterAll(() => server.close());
 
 		const ends = new Map<unknown, () => Promise<void>>();
-		const tables = 'sveltekit_inngest.logs, sveltekit_inngest.events, sveltekit_inngest.keys';
+		const tables = ['logs', 'events', 'keys', 'channels', 'members', 'leases', 'runs', 'buckets']
+			.map((name) => `sveltekit_inngest.${name}`)
+			.join();
 		const driver: BackendDriver = {
 			connect() {
 				const { client, end } = clients[name](server);
@@ -43,5 +48,8 @@ export function contract(name: keyof typeof clients): void {
 
 		replayContract(driver, { it, expect });
 		busContract(driver, { it, expect });
+		presenceContract(driver, { it, expect });
+		rateLimitContract(driver, { it, expect });
+		idempotencyContract(driver, { it, expect });
 	});
 }

@@ -8,6 +8,9 @@ import {
 } from '../../../src/lib/postgres/index.js';
 import {
 	busContract,
+	idempotencyContract,
+	presenceContract,
+	rateLimitContract,
 	replayContract,
 	type BackendDriver
 } from '../../../src/lib/testing/contract/index.js';
@@ -24,7 +27,9 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 describe('PGlite', () => {
-	const tables = 'sveltekit_inngest.logs, sveltekit_inngest.events, sveltekit_inngest.keys';
+	const tables = ['logs', 'events', 'keys', 'channels', 'members', 'leases', 'runs', 'buckets']
+		.map((name) => `sveltekit_inngest.${name}`)
+		.join();
 	const driver: BackendDriver = {
 		connect: () => postgresBackend(database),
 		flush: async () => void (await database.exec(`truncate ${tables}`))
@@ -32,6 +37,9 @@ describe('PGlite', () => {
 
 	replayContract(driver, { it, expect });
 	busContract(driver, { it, expect });
+	presenceContract(driver, { it, expect });
+	rateLimitContract(driver, { it, expect });
+	idempotencyContract(driver, { it, expect });
 });
 
 test('a transaction publishes when it commits, and `close` leaves the database open', async () => {
@@ -71,4 +79,30 @@ test('a row that is created is a message, whatever its length', async () => {
 	await eventually(() => listener.messages.length === 2);
 	expect(listener.data).toEqual([5, 9_000]);
 	source.close();
+});
+
+test('what is over is deleted: results, buckets, and channels that nobody is in', async () => {
+	const { idempotency, rateLimit, presence, close } = postgresBackend(database);
+	const count = async (): Promise<unknown> => {
+		const tables = ['runs', 'buckets', 'channels'];
+		const counts = tables.map((name) => `(select count(*) from sveltekit_inngest.${name})::int`);
+		return (await database.query(`select ${counts.join(' + ')} as rows`)).rows[0];
+	};
+	await database.exec(
+		`truncate ${['runs', 'buckets', 'channels', 'members', 'leases'].map((name) => `sveltekit_inngest.${name}`).join()}`
+	);
+	for (const life of [1, 3_600_000]) {
+		await idempotency.begin(`run ${life}`, { hash: 'h', leaseMs: life });
+		await rateLimit.take(`key ${life}`, 1, { points: 1, intervalMs: life });
+		const holding = { id: 'x', data: '{}', streams: 1 };
+		await presence.join(`channel ${life}`, 'p', holding, { leaseMs: 3_600_000 });
+	}
+	await presence.leave('channel 1', 'p', 'x');
+	await database.exec(
+		`update sveltekit_inngest.channels set touched_at = touched_at - interval '1 hour'`
+	);
+	expect(await count()).toEqual({ rows: 6 });
+	await database.query(`select from sveltekit_inngest.prune('{"graceMs":0,"idleMs":0}')`);
+	expect(await count()).toEqual({ rows: 3 });
+	close();
 });

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { redisBackend } from '../../../src/lib/redis/index.js';
 import {
 	busContract,
+	idempotencyContract,
+	presenceContract,
+	rateLimitContract,
 	replayContract,
 	type BackendDriver
 } from '../../../src/lib/testing/contract/index.js';
@@ -47,5 +50,8 @@ describe
 
 		replayContract(driver, { it, expect });
 		busContract(driver, { it, expect });
+		presenceContract(driver, { it, expect });
+		rateLimitContract(driver, { it, expect });
+		idempotencyContract(driver, { it, expect });
 	}
 );

@@ -49,10 +49,11 @@ export class MemoryPresenceStore implements PresenceStore {
 			entry = { data, joinedAt: Date.now(), version: 0, leases: new Map() };
 			entries.set(id, entry);
 		}
-		const before = entry.leases.get(owner);
-		// Whoever read the members after the lease ran out does not know of it.
-		const isSame = before?.streams === streams && before.endMs > performance.now();
-		entry.leases.set(owner, { streams, endMs: performance.now() + leaseMs });
+		const nowMs = performance.now();
+		const lease = entry.leases.get(owner);
+		// Whoever read the members since the lease ran out did not see it.
+		const isSame = lease?.streams === streams && lease.endMs > nowMs;
+		entry.leases.set(owner, { streams, endMs: nowMs + leaseMs });
 		if (!isSame) this.#changed(channel, [[isNew ? 'join' : 'update', id, entry]]);
 		return { isFull: false, isNew, member: memberOf(id, entry) };
 	}

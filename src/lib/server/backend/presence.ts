@@ -51,7 +51,7 @@ export type PresenceJoined =
 export interface PresenceStore {
 	/**
 	 * Process `owner` has a member, with so many streams. Saying the same again changes nothing but the
-	 * lease; after the lease ran out, it is a change that listeners hear of.
+	 * lease; one that had run out is a change, because `members` left it out meanwhile.
 	 *
 	 * @param limits.leaseMs Milliseconds after which the lease runs out unless it is renewed.
 	 * @param limits.maxMembers Members that the channel may have, counted in the same step.

@@ -1,10 +1,13 @@
+import type { RealtimeBackend } from '../../server/backend/backend.js';
 import type {
 	PresenceChange,
+	PresenceJoined,
 	PresenceListener,
 	PresenceMember,
 	PresenceStore
 } from '../../server/backend/presence.js';
 import {
+	outcome,
 	register,
 	until,
 	type BackendDriver,
@@ -13,12 +16,16 @@ import {
 	type TestRunner
 } from './driver.js';
 
-const MINUTE_MS = 60_000;
-/** A lease that a case waits for. */
-const SHORT_MS = 400;
+const HOUR_MS = 3_600_000;
 
-/** A listener that writes down what it is told. */
-class Recorder implements PresenceListener {
+/** A lease that a case waits for. */
+const SHORT_MS = 300;
+
+/** A long time for a line to be noticed as dead, in milliseconds. */
+const NOTICE_MS = 20_000;
+
+/** Keeps the members as a room does: the newest version of each counts. */
+class Watcher implements PresenceListener {
 	readonly told: PresenceChange[] = [];
 	checks = 0;
 
@@ -30,12 +37,19 @@ class Recorder implements PresenceListener {
 		this.checks++;
 	}
 
-	get words(): string {
-		return this.told.map(({ type, member: { id } }) => `${type} ${id}`).join();
+	get names(): string[] {
+		return this.told.map(({ type, member: { id } }) => `${type} ${id}`);
 	}
 }
 
-/** The contract of a {@link PresenceStore}: what presence and the reach of `emitTo` rely on. */
+/**
+ * The contract of a {@link PresenceStore}: what presence relies on.
+ *
+ * @example
+ * ```ts
+ * describe('my backend', () => presenceContract({ connect: () => myBackend(url) }, { it, expect }));
+ * ```
+ */
 export function presenceContract(driver: BackendDriver, runner: TestRunner): void {
 	const { expect } = runner;
 
@@ -45,234 +59,511 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 		return presence;
 	}
 
-	const lease = { leaseMs: MINUTE_MS };
-	const alice = { id: 'alice', data: '{"name":"Älice\\n"}', streams: 1 };
-	const bob = { id: 'bob', data: '{}', streams: 1 };
-	const ids = (members: readonly PresenceMember[]): string => members.map(({ id }) => id).join();
-	/** Owners of other cases must not be renewed or reaped by this one. */
-	const owners = ({ log }: CaseContext): [string, string] => [`${log} one`, `${log} two`];
+	/** Joins, and is not refused. */
+	async function join(
+		store: PresenceStore,
+		channel: string,
+		owner: string,
+		id: string,
+		options: { data?: string; streams?: number; leaseMs?: number; maxMembers?: number } = {}
+	): Promise<Extract<PresenceJoined, { isFull: false }>> {
+		const { data = '{}', streams = 1, leaseMs = HOUR_MS, maxMembers } = options;
+		const limits = { leaseMs, maxMembers };
+		const joined = await store.join(channel, owner, { id, data, streams }, limits);
+		if (joined.isFull) throw new Error(`There is no room for "${id}".`);
+		return joined;
+	}
+
+	const idsOf = async (store: PresenceStore, channel: string): Promise<string[]> =>
+		(await store.members(channel)).map(({ id }) => id);
+
+	/** Somebody who listens and hears. */
+	async function watching(
+		store: PresenceStore,
+		channel: string
+	): Promise<Watcher & { stop(): void }> {
+		const watcher = new Watcher();
+		const stop = store.listen(channel, watcher);
+		let n = 0;
+		await until(async () => {
+			if (n++ % 20 === 0) await join(store, channel, 'probe', 'probe', { streams: n + 1 });
+			return watcher.told.length > 0;
+		}, 'the listener to hear');
+		const left = await store.leave(channel, 'probe', 'probe');
+		await until(
+			() => watcher.told.some(({ member }) => left && member.version >= left.version),
+			'the listener to hear'
+		);
+		watcher.told.length = 0;
+		return Object.assign(watcher, { stop });
+	}
+
+	/** Calls `reap` until it gave what the case waits for. The channels of other cases are left out. */
+	async function reaped(
+		stores: readonly PresenceStore[],
+		channels: readonly string[],
+		count: number
+	): Promise<string[]> {
+		const gone: string[] = [];
+		await until(async () => {
+			const all = await Promise.all(stores.map((store) => store.reap()));
+			for (const { channel, member } of all.flat()) {
+				if (channels.includes(channel)) gone.push(`${channel} ${member.id}`);
+			}
+			return gone.length >= count;
+		}, 'leases to be removed');
+		for (const store of stores) {
+			for (const { channel, member } of await store.reap()) {
+				if (channels.includes(channel)) gone.push(`${channel} ${member.id}`);
+			}
+		}
+		return gone.sort();
+	}
 
 	const cases: ContractCase[] = [
 		{
-			name: 'who joins is a member in every process, once, with its data',
+			name: 'a member is there for all processes, and new once',
 			async run(context) {
-				const [one, other] = [await open(context), await open(context)];
-				const [first, second] = owners(context);
-				const joined = await one.join(context.log, first, alice, lease);
-				expect(joined).toMatchObject({ isFull: false, isNew: true });
-				// One that is there keeps its data.
-				const again = { ...alice, data: '{"other":1}', streams: 2 };
-				expect(await other.join(context.log, second, again, lease)).toMatchObject({
-					isNew: false,
-					member: { ...alice, streams: 3 }
-				});
-				const [member, ...others] = await other.members(context.log);
-				expect(others).toEqual([]);
-				expect(member!).toMatchObject({ ...alice, streams: 3 });
-				expect(Math.abs(member!.joinedAt - Date.now()) < MINUTE_MS).toBe(true);
-				expect(await one.members(`${context.log} another`)).toEqual([]);
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const before = Date.now() - 60_000;
+				const data = '{"name":"Zoë 😀","n":1.5,"quote":"\\"\\n"}';
+				const first = await join(one, channel, 'p1', 'zoë', { data });
+				expect(first.isNew).toBe(true);
+				expect(first.member).toMatchObject({ id: 'zoë', data, streams: 1 });
+				expect(first.member.joinedAt > before).toBe(true);
+				expect(Number.isSafeInteger(first.member.version)).toBe(true);
+				const second = await join(two, channel, 'p2', 'zoë', { data: '{"other":1}', streams: 2 });
+				expect(second.isNew).toBe(false);
+				// Data of a member that is there stays.
+				expect(second.member).toMatchObject({ id: 'zoë', data, streams: 3 });
+				expect(second.member.joinedAt).toBe(first.member.joinedAt);
+				expect(second.member.version > first.member.version).toBe(true);
+				expect(await one.members(channel)).toEqual([second.member]);
+				expect(await two.members(channel)).toEqual([second.member]);
+				expect(await two.members(`${channel} other`)).toEqual([]);
 			}
 		},
 		{
-			name: 'of many who join with one id at once, one is new',
+			name: 'of many who bring a member at once, one finds it new',
 			async run(context) {
-				const stores = await Promise.all(Array.from({ length: 4 }, () => open(context)));
-				const joined = await Promise.all(
-					Array.from({ length: 20 }, (_, n) =>
-						stores[n % 4]!.join(context.log, `${context.log} ${n}`, alice, lease)
-					)
-				);
-				expect(joined.filter((result) => !result.isFull && result.isNew).length).toBe(1);
-				expect((await stores[0]!.members(context.log))[0]!.streams).toBe(20);
-			}
-		},
-		{
-			name: 'members are the oldest first, and leave with their last process',
-			async run(context) {
-				const store = await open(context);
-				const [first, second] = owners(context);
-				await store.join(context.log, first, bob, lease);
-				await new Promise((resolve) => setTimeout(resolve, 5));
-				await store.join(context.log, first, alice, lease);
-				await store.join(context.log, second, alice, lease);
-				expect(ids(await store.members(context.log))).toBe('bob,alice');
-				expect(await store.leave(context.log, first, 'alice')).toBe(null);
-				expect(ids(await store.members(context.log))).toBe('bob,alice');
-				expect(await store.leave(context.log, second, 'alice')).toMatchObject({ id: 'alice' });
-				expect(await store.leave(context.log, second, 'alice')).toBe(null);
-				expect(ids(await store.members(context.log))).toBe('bob');
-			}
-		},
-		{
-			name: 'of those who come at once, no more than `maxMembers` join',
-			async run(context) {
+				const { log: channel } = context;
 				const stores = [await open(context), await open(context)];
-				const [owner] = owners(context);
-				const joined = await Promise.all(
-					Array.from({ length: 10 }, (_, n) =>
-						stores[n % 2]!.join(
-							context.log,
-							owner,
-							{ ...bob, id: `m${n}` },
-							{ ...lease, maxMembers: 3 }
-						)
+				const joins = await Promise.all(
+					Array.from({ length: 20 }, (_, n) => join(stores[n % 2]!, channel, `p${n}`, 'x'))
+				);
+				expect(joins.filter(({ isNew }) => isNew).length).toBe(1);
+				expect((await stores[0]!.members(channel))[0]).toMatchObject({ id: 'x', streams: 20 });
+			}
+		},
+		{
+			name: 'members come oldest first',
+			async run(context) {
+				const { log: channel } = context;
+				const store = await open(context);
+				for (const id of ['c', 'a', 'b']) await join(store, channel, 'p', id);
+				await store.update(channel, [{ id: 'c', data: '{"x":1}' }]);
+				expect(await idsOf(store, channel)).toEqual(['c', 'a', 'b']);
+			}
+		},
+		{
+			name: 'saying the same again changes nothing; other streams are a change',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				const { member } = await join(one, channel, 'p', 'x');
+				expect(await join(one, channel, 'p', 'x')).toEqual({ isFull: false, isNew: false, member });
+				const more = await join(one, channel, 'p', 'x', { streams: 4 });
+				expect(more.member.streams).toBe(4);
+				await until(() => watcher.told.length >= 2, 'the changes');
+				expect(watcher.told).toEqual([
+					{ type: 'join', member },
+					{ type: 'update', member: more.member }
+				]);
+			}
+		},
+		{
+			name: 'a channel has no more members than it may have',
+			async run(context) {
+				const { log: channel } = context;
+				const stores = [await open(context), await open(context)];
+				const limits = { leaseMs: HOUR_MS, maxMembers: 5 };
+				const joins = await Promise.all(
+					Array.from({ length: 20 }, (_, n) =>
+						stores[n % 2]!.join(channel, 'p', { id: `${n}`, data: '{}', streams: 1 }, limits)
 					)
 				);
-				expect(joined.filter(({ isFull }) => !isFull).length).toBe(3);
-				const members = await stores[0]!.members(context.log);
-				expect(members.length).toBe(3);
-				// One that is a member already needs no room.
-				const again = { ...members[0]!, streams: 2 };
-				expect(
-					await stores[0]!.join(context.log, owner, again, { ...lease, maxMembers: 3 })
-				).toMatchObject({ isFull: false, isNew: false });
+				expect(joins.filter(({ isFull }) => !isFull).length).toBe(5);
+				const [known] = await idsOf(stores[0]!, channel);
+				// Whoever is a member already is not refused.
+				expect((await join(stores[1]!, channel, 'q', known!, { maxMembers: 5 })).isNew).toBe(false);
+				for (const owner of ['p', 'q']) await stores[0]!.leave(channel, owner, known!);
+				expect((await join(stores[1]!, channel, 'p', 'late', { maxMembers: 5 })).isNew).toBe(true);
 			}
 		},
 		{
-			name: 'an update reaches members only, and the newest stays',
+			name: 'a member leaves with its last lease, and its process is told',
 			async run(context) {
-				const store = await open(context);
-				const [owner] = owners(context);
-				await store.join(context.log, owner, alice, lease);
-				await store.update(context.log, [
-					{ id: 'alice', data: '{"x":1}' },
-					{ id: 'nobody', data: '{"x":1}' }
-				]);
-				await store.update(context.log, [{ id: 'alice', data: '{"x":2}' }]);
-				const members = await store.members(context.log);
-				expect(members.map(({ id, data }) => `${id} ${data}`)).toEqual(['alice {"x":2}']);
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				await join(one, channel, 'p1', 'x', { data: '{"a":1}', streams: 2 });
+				await join(two, channel, 'p2', 'x');
+				expect(await one.leave(channel, 'p3', 'x')).toBe(null);
+				expect(await one.leave(channel, 'p1', 'x')).toBe(null);
+				expect(await one.leave(channel, 'p1', 'x')).toBe(null);
+				expect((await two.members(channel))[0]).toMatchObject({ id: 'x', streams: 1 });
+				const left = await two.leave(channel, 'p2', 'x');
+				expect(left).toMatchObject({ id: 'x', data: '{"a":1}' });
+				expect(await one.members(channel)).toEqual([]);
+				await until(() => watcher.names.includes('leave x'), 'the leave');
+				expect(watcher.names).toEqual(['join x', 'update x', 'update x', 'leave x']);
+				expect(watcher.told.at(-1)!.member).toEqual(left);
 			}
 		},
 		{
-			name: 'listeners of every process hear of changes in order, with versions that rise',
+			name: 'versions rise with every change, also of a member that comes again',
 			async run(context) {
-				const [one, other] = [await open(context), await open(context)];
-				const [first, second] = owners(context);
-				const recorders = [new Recorder(), new Recorder()];
-				const stops = [one, other].map((store, n) => store.listen(context.log, recorders[n]!));
-				// A line may need a moment.
-				await until(async () => {
-					const probe = { ...bob, id: 'probe' };
-					await one.join(context.log, first, probe, lease);
-					await one.leave(context.log, first, 'probe');
-					return recorders.every(({ told }) => told.some(({ type }) => type === 'leave'));
-				}, 'the listeners');
-				await new Promise((resolve) => setTimeout(resolve, 100));
-				for (const recorder of recorders) recorder.told.length = 0;
-				await one.join(context.log, first, alice, lease);
-				await other.join(context.log, second, alice, lease);
-				await one.update(context.log, [{ id: 'alice', data: '{"x":1}' }]);
-				await one.leave(context.log, first, 'alice');
-				await other.leave(context.log, second, 'alice');
-				const words = 'join alice,update alice,update alice,update alice,leave alice';
-				for (const recorder of recorders) {
-					await until(() => recorder.told.length >= 5, 'five changes');
-					expect(recorder.words).toBe(words);
-					const versions = recorder.told.map(({ member }) => member.version);
-					expect(versions).toEqual([...versions].sort((a, b) => a - b));
-					expect(new Set(versions).size).toBe(5);
-					expect(recorder.told.map(({ member }) => member.streams).slice(0, 4)).toEqual([
-						1, 2, 2, 1
-					]);
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const versions: number[] = [];
+				for (let round = 0; round < 5; round++) {
+					versions.push((await join(one, channel, 'p', 'x')).member.version);
+					await two.update(channel, [{ id: 'x', data: `{"round":${round}}` }]);
+					versions.push((await two.members(channel))[0]!.version);
+					versions.push((await two.leave(channel, 'p', 'x'))!.version);
 				}
-				for (const stop of stops) stop();
-				await one.join(context.log, first, bob, lease);
-				await new Promise((resolve) => setTimeout(resolve, 100));
-				expect(recorders.map(({ told }) => told.length)).toEqual([5, 5]);
+				expect(versions).toEqual([...new Set(versions)].sort((a, b) => a - b));
 			}
 		},
 		{
-			name: 'saying the same again is no change',
+			name: 'data of members is replaced; whoever is no member stays none',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				await join(one, channel, 'p', 'a');
+				await join(one, channel, 'p', 'b', { data: '{"same":1}' });
+				await two.update(channel, [
+					{ id: 'a', data: '{"x":"{}\\u0000é"}' },
+					{ id: 'b', data: '{"same":1}' },
+					{ id: 'nobody', data: '{}' }
+				]);
+				await join(one, channel, 'p', 'last');
+				await until(() => watcher.names.includes('join last'), 'the changes');
+				expect(watcher.names).toEqual(['join a', 'join b', 'update a', 'join last']);
+				const [a] = await one.members(channel);
+				expect(a).toMatchObject({ id: 'a', data: '{"x":"{}\\u0000é"}' });
+				expect(await idsOf(one, channel)).toEqual(['a', 'b', 'last']);
+			}
+		},
+		{
+			name: 'ids, owners and channels are any text',
 			async run(context) {
 				const store = await open(context);
-				const [owner] = owners(context);
-				await store.join(context.log, owner, alice, lease);
-				const [before] = await store.members(context.log);
-				await store.join(context.log, owner, alice, lease);
-				expect((await store.members(context.log))[0]!.version).toBe(before!.version);
+				const texts = [
+					'',
+					' ',
+					'ü',
+					'a:b{c}',
+					"x' --",
+					'a\nb',
+					'%_\\',
+					'["a","b"]',
+					'x'.repeat(500)
+				];
+				const channels = texts.map((text) => `${context.log}${text}`);
+				for (const channel of channels) {
+					for (const text of texts) await join(store, channel, `${context.log}${text}`, text);
+				}
+				for (const channel of channels) expect(await idsOf(store, channel)).toEqual(texts);
+				for (const text of texts) {
+					expect(await store.renew(`${context.log}${text}`, HOUR_MS)).toBe(channels.length);
+					for (const channel of channels) {
+						const left = await store.leave(channel, `${context.log}${text}`, text);
+						expect(left?.id).toBe(text);
+					}
+				}
 			}
 		},
 		{
-			name: 'a lease that is not renewed runs out, and exactly one process announces the leave',
+			name: 'a lease that runs out hides its member, until exactly one process removes it',
 			async run(context) {
-				const [one, other] = [await open(context), await open(context)];
-				const [dead, alive] = owners(context);
-				await one.join(context.log, dead, alice, { leaseMs: SHORT_MS });
-				await one.join(context.log, dead, bob, { leaseMs: SHORT_MS });
-				await one.join(context.log, alive, bob, { leaseMs: SHORT_MS });
-				expect(await one.renew(alive, MINUTE_MS)).toBe(1);
-				await new Promise((resolve) => setTimeout(resolve, SHORT_MS + 50));
-				// It is gone before anybody reaps it.
-				expect(ids(await other.members(context.log))).toBe('bob');
-				const reaped = (
-					await Promise.all([one.reap(), other.reap(), one.reap(), other.reap()])
-				).flat();
-				const own = reaped.filter(({ channel }) => channel === context.log);
-				expect(own.length).toBe(1);
-				expect(own[0]!.member).toMatchObject({ id: 'alice', data: alice.data });
-				expect((await one.members(context.log))[0]!.streams).toBe(1);
-				expect(await other.renew(dead, MINUTE_MS)).toBe(0);
-			}
-		},
-		{
-			name: 'a member whose lease ran out is new when it joins again',
-			async run(context) {
-				const store = await open(context);
-				const [owner] = owners(context);
-				await store.join(context.log, owner, alice, { leaseMs: SHORT_MS });
-				await new Promise((resolve) => setTimeout(resolve, SHORT_MS + 50));
-				await store.reap();
-				const joined = await store.join(context.log, owner, alice, lease);
-				expect(joined).toMatchObject({ isNew: true });
-			}
-		},
-		{
-			name: 'listeners hear of a member that is back before its lost lease was reaped',
-			async run(context) {
-				const [one, other] = [await open(context), await open(context)];
-				const [owner] = owners(context);
-				const recorder = new Recorder();
-				const stop = other.listen(context.log, recorder);
-				await new Promise((resolve) => setTimeout(resolve, 200));
-				await one.join(context.log, owner, alice, { leaseMs: SHORT_MS });
-				await until(() => recorder.told.length === 1, 'the join');
-				await new Promise((resolve) => setTimeout(resolve, SHORT_MS + 50));
-				expect(await one.renew(owner, MINUTE_MS)).toBe(0);
-				expect(await other.members(context.log)).toEqual([]);
-				await one.join(context.log, owner, alice, lease);
-				await until(() => recorder.told.length >= 2, 'another change');
-				const { type, member } = recorder.told.at(-1)!;
-				expect(type === 'leave').toBe(false);
-				expect(member).toMatchObject(alice);
-				stop();
-			}
-		},
-		{
-			name: 'a renewal may shorten leases, as a process does that stops',
-			async run(context) {
-				const store = await open(context);
-				const [owner] = owners(context);
-				await store.join(context.log, owner, alice, lease);
-				expect(await store.renew(owner, SHORT_MS)).toBe(1);
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				await join(one, channel, 'dead', 'gone', { leaseMs: SHORT_MS });
+				await join(one, channel, 'dead', 'shared', { leaseMs: SHORT_MS, streams: 2 });
+				await join(two, channel, 'alive', 'shared');
+				await join(two, channel, 'alive', 'stays');
 				await until(
-					async () => (await store.members(context.log)).length === 0,
+					async () => !(await idsOf(two, channel)).includes('gone'),
 					'the lease to run out'
 				);
+				expect(await reaped([one, two, one, two], [channel], 1)).toEqual([`${channel} gone`]);
+				expect(await idsOf(one, channel)).toEqual(['shared', 'stays']);
+				expect((await one.members(channel))[0]).toMatchObject({ id: 'shared', streams: 1 });
+				await until(() => watcher.names.includes('leave gone'), 'the leave');
+				expect(watcher.names.filter((name) => name.startsWith('leave'))).toEqual(['leave gone']);
 			}
 		},
 		{
-			name: 'a listener whose line was restored is told to check',
+			name: 'whoever comes back before it was removed has neither left nor joined',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const { member } = await join(one, channel, 'dead', 'x', {
+					leaseMs: SHORT_MS,
+					data: '{"kept":1}'
+				});
+				await until(async () => (await idsOf(two, channel)).length === 0, 'the lease to run out');
+				const again = await join(two, channel, 'alive', 'x');
+				expect([again.isNew, again.member.joinedAt]).toEqual([false, member.joinedAt]);
+				await until(async () => {
+					const gone = await one.reap();
+					if (gone.some((entry) => entry.channel === channel)) throw new Error('It left.');
+					return (await one.members(channel))[0]?.streams === 1;
+				}, 'the lease to be removed');
+				expect((await one.members(channel))[0]!.data).toBe('{"kept":1}');
+			}
+		},
+		{
+			name: 'a lease that ran out and is taken again is a change',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				await join(one, channel, 'p', 'x', { leaseMs: SHORT_MS });
+				await until(async () => (await idsOf(two, channel)).length === 0, 'the lease to run out');
+				const { isNew, member } = await join(one, channel, 'p', 'x');
+				expect(isNew).toBe(false);
+				await until(() => watcher.told.length >= 2, 'the change');
+				expect(watcher.told.at(-1)).toEqual({ type: 'update', member });
+			}
+		},
+		{
+			name: 'a process renews all of its leases, in every channel, and is told how many',
+			async run(context) {
+				const [one, two] = [await open(context), await open(context)];
+				const owner = `${context.log} owner`;
+				const channels = Array.from({ length: 12 }, (_, n) => `${context.log} ${n}`);
+				await Promise.all(
+					channels.flatMap((channel) => [
+						join(one, channel, owner, 'a', { leaseMs: 3 * SHORT_MS }),
+						join(one, channel, owner, 'b', { leaseMs: 3 * SHORT_MS }),
+						join(two, channel, `${owner} other`, 'c', { leaseMs: 3 * SHORT_MS })
+					])
+				);
+				expect(await one.renew(owner, HOUR_MS)).toBe(24);
+				const gone = await reaped([one, two], channels, 12);
+				expect(gone).toEqual(channels.map((channel) => `${channel} c`).sort());
+				for (const channel of channels) {
+					expect((await idsOf(two, channel)).sort()).toEqual(['a', 'b']);
+				}
+				for (const channel of channels.slice(2)) await one.leave(channel, owner, 'a');
+				expect(await one.renew(owner, HOUR_MS)).toBe(14);
+				expect(await one.renew(owner, HOUR_MS)).toBe(14);
+				expect(await one.renew(`${owner} nobody`, HOUR_MS)).toBe(0);
+			}
+		},
+		{
+			name: 'leases that are made shorter run out sooner, and do not count when they have',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const owner = `${channel} owner`;
+				await join(one, channel, owner, 'x');
+				await join(two, channel, `${owner} other`, 'y');
+				expect(await one.renew(owner, SHORT_MS)).toBe(1);
+				expect(await reaped([two], [channel], 1)).toEqual([`${channel} x`]);
+				expect(await one.renew(owner, HOUR_MS)).toBe(0);
+				expect(await idsOf(one, channel)).toEqual(['y']);
+			}
+		},
+		{
+			name: 'a lease that ran out is not brought back by renewing',
+			async run(context) {
+				const { log: channel } = context;
+				const store = await open(context);
+				const owner = `${channel} owner`;
+				await join(store, channel, owner, 'x', { leaseMs: SHORT_MS });
+				await until(async () => (await idsOf(store, channel)).length === 0, 'the lease to run out');
+				expect(await store.renew(owner, HOUR_MS)).toBe(0);
+				expect(await idsOf(store, channel)).toEqual([]);
+			}
+		},
+		{
+			name: 'many channels of a process that died are each removed once',
+			async run(context) {
+				const stores = await Promise.all([open(context), open(context), open(context)]);
+				const channels = Array.from({ length: 300 }, (_, n) => `${context.log} ${n}`);
+				for (let from = 0; from < channels.length; from += 50) {
+					await Promise.all(
+						channels
+							.slice(from, from + 50)
+							.map((channel) => join(stores[0]!, channel, 'dead', 'x', { leaseMs: SHORT_MS }))
+					);
+				}
+				const gone = await reaped(stores, channels, 300);
+				expect(gone).toEqual(channels.map((channel) => `${channel} x`).sort());
+			}
+		},
+		{
+			name: 'whoever joins while others look for leases that ran out is not overlooked',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				for (let round = 0; round < 10; round++) {
+					const owner = `${channel} ${round}`;
+					await join(one, channel, owner, 'x', { leaseMs: 20 });
+					const turns = Array.from({ length: 10 }, async (_, n) => {
+						await new Promise((resolve) => setTimeout(resolve, n * 5));
+						await two.reap();
+					});
+					await new Promise((resolve) => setTimeout(resolve, 20 + round));
+					await join(one, channel, `${owner} late`, `late ${round}`, { leaseMs: 2 * SHORT_MS });
+					await Promise.all(turns);
+				}
+				await until(async () => {
+					await two.reap();
+					return (
+						(await join(one, channel, 'probe', 'probe', { maxMembers: 1, leaseMs: 1 }).catch(
+							() => undefined
+						)) !== undefined
+					);
+				}, 'all leases to be removed');
+			}
+		},
+		{
+			name: 'a listener hears of its own channel only, until it is removed',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const here = await watching(one, channel);
+				const same = await watching(one, channel);
+				const other = await watching(two, `${channel} other`);
+				here.told.length = 0;
+				await join(two, channel, 'p', 'a');
+				await join(one, `${channel} other`, 'p', 'b');
+				await until(() => here.told.length && same.told.length && other.told.length, 'the changes');
+				here.stop();
+				here.stop();
+				await join(two, channel, 'p', 'c');
+				await until(() => same.told.length > 1, 'the change');
+				expect([here.names, same.names, other.names]).toEqual([
+					['join a'],
+					['join a', 'join c'],
+					['join b']
+				]);
+				same.stop();
+				const again = await watching(one, channel);
+				await two.leave(channel, 'p', 'c');
+				await until(() => again.told.length, 'the change');
+				expect([same.told.length, again.names]).toEqual([2, ['leave c']]);
+			}
+		},
+		{
+			name: 'what is too large to be announced is checked',
+			async run(context) {
+				const { log: channel } = context;
+				const [one, two] = [await open(context), await open(context)];
+				const watcher = await watching(two, channel);
+				const { checks } = watcher;
+				const data = JSON.stringify({ text: '€'.repeat(100_000) });
+				await join(one, channel, 'p', 'x', { data });
+				await until(() => watcher.told.length || watcher.checks > checks, 'to be told');
+				for (const { member } of watcher.told) expect(member.data).toBe(data);
+				expect((await two.members(channel))[0]!.data).toBe(data);
+			}
+		},
+		{
+			name: 'changes that are applied by their versions lead to the same members',
+			async run(context) {
+				const { log: channel } = context;
+				const stores = [await open(context), await open(context)];
+				const watchers = [await watching(stores[0]!, channel), await watching(stores[1]!, channel)];
+				await Promise.all(
+					Array.from({ length: 200 }, async (_, n) => {
+						const store = stores[n % 2]!;
+						const id = `${n % 7}`;
+						if (n % 3 === 0) await join(store, channel, `p${n % 4}`, id, { streams: n });
+						else if (n % 3 === 1) await store.update(channel, [{ id, data: `{"n":${n}}` }]);
+						else await store.leave(channel, `p${n % 4}`, id);
+					})
+				);
+				await join(stores[0]!, channel, 'p', 'last');
+				const members = await stores[0]!.members(channel);
+				for (const { told } of watchers) {
+					await until(() => told.some(({ member }) => member.id === 'last'), 'the last change');
+					const known = new Map<string, PresenceChange>();
+					for (const change of told) {
+						const { id, version } = change.member;
+						if ((known.get(id)?.member.version ?? 0) < version) known.set(id, change);
+					}
+					const shown = [...known.values()].flatMap(({ type, member }) =>
+						type === 'leave' ? [] : [member]
+					);
+					const byId = (a: PresenceMember, b: PresenceMember): number => (a.id < b.id ? -1 : 1);
+					expect(shown.sort(byId)).toEqual([...members].sort(byId));
+				}
+			}
+		},
+		{
+			name: 'a listener checks when its line is back',
 			needs: ['stop', 'start'],
 			async run(context) {
+				const { log: channel } = context;
 				const store = await open(context);
-				const recorder = new Recorder();
-				const stop = store.listen(context.log, recorder);
-				await new Promise((resolve) => setTimeout(resolve, 200));
-				const before = recorder.checks;
+				const watcher = await watching(store, channel);
+				const { checks } = watcher;
 				await driver.stop!();
 				await driver.start!();
-				await until(() => recorder.checks > before, 'a check', 20_000);
-				stop();
+				await until(() => watcher.checks > checks, 'the check', NOTICE_MS);
+				await until(
+					async () => (await outcome(() => join(store, channel, 'p', 'x', { streams: 2 }))).value,
+					'the server to answer',
+					NOTICE_MS
+				);
+				await until(() => watcher.names.includes('join x'), 'the change');
+			}
+		},
+		{
+			name: 'a server that forgot everything takes members anew',
+			needs: ['flush'],
+			async run(context) {
+				const { log: channel } = context;
+				const store = await open(context);
+				const owner = `${channel} owner`;
+				const { member } = await join(store, channel, owner, 'x');
+				await driver.flush!();
+				expect(await store.members(channel)).toEqual([]);
+				expect(await store.renew(owner, HOUR_MS)).toBe(0);
+				const again = await join(store, channel, owner, 'x');
+				expect([again.isNew, again.member.version > member.version]).toEqual([true, true]);
+				expect(await store.renew(owner, SHORT_MS)).toBe(1);
+				expect(await reaped([store], [channel], 1)).toEqual([`${channel} x`]);
+			}
+		},
+		{
+			name: 'a call to a server that does not answer fails in time',
+			needs: ['freeze', 'thaw'],
+			async run(context) {
+				const backend: RealtimeBackend = await context.connect();
+				const store = backend.presence!;
+				await join(store, context.log, 'p', 'x');
+				await driver.freeze!();
+				try {
+					const { error, tookMs } = await outcome(() => store.members(context.log));
+					expect(error instanceof Error).toBe(true);
+					expect(tookMs < (backend.timeoutMs ?? 2_000) + 1_500).toBe(true);
+				} finally {
+					await driver.thaw!();
+				}
+				await until(async () => {
+					const { value } = await outcome(() => store.members(context.log));
+					return (value as PresenceMember[] | undefined)?.length === 1;
+				}, 'the server to answer again');
 			}
 		}
 	];

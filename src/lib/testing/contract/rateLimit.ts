@@ -1,15 +1,30 @@
-import type { RateLimitStore } from '../../server/backend/rateLimit.js';
+import type { RealtimeBackend } from '../../server/backend/backend.js';
+import type { RateDecision, RateLimitStore } from '../../server/backend/rateLimit.js';
 import {
+	outcome,
 	register,
+	until,
 	type BackendDriver,
 	type CaseContext,
 	type ContractCase,
 	type TestRunner
 } from './driver.js';
 
-const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
 
-/** The contract of a {@link RateLimitStore}: what `limits.rate` and `ban` rely on. */
+/** A time that a case waits for. */
+const SHORT_MS = 300;
+
+const ALLOWED: RateDecision = { isAllowed: true, retryAfterMs: 0 };
+
+/**
+ * The contract of a {@link RateLimitStore}: what `limits.rate` and bans rely on.
+ *
+ * @example
+ * ```ts
+ * describe('my backend', () => rateLimitContract({ connect: () => myBackend(url) }, { it, expect }));
+ * ```
+ */
 export function rateLimitContract(driver: BackendDriver, runner: TestRunner): void {
 	const { expect } = runner;
 
@@ -19,99 +34,148 @@ export function rateLimitContract(driver: BackendDriver, runner: TestRunner): vo
 		return rateLimit;
 	}
 
+	/** The time to wait, of a key that is refused. */
+	async function waitOf(decision: PromiseLike<RateDecision>): Promise<number> {
+		const { isAllowed, retryAfterMs } = await decision;
+		expect([isAllowed, Number.isInteger(retryAfterMs)]).toEqual([false, true]);
+		return retryAfterMs;
+	}
+
 	const cases: ContractCase[] = [
 		{
-			name: 'a key takes as many tokens as its bucket holds, in all processes together',
+			name: 'a bucket gives as many tokens as it holds, to all processes together',
 			async run(context) {
 				const stores = [await open(context), await open(context)];
-				const rule = { points: 10, intervalMs: MINUTE_MS };
+				const rule = { points: 10, intervalMs: HOUR_MS };
 				const decisions = await Promise.all(
 					Array.from({ length: 30 }, (_, n) => stores[n % 2]!.take(context.log, 1, rule))
 				);
-				expect(decisions.filter(({ isAllowed }) => isAllowed).length).toBe(10);
-				for (const { isAllowed, retryAfterMs } of decisions) {
-					if (isAllowed) expect(retryAfterMs).toBe(0);
-					else expect(retryAfterMs > 0 && retryAfterMs <= MINUTE_MS / 10).toBe(true);
+				const allowed = decisions.filter(({ isAllowed }) => isAllowed);
+				expect(allowed.length).toBe(10);
+				for (const decision of allowed) expect(decision).toEqual(ALLOWED);
+				const waitMs = await waitOf(stores[0]!.take(context.log, 1, rule));
+				// A tenth of an hour, of which some has passed.
+				expect(waitMs > 300_000 && waitMs <= HOUR_MS / 10).toBe(true);
+			}
+		},
+		{
+			name: 'each key has a bucket of its own, whatever its text',
+			async run(context) {
+				const store = await open(context);
+				const rule = { points: 1, intervalMs: HOUR_MS };
+				const keys = ['', ' ', 'ü', 'a:b{c}', "x' --", 'a\nb', '%_\\', 'x'.repeat(2_000)];
+				for (const key of keys) {
+					expect(await store.take(`${context.log}${key}`, 1, rule)).toEqual(ALLOWED);
 				}
+				for (const key of keys) await waitOf(store.take(`${context.log}${key}`, 1, rule));
 			}
 		},
 		{
-			name: 'keys are counted apart',
+			name: 'tokens come back with time, one by one',
 			async run(context) {
 				const store = await open(context);
-				const rule = { points: 1, intervalMs: MINUTE_MS };
-				expect((await store.take(`${context.log} a`, 1, rule)).isAllowed).toBe(true);
-				expect((await store.take(`${context.log} b`, 1, rule)).isAllowed).toBe(true);
-				expect((await store.take(`${context.log} a`, 1, rule)).isAllowed).toBe(false);
-			}
-		},
-		{
-			name: 'a cost is taken as a whole or not at all; of a part, too, and of nothing',
-			async run(context) {
-				const store = await open(context);
-				const rule = { points: 5, intervalMs: MINUTE_MS };
-				expect((await store.take(context.log, 4, rule)).isAllowed).toBe(true);
-				expect((await store.take(context.log, 4, rule)).isAllowed).toBe(false);
-				expect((await store.take(context.log, 0.5, rule)).isAllowed).toBe(true);
-				expect((await store.take(context.log, 0.4, rule)).isAllowed).toBe(true);
-				expect((await store.take(context.log, 1, rule)).isAllowed).toBe(false);
-				expect((await store.take(context.log, 0, rule)).isAllowed).toBe(true);
-			}
-		},
-		{
-			name: 'tokens come back with time',
-			async run(context) {
-				const store = await open(context);
-				const rule = { points: 2, intervalMs: 600 };
-				expect((await store.take(context.log, 2, rule)).isAllowed).toBe(true);
-				const { isAllowed, retryAfterMs } = await store.take(context.log, 1, rule);
-				expect(isAllowed).toBe(false);
-				await sleep(retryAfterMs + 50);
-				expect((await store.take(context.log, 1, rule)).isAllowed).toBe(true);
-				expect((await store.take(context.log, 1, rule)).isAllowed).toBe(false);
-			}
-		},
-		{
-			name: '`blockMs` keeps out whoever found the bucket empty',
-			async run(context) {
-				const store = await open(context);
-				const rule = { points: 1, intervalMs: 50, blockMs: MINUTE_MS };
-				await store.take(context.log, 1, rule);
-				const { isAllowed, retryAfterMs } = await store.take(context.log, 1, rule);
-				expect(isAllowed).toBe(false);
-				expect(retryAfterMs > MINUTE_MS / 2 && retryAfterMs <= MINUTE_MS).toBe(true);
-				await sleep(100);
-				expect((await store.take(context.log, 1, rule)).isAllowed).toBe(false);
-			}
-		},
-		{
-			name: 'a key that is blocked is kept out in every process, also where it takes nothing, for that time',
-			async run(context) {
-				const [one, other] = [await open(context), await open(context)];
-				const rule = { points: 100, intervalMs: 1_000 };
-				await one.block(context.log, 400);
-				const { isAllowed, retryAfterMs } = await other.take(context.log, 0, rule);
-				expect(isAllowed).toBe(false);
-				expect(retryAfterMs > 0 && retryAfterMs <= 400).toBe(true);
-				await sleep(500);
-				expect((await other.take(context.log, 1, rule)).isAllowed).toBe(true);
-			}
-		},
-		{
-			name: 'a block of 0 lets a key in again and fills its bucket',
-			async run(context) {
-				const store = await open(context);
-				const rule = { points: 2, intervalMs: MINUTE_MS };
+				const rule = { points: 2, intervalMs: 2 * SHORT_MS };
 				await store.take(context.log, 2, rule);
-				await store.block(context.log, MINUTE_MS);
+				const waitMs = await waitOf(store.take(context.log, 1, rule));
+				expect(waitMs > 0 && waitMs <= SHORT_MS).toBe(true);
+				await new Promise((resolve) => setTimeout(resolve, waitMs + 5));
+				expect(await store.take(context.log, 1, rule)).toEqual(ALLOWED);
+				await waitOf(store.take(context.log, 1, rule));
+				await until(
+					async () => (await store.take(context.log, 2, rule)).isAllowed,
+					'the bucket to be full'
+				);
+			}
+		},
+		{
+			name: 'what costs more takes more; what costs too much takes nothing',
+			async run(context) {
+				const store = await open(context);
+				const rule = { points: 5, intervalMs: HOUR_MS };
+				expect(await store.take(context.log, 3, rule)).toEqual(ALLOWED);
+				await waitOf(store.take(context.log, 3, rule));
+				expect(await store.take(context.log, 0, rule)).toEqual(ALLOWED);
+				expect(await store.take(context.log, 2, rule)).toEqual(ALLOWED);
+				await waitOf(store.take(context.log, 1, rule));
+				expect(await store.take(context.log, 0, rule)).toEqual(ALLOWED);
+				// More than the bucket holds: as long as it takes to be full.
+				expect((await waitOf(store.take(context.log, 9, rule))) <= HOUR_MS).toBe(true);
+			}
+		},
+		{
+			name: 'a key that found its bucket empty is kept out for as long as the rule says',
+			async run(context) {
+				const [one, two] = [await open(context), await open(context)];
+				const rule = { points: 1, intervalMs: 10, blockMs: 2 * SHORT_MS };
+				await one.take(context.log, 1, { ...rule, intervalMs: HOUR_MS });
+				expect(await waitOf(one.take(context.log, 1, { ...rule, intervalMs: HOUR_MS }))).toBe(
+					2 * SHORT_MS
+				);
+				await new Promise((resolve) => setTimeout(resolve, SHORT_MS / 2));
+				// A token is back by now.
+				const waitMs = await waitOf(two.take(context.log, 1, rule));
+				expect(waitMs > 0 && waitMs < 2 * SHORT_MS).toBe(true);
+				await until(
+					async () => (await two.take(context.log, 1, rule)).isAllowed,
+					'it to be let in'
+				);
+			}
+		},
+		{
+			name: 'a key that is blocked is kept out of all processes, until it is let in',
+			async run(context) {
+				const [one, two] = [await open(context), await open(context)];
+				const rule = { points: 2, intervalMs: HOUR_MS };
+				await one.take(context.log, 2, rule);
+				await one.block(context.log, HOUR_MS);
+				const waitMs = await waitOf(two.take(context.log, 0, rule));
+				expect(waitMs > HOUR_MS - 60_000 && waitMs <= HOUR_MS).toBe(true);
+				await two.block(context.log, 0);
+				// Its bucket is full again.
+				expect(await one.take(context.log, 2, rule)).toEqual(ALLOWED);
+			}
+		},
+		{
+			name: 'a block ends by itself, with a full bucket',
+			async run(context) {
+				const store = await open(context);
+				const rule = { points: 2, intervalMs: HOUR_MS };
+				await store.take(context.log, 2, rule);
+				await store.block(context.log, SHORT_MS);
+				await waitOf(store.take(context.log, 1, rule));
+				await until(async () => (await store.take(context.log, 2, rule)).isAllowed, 'its end');
+			}
+		},
+		{
+			name: 'a block can be without end',
+			async run(context) {
+				const store = await open(context);
+				await store.block(context.log, Infinity);
+				const rule = { points: 1, intervalMs: 1 };
+				const { isAllowed, retryAfterMs } = await store.take(context.log, 1, rule);
+				expect([isAllowed, retryAfterMs > HOUR_MS]).toEqual([false, true]);
 				await store.block(context.log, 0);
-				expect((await store.take(context.log, 2, rule)).isAllowed).toBe(true);
+			}
+		},
+		{
+			name: 'a call to a server that does not answer fails in time',
+			needs: ['freeze', 'thaw'],
+			async run(context) {
+				const backend: RealtimeBackend = await context.connect();
+				const rule = { points: 1_000, intervalMs: HOUR_MS };
+				const take = () => backend.rateLimit!.take(context.log, 1, rule);
+				await take();
+				await driver.freeze!();
+				try {
+					const { error, tookMs } = await outcome(take);
+					expect(error instanceof Error).toBe(true);
+					expect(tookMs < (backend.timeoutMs ?? 2_000) + 1_500).toBe(true);
+				} finally {
+					await driver.thaw!();
+				}
+				await until(async () => (await outcome(take)).value, 'the server to answer again');
 			}
 		}
 	];
 	register(driver, runner, cases);
-}
-
-function sleep(ms: number): Promise<void> {
-	return new Promise((resolve) => setTimeout(resolve, ms));
 }

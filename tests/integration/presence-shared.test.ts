@@ -1,0 +1,164 @@
+import { Redis } from 'ioredis';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { postgresBackend } from '../../src/lib/postgres/index.js';
+import { redisBackend } from '../../src/lib/redis/index.js';
+import type { RealtimeBackend } from '../../src/lib/server/index.js';
+import { demoChannel } from '../support/channels.js';
+import { People, type Instance } from '../support/people.js';
+import { hasPostgres, PostgresServer } from '../support/postgres.js';
+import { hasRedis, RedisServer } from '../support/redis.js';
+import { eventually } from '../support/wait.js';
+
+/** A server that processes share. */
+interface Shared {
+	/** What one process has of it. */
+	connect(): RealtimeBackend;
+	stop(): Promise<void>;
+	start(): Promise<void>;
+	close(): Promise<void>;
+}
+
+const servers: Record<string, { isHere: boolean; start(): Promise<Shared> }> = {
+	Redis: {
+		isHere: hasRedis,
+		async start() {
+			const server = await RedisServer.start();
+			return {
+				connect: () =>
+					redisBackend(new Redis(server.url, { lazyConnect: true }), { heartbeatMs: 300 }),
+				stop: () => server.stop(),
+				start: () => server.start(),
+				close: () => server.close()
+			};
+		}
+	},
+	PostgreSQL: {
+		isHere: hasPostgres,
+		async start() {
+			const server = await PostgresServer.start();
+			const pools: pg.Pool[] = [];
+			return {
+				connect() {
+					const pool = new pg.Pool({ connectionString: server.url });
+					pools.push(pool);
+					return postgresBackend(pool, { migrate: true, heartbeatMs: 1_000 });
+				},
+				stop: () => server.stop(),
+				start: () => server.start(),
+				async close() {
+					await Promise.all(pools.map((pool) => pool.end()));
+					await server.close();
+				}
+			};
+		}
+	}
+};
+
+describe.each(Object.keys(servers))('processes that share members through %s', (name) => {
+	const { isHere, start: startServer } = servers[name]!;
+	if (!isHere) return void test.skip('a server is needed', () => {});
+	let shared: Shared;
+	let people: People;
+	const backends = new Map<Instance, RealtimeBackend>();
+
+	// Each test has a server of its own, so that nobody is left from the one before.
+	beforeEach(async () => {
+		shared = await startServer();
+		people = new People();
+	}, 60_000);
+	afterEach(async () => {
+		await people.close();
+		for (const backend of backends.values()) await backend.close?.();
+		backends.clear();
+		await shared.close();
+	});
+
+	async function start(options: Parameters<People['start']>[0] = {}): Promise<Instance> {
+		const backend = shared.connect();
+		const instance = await people.start({ backend, ...options });
+		backends.set(instance, backend);
+		return instance;
+	}
+
+	test('all see each other and each change, and hooks are called once', async () => {
+		const presence = { graceMs: 0, schema: z.object({ x: z.number() }).partial() };
+		const [one, other] = [await start({ presence }), await start({ presence })];
+		const alice = await one.watch('alice');
+		const bob = await other.watch('bob');
+		const again = await other.watch('alice');
+		for (const watcher of [alice, bob, again]) await watcher.shows(['alice', 'bob']);
+		await eventually(() => bob.members.get('alice')?.streams === 2);
+		expect((await alice.send({ data: { x: 7 } })).status).toBe(204);
+		await eventually(() => (bob.members.get('alice')?.data as { x?: number }).x === 7);
+		for (const { realtime } of [one, other]) {
+			expect((await realtime.members(demoChannel)).map(({ id }) => id)).toEqual(['alice', 'bob']);
+			expect(await realtime.readers(demoChannel)).toBe(3);
+		}
+		again.close();
+		alice.close();
+		await bob.shows(['bob']);
+		await eventually(() => people.hooks.length === 3);
+		expect(people.hooks).toEqual(['join alice', 'join bob', 'leave alice']);
+	});
+
+	test('members of a process that died leave once', async () => {
+		const options = { heartbeatMs: 400, presence: { graceMs: 0 } };
+		const instances = [await start(options), await start(options), await start(options)];
+		const [dying, one, other] = instances as [Instance, Instance, Instance];
+		for (const user of ['a', 'b', 'both']) await dying.watch(user);
+		const watchers = [await one.watch('both'), await other.watch('c')];
+		for (const watcher of watchers) await watcher.shows(['a', 'b', 'both', 'c']);
+		await backends.get(dying)!.close!();
+		dying.kill();
+		for (const watcher of watchers) await watcher.shows(['both', 'c'], 10_000);
+		await eventually(() => [...one.hooks, ...other.hooks].filter(isLeave).length === 2);
+		// Longer than it takes every process to look again.
+		await new Promise((resolve) => setTimeout(resolve, 1_000));
+		expect([...one.hooks, ...other.hooks].filter(isLeave).sort()).toEqual(['leave a', 'leave b']);
+	}, 40_000);
+
+	test('while the server is away each process shows its own, and is right again afterwards', async () => {
+		const options = { heartbeatMs: 400, presence: { graceMs: 0 } };
+		const [one, other] = [await start(options), await start(options)];
+		const alice = await one.watch('alice');
+		const bob = await other.watch('bob');
+		await alice.shows(['alice', 'bob']);
+		await shared.stop();
+		try {
+			await alice.shows(['alice'], 15_000);
+			await bob.shows(['bob'], 15_000);
+		} finally {
+			await shared.start();
+		}
+		const carol = await one.watch('carol');
+		for (const watcher of [alice, bob, carol]) {
+			await watcher.shows(['alice', 'bob', 'carol'], 20_000);
+		}
+		expect(people.hooks).toEqual(['join alice', 'join bob', 'join carol']);
+	}, 60_000);
+
+	test('senders are counted, and kept out, in all processes together', async () => {
+		const limits = { rate: { points: 3, intervalMs: 3_600_000 } };
+		const [one, other] = [await start({ limits }), await start({ limits })];
+		for (const instance of [one, other, one]) await instance.watch('alice');
+		const statusOf = async ({ server }: Instance, user: string): Promise<number> => {
+			const response = await fetch(server.url, {
+				method: 'POST',
+				headers: { 'content-type': 'application/json', 'x-user': user },
+				body: JSON.stringify({ channel: 'demo' })
+			});
+			await response.body?.cancel();
+			return response.status;
+		};
+		expect(await statusOf(other, 'alice')).toBe(429);
+		expect(await statusOf(other, 'bob')).toBe(200);
+		await one.realtime.ban('bob', 60_000);
+		expect(await statusOf(other, 'bob')).toBe(429);
+	});
+});
+
+function isLeave(hook: string): boolean {
+	return hook.startsWith('leave');
+}
