@@ -69,7 +69,7 @@ export function resolveChannel(channel: ChannelLike, params?: unknown): Resolved
 	if (typeof name !== 'string' || name === '' || !channel.topics) {
 		throw new RealtimeError(
 			'INVALID_OPTION',
-			'This is not a channel of "@inngest/realtime" or "inngest/realtime".'
+			'Not a channel of "@inngest/realtime" or "inngest/realtime".'
 		);
 	}
 	return { name, topics: Object.keys(channel.topics).sort(), definitions: channel.topics };

@@ -197,13 +197,6 @@ function guardPresence(store: PresenceStore, breaker: Breaker): PresenceStore {
 	};
 }
 
-function guardRateLimit(store: RateLimitStore, breaker: Breaker): RateLimitStore {
-	return {
-		take: (...args) => breaker.run(() => store.take(...args)),
-		block: (...args) => breaker.run(() => store.block(...args))
-	};
-}
-
 function checkSlice(slice: ReplaySlice): ReplaySlice {
 	for (const { cursor } of slice.events) checkCursor(cursor);
 	return slice;
