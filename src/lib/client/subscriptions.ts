@@ -46,7 +46,7 @@ export function resolveSubscription({
 	if (all.size === 0) {
 		throw new RealtimeError(
 			'INVALID_OPTION',
-			`Realtime channel "${channelId}" is subscribed without topics: list those of a typeOnlyChannel().`
+			`Realtime channel "${channelId}" is subscribed without topics. A typeOnlyChannel() needs them listed.`
 		);
 	}
 	return {

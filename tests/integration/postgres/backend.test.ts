@@ -81,7 +81,7 @@ describe.skipIf(!hasPostgres)('a PostgreSQL server', () => {
 				return migrate(sql, { schema });
 			})
 		);
-		expect(await count('migrations')).toBe(1);
+		expect(await count('migrations')).toBe(2);
 		expect((await connect({ migrate: false }).replay.bounds('log')).isNew).toBe(true);
 	});
 

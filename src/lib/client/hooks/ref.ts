@@ -77,7 +77,7 @@ export class ChannelRef {
 		} else if (!held) {
 			throw new RealtimeError(
 				'CHANNEL_NOT_ACTIVE',
-				`Realtime channel "${name}" is not active. Add it to the subscriptions of a <RealtimeManager>, or check channelParams.`
+				`Realtime channel "${name}" is not active. Subscribe to it, or check channelParams.`
 			);
 		}
 		// A channel that is unsubscribed stays readable for those who had it.
