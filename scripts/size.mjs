@@ -16,6 +16,7 @@ const ALL = [
 	...SIMPLE,
 	'getRealtimeBusChannel',
 	'getRealtimeBusTopicMessages',
+	'getRealtimeBusTopicRows',
 	'getRealtimeBusTopicStream',
 	'getRealtimeBusRun'
 ];

@@ -4,6 +4,7 @@ export { getRealtimeBusChannel } from './hooks/channel.js';
 export { getRealtimeBusTopicMessages } from './hooks/messages.js';
 export { getRealtimeBusPresence } from './hooks/presence.js';
 export { onAsk } from './hooks/ask.js';
+export { getRealtimeBusTopicRows } from './hooks/rows.js';
 export { getRealtimeBusRun } from './hooks/run.js';
 export { getRealtimeBusState } from './hooks/state.js';
 export { getRealtimeBusTopicStream } from './hooks/stream.js';
@@ -23,6 +24,7 @@ export type {
 	RealtimeSent
 } from './events/send.js';
 export type { RealtimeChannel } from './hooks/channel.js';
+export type { RealtimeRowChange, RealtimeRowsOptions, RealtimeTopicRows } from './hooks/rows.js';
 export type { RealtimeMessagesOptions, RealtimeTopicMessages } from './hooks/messages.js';
 export type {
 	RealtimeRun,
