@@ -1,13 +1,13 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import pg from 'pg';
 import postgres from 'postgres';
 import type { PostgresClient } from '../../src/lib/postgres/index.js';
+import { freePort } from './ports.js';
 
 const ROOT = '/usr/lib/postgresql';
 
@@ -29,15 +29,6 @@ const USER = process.getuid?.() === 0 ? { uid: id('-u'), gid: id('-g') } : {};
 
 function id(flag: string): number {
 	return Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout);
-}
-
-async function freePort(): Promise<number> {
-	return new Promise((resolve) => {
-		const server = createServer().listen(0, '127.0.0.1', () => {
-			const { port } = server.address() as { port: number };
-			server.close(() => resolve(port));
-		});
-	});
 }
 
 /** A PostgreSQL server of its own, on a free port and in a temporary folder. */

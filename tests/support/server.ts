@@ -1,7 +1,7 @@
 import { getRequest, setResponse } from '@sveltejs/kit/node';
 import type { RequestEvent, RequestHandler } from '@sveltejs/kit';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { freePort } from './ports.js';
 
 /** Handlers of one route, as a `+server.ts` exports them. */
 export interface Handlers {
@@ -53,8 +53,8 @@ export async function serve(
 			await setResponse(res, await (options.around?.(event, next) ?? next()));
 		})().catch((error: unknown) => res.destroy(error as Error));
 	});
-	await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
-	const { port } = server.address() as AddressInfo;
+	const port = options.port || (await freePort());
+	await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
 	return {
 		url: `http://127.0.0.1:${port}/`,
 		server,

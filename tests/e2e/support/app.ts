@@ -3,6 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import type { Browser, Page } from 'playwright';
 import { startInngestDev, type InngestDev } from '../../../src/lib/dev/index.js';
 import { launchBrowser } from '../../support/browser.js';
+import { freePort } from '../../support/ports.js';
 import { cleanEnvironment, ensureBuild, ROOT, SERVER } from './build.js';
 
 /** Somebody with a browser window of their own. */
@@ -178,15 +179,6 @@ class Line {
 		this.cut();
 		await closed;
 	}
-}
-
-/** A free port. */
-export async function freePort(): Promise<number> {
-	const server = createServer();
-	await new Promise<void>((resolve) => server.listen(0, resolve));
-	const { port } = server.address() as AddressInfo;
-	await new Promise((resolve) => server.close(resolve));
-	return port;
 }
 
 /** Waits until a program has written `text`, and resolves with all of its output so far. */

@@ -1,9 +1,9 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { realtimeMiddleware } from '@inngest/realtime/middleware';
 import { Inngest } from 'inngest';
 import type { InngestFunction } from 'inngest';
 import { serve } from 'inngest/node';
+import { freePort } from '../../../support/ports.js';
 import { unique } from './engine.js';
 import type { TestEngine } from './engine.js';
 
@@ -33,17 +33,18 @@ export async function serveApp(
 	{ url }: TestEngine,
 	client: TestClient,
 	functions: InngestFunction.Any[],
-	port = 0
+	port?: number
 ): Promise<TestApp> {
 	// Without `baseUrl` the environment would decide, which may name another engine.
 	const server = createServer(serve({ client, functions, baseUrl: url }));
-	await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+	const own = port || (await freePort());
+	await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve));
 	const close = (): Promise<void> =>
 		new Promise((resolve) => {
 			server.close(() => resolve());
 			server.closeAllConnections();
 		});
-	return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/inngest`, close };
+	return { url: `http://127.0.0.1:${own}/api/inngest`, close };
 }
 
 /** Asks the app to register with its engine. */

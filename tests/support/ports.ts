@@ -1,0 +1,24 @@
+import { createServer } from 'node:net';
+
+/** Ports below those that systems give to connections and to servers that ask for any. */
+const FIRST = 20_000;
+const LAST = 32_000;
+
+/**
+ * A port on which nobody listens now, and which no one else is given while its server is away: a test that
+ * restarts a server needs the same port again.
+ */
+export async function freePort(): Promise<number> {
+	for (;;) {
+		const port = FIRST + Math.floor(Math.random() * (LAST - FIRST));
+		if (await isFree(port)) return port;
+	}
+}
+
+function isFree(port: number): Promise<boolean> {
+	return new Promise((resolve) => {
+		const server = createServer();
+		server.once('error', () => resolve(false));
+		server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+	});
+}
