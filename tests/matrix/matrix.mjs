@@ -112,5 +112,5 @@ try {
 } finally {
 	await browser?.close();
 	if (process.env.MATRIX_KEEP) console.error(`The apps are in ${work}`);
-	else await rm(work, { recursive: true, force: true });
+	else await rm(work, { recursive: true, force: true, maxRetries: 10 });
 }

@@ -113,7 +113,8 @@ async function streamToHttp(url, engineUrl, { sockets, runtime }) {
 	const streams = [await openStream(url), await openStream(url)];
 	const stats = await readStats(url);
 	expectThat(stats.runtime.startsWith(runtime), `it runs on ${runtime}`, stats);
-	expectThat(stats.upstream.sockets === sockets, `sockets to Inngest are ${sockets}`, stats);
+	const { inngest } = stats.hub.sources;
+	expectThat(inngest.sockets === sockets, `sockets to Inngest are ${sockets}`, stats);
 	await sendEvent(engineUrl, 'over HTTP');
 	for (const { events } of streams) {
 		const messages = () => events.filter(({ event }) => event === 'message');

@@ -21,6 +21,7 @@ import {
 	type HealthStatus,
 	type MessageKind,
 	type MessageOf,
+	type Positioned,
 	type Reactive,
 	type ReactiveCurrent,
 	type RealtimeBus,
@@ -124,7 +125,7 @@ same<TopicData<typeof chat>, { text: string }>();
 same<ChannelParams<typeof chat>, string | readonly [string]>();
 same<TopicOf<() => typeof news>, 'story' | 'length'>();
 same<ChannelOf<() => typeof news>, typeof news>();
-same<MessageOf<typeof chat>, RealtimeTopicMessage<typeof chat, 'message'>>();
+same<MessageOf<typeof chat>, Positioned<RealtimeTopicMessage<typeof chat, 'message'>>>();
 same<RealtimeErrorCode, ServerErrorCode>();
 same<RealtimeServerFailureStage, ServerFailureStage>();
 same<typeof root, typeof client>();
@@ -260,7 +261,7 @@ export async function server(): Promise<unknown[]> {
 		if (item.topic === 'length') same<typeof item.data, number>();
 	}
 	const store = new MemoryReplayStore();
-	const event: ReplayEvent = { key: 'a', topic: null, payload: '{}' };
+	const event: ReplayEvent = { key: 'a', kind: 'resync', topic: null, payload: '{}' };
 	const slice: ReplaySlice = await (store as ReplayStore).since('news', 'cursor');
 	const replayed: readonly ReplayedEvent[] = slice.events;
 	const envelope: RealtimeTopicEnvelope | undefined = undefined;
