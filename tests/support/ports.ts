@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 /** Ports below those that systems give to connections and to servers that ask for any. */
@@ -10,7 +11,8 @@ const LAST = 32_000;
  */
 export async function freePort(): Promise<number> {
 	for (;;) {
-		const port = FIRST + Math.floor(Math.random() * (LAST - FIRST));
+		// Tests may replace `Math.random` with a constant, whose port may be taken for ever.
+		const port = randomInt(FIRST, LAST);
 		if (await isFree(port)) return port;
 	}
 }
