@@ -15,8 +15,8 @@ const node = (name: string, testTimeout = 30_000) => ({
 		name,
 		environment: 'node' as const,
 		include: [`tests/${name}/**/*.test.ts`],
-		// They start in two thirds of the time that processes take.
-		pool: 'threads' as const,
+		// When a process dies, its file fails; a thread that dies takes Vitest with it.
+		pool: 'forks' as const,
 		testTimeout,
 		// It imports its own files without their extensions, which only a bundler takes.
 		server: { deps: { inline: ['sveltekit-sse'] } }
@@ -27,7 +27,7 @@ export default defineConfig({
 	plugins: [inngestDev(), sveltekit()],
 	test: {
 		// Most of the time tests wait, for browsers above all.
-		maxWorkers: Math.max(2, Math.ceil(availableParallelism() / 2)),
+		maxWorkers: Math.max(4, availableParallelism()),
 		projects: [
 			node('unit'),
 			node('integration'),
