@@ -9,7 +9,7 @@ import { BROWSER } from './tests/support/browser.js';
 const withBrowser = process.env.CI === 'true' || existsSync(BROWSER.executablePath);
 
 /** A Vitest project that runs in Node. */
-const node = (name: string, testTimeout = 30_000) => ({
+const node = (name: string, testTimeout = 30_000, globalSetup: string[] = []) => ({
 	extends: true as const,
 	test: {
 		name,
@@ -18,6 +18,9 @@ const node = (name: string, testTimeout = 30_000) => ({
 		// When a process dies, its file fails; a thread that dies takes Vitest with it.
 		pool: 'forks' as const,
 		testTimeout,
+		// Servers and browsers are started there, on machines that do other things as well.
+		hookTimeout: 120_000,
+		globalSetup,
 		// It imports its own files without their extensions, which only a bundler takes.
 		server: { deps: { inline: ['sveltekit-sse'] } }
 	}
@@ -38,7 +41,12 @@ export default defineConfig({
 				test: {
 					name: 'types',
 					include: [],
-					typecheck: { enabled: true, only: true, include: ['tests/types/**/*.test-d.ts'] }
+					typecheck: {
+						enabled: true,
+						only: true,
+						include: ['tests/types/**/*.test-d.ts'],
+						tsconfig: 'tests/types/tsconfig.json'
+					}
 				}
 			},
 			...(withBrowser
@@ -58,7 +66,7 @@ export default defineConfig({
 								}
 							}
 						},
-						node('e2e', 60_000)
+						node('e2e', 60_000, ['tests/e2e/support/build.ts'])
 					]
 				: [])
 		]
