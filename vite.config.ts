@@ -9,15 +9,18 @@ import { BROWSER } from './tests/support/browser.js';
 const withBrowser = process.env.CI === 'true' || existsSync(BROWSER.executablePath);
 
 /** A Vitest project that runs in Node. */
-const node = (name: string, testTimeout = 30_000) => ({
+const node = (name: string, testTimeout = 30_000, globalSetup: string[] = []) => ({
 	extends: true as const,
 	test: {
 		name,
 		environment: 'node' as const,
 		include: [`tests/${name}/**/*.test.ts`],
-		// They start in two thirds of the time that processes take.
-		pool: 'threads' as const,
+		// When a process dies, its file fails; a thread that dies takes Vitest with it.
+		pool: 'forks' as const,
 		testTimeout,
+		// Servers and browsers are started there, on machines that do other things as well.
+		hookTimeout: 120_000,
+		globalSetup,
 		// It imports its own files without their extensions, which only a bundler takes.
 		server: { deps: { inline: ['sveltekit-sse'] } }
 	}
@@ -27,7 +30,7 @@ export default defineConfig({
 	plugins: [inngestDev(), sveltekit()],
 	test: {
 		// Most of the time tests wait, for browsers above all.
-		maxWorkers: Math.max(2, Math.ceil(availableParallelism() / 2)),
+		maxWorkers: Math.max(4, availableParallelism()),
 		projects: [
 			node('unit'),
 			node('integration'),
@@ -38,7 +41,12 @@ export default defineConfig({
 				test: {
 					name: 'types',
 					include: [],
-					typecheck: { enabled: true, only: true, include: ['tests/types/**/*.test-d.ts'] }
+					typecheck: {
+						enabled: true,
+						only: true,
+						include: ['tests/types/**/*.test-d.ts'],
+						tsconfig: 'tests/types/tsconfig.json'
+					}
 				}
 			},
 			...(withBrowser
@@ -58,7 +66,7 @@ export default defineConfig({
 								}
 							}
 						},
-						node('e2e', 60_000)
+						node('e2e', 60_000, ['tests/e2e/support/build.ts'])
 					]
 				: [])
 		]

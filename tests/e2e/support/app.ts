@@ -4,7 +4,7 @@ import type { Browser, Page } from 'playwright';
 import { startInngestDev, type InngestDev } from '../../../src/lib/dev/index.js';
 import { launchBrowser } from '../../support/browser.js';
 import { freePort } from '../../support/ports.js';
-import { cleanEnvironment, ensureBuild, ROOT, SERVER } from './build.js';
+import { cleanEnvironment, ROOT, SERVER } from './build.js';
 
 /** Somebody with a browser window of their own. */
 export interface Visitor {
@@ -36,9 +36,8 @@ export interface VisitOptions {
 	width?: number;
 }
 
-/** Starts everything. Builds the demo first if that is needed. */
+/** Starts everything. */
 export async function startApp(): Promise<DemoApp> {
-	await ensureBuild();
 	const [engine, browser, port] = await Promise.all([
 		startInngestDev(),
 		// Playwright turns the back/forward cache off.
@@ -96,7 +95,7 @@ export async function visit(
 ): Promise<Visitor> {
 	const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
 	const page = await context.newPage();
-	page.setDefaultTimeout(10_000);
+	page.setDefaultTimeout(50_000);
 	const problems: string[] = [];
 	page.on('pageerror', (error) => problems.push(error.message));
 	page.on('console', (message) => {
@@ -110,7 +109,8 @@ export async function visit(
 		// A stream is aborted by the page that leaves it.
 		if (errorText !== 'net::ERR_ABORTED') problems.push(`${errorText} ${request.url()}`);
 	});
-	await page.goto(url);
+	// A dev server bundles what the first visitor needs.
+	await page.goto(url, { timeout: 100_000 });
 	const name = (await page.locator('#who strong').innerText()).toLowerCase();
 	await connected(page);
 	return {

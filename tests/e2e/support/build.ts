@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** Folder of the project. */
@@ -10,8 +9,6 @@ export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** The server of the demo's production build. */
 export const SERVER = join(ROOT, 'build/index.js');
 
-const LOCK = join(ROOT, '.svelte-kit/e2e-build.lock');
-const STALE_MS = 120_000;
 const SOURCES = ['src', 'static', 'svelte.config.js', 'vite.config.ts', 'package-lock.json'];
 
 /** An environment for programs that must not believe that they run in a test. */
@@ -22,18 +19,9 @@ export function cleanEnvironment(more: Record<string, string>): NodeJS.ProcessEn
 	return { ...Object.fromEntries(own), ...more };
 }
 
-/** Builds the demo, unless there already is a build that is newer than its sources. */
-export async function ensureBuild(): Promise<void> {
-	while (!isFresh()) {
-		if (!takeLock()) await delay(200);
-		else {
-			try {
-				if (!isFresh()) await build();
-			} finally {
-				rmSync(LOCK, { recursive: true, force: true });
-			}
-		}
-	}
+/** Vitest calls it once, before the tests. It builds the demo, unless there is a build newer than its sources. */
+export async function setup(): Promise<void> {
+	if (!isFresh()) await build();
 }
 
 function isFresh(): boolean {
@@ -47,18 +35,6 @@ function isFresh(): boolean {
 		return [path, ...inside.map((one) => join(path, one))];
 	});
 	return sources.every((path) => statSync(path).mtimeMs < builtAt);
-}
-
-/** Test files run side by side; one builds, the others wait. */
-function takeLock(): boolean {
-	try {
-		mkdirSync(LOCK);
-		return true;
-	} catch {
-		const heldFor = existsSync(LOCK) ? Date.now() - statSync(LOCK).mtimeMs : 0;
-		if (heldFor > STALE_MS) rmSync(LOCK, { recursive: true, force: true });
-		return false;
-	}
 }
 
 async function build(): Promise<void> {

@@ -24,6 +24,8 @@ describe
 	.skipIf(!hasRedis)
 	.each(setups.flatMap(({ with: names, ...setup }) => names.map((name) => ({ name, ...setup }))))(
 	'Redis through $name, cluster: $cluster, sharded: $sharded',
+	// Each has a server of its own.
+	{ concurrent: true },
 	({ name, cluster, sharded }) => {
 		let server: RedisServer;
 
@@ -48,10 +50,10 @@ describe
 			})
 		};
 
-		replayContract(driver, { it, expect });
-		busContract(driver, { it, expect });
-		presenceContract(driver, { it, expect });
-		rateLimitContract(driver, { it, expect });
-		idempotencyContract(driver, { it, expect });
+		replayContract(driver, { it: it.sequential, expect });
+		busContract(driver, { it: it.sequential, expect });
+		presenceContract(driver, { it: it.sequential, expect });
+		rateLimitContract(driver, { it: it.sequential, expect });
+		idempotencyContract(driver, { it: it.sequential, expect });
 	}
 );
