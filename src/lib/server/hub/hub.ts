@@ -7,12 +7,14 @@ import type { ReplayEvent, ReplayLimits } from '../backend/replay.js';
 import { detached } from '../runtime/context.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
+import { HubMeters, type DropCause } from '../metrics/hubMeters.js';
 import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
 import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
+import type { Busyness } from './feedMeter.js';
 import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
-import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
+import type { FeedSpec, RealtimeSource, SourceState, TokenCounts } from './source.js';
 
 /** What a hub is made with. */
 export interface HubOptions {
@@ -48,7 +50,10 @@ export interface HubStats {
 	/** Channels that are listened to, those kept warm included. */
 	feeds: number;
 	/** Where messages come from, by name; the default is `inngest`. */
-	sources: Record<string, { state: SourceState; sockets: number }>;
+	sources: Record<
+		string,
+		{ state: SourceState; sockets: number; connections: number; tokens?: TokenCounts }
+	>;
 	/** Messages that arrived. */
 	messages: number;
 	/** Messages refused: invalid, unreadable, or of no known stream. */
@@ -57,6 +62,12 @@ export interface HubStats {
 	replay: { events: number; bytes: number };
 	/** The backend that processes share, and what lives in it; absent without one. */
 	backend?: { name: string; state: BreakerState; parts: readonly string[] };
+}
+
+/** How busy one channel is. */
+export interface BusyChannel extends Busyness {
+	/** Its name. */
+	channel: string;
 }
 
 /** Bounds of a log in a backend that is to keep none: processes exchange messages through it. */
@@ -87,6 +98,7 @@ export class Hub implements FeedHost {
 	readonly #definitionIds = new WeakMap<TopicDefinitions, number>();
 	#definitionCount = 0;
 	#draining = false;
+	readonly meters = new HubMeters();
 	#messages = 0;
 	#drops = 0;
 
@@ -120,6 +132,16 @@ export class Hub implements FeedHost {
 				}
 			})
 		};
+	}
+
+	/** The channels with the most messages per second, the busiest first. */
+	busiest(count: number): BusyChannel[] {
+		return [...this.#feeds.values()]
+			.map(({ feed: { channel, busyness } }) => ({ channel, ...busyness }))
+			.sort(
+				(a, b) => b.messagesPerSecond - a.messagesPerSecond || b.bytesPerSecond - a.bytesPerSecond
+			)
+			.slice(0, count);
 	}
 
 	/** The feed of a channel. Each use is ended with `leave`. */
@@ -232,8 +254,9 @@ export class Hub implements FeedHost {
 		this.#messages++;
 	}
 
-	countDrop(): void {
+	countDrop(cause: DropCause): void {
 		this.#drops++;
+		this.meters.drops.of(cause).value++;
 	}
 
 	/** Stops keeping feeds warm: nobody will come back, and a socket would hold the process. */
@@ -359,14 +382,21 @@ export function sumStats(hubs: readonly Hub[]): HubStats {
 
 /** Sources by name; of the same name as one. */
 function sumSources(
-	sources: readonly Pick<RealtimeSource, 'name' | 'state' | 'sockets'>[]
+	sources: readonly Pick<RealtimeSource, 'name' | 'state' | 'sockets' | 'connections' | 'tokens'>[]
 ): HubStats['sources'] {
 	const sums: HubStats['sources'] = {};
-	for (const { name, state, sockets } of sources) {
+	for (const { name, state, sockets, connections = 0, tokens } of sources) {
 		const before = sums[name];
 		sums[name] = {
 			state: before?.state === 'open' ? 'open' : state,
-			sockets: sockets + (before?.sockets ?? 0)
+			sockets: sockets + (before?.sockets ?? 0),
+			connections: connections + (before?.connections ?? 0),
+			...(tokens && {
+				tokens: {
+					given: tokens.given + (before?.tokens?.given ?? 0),
+					failed: tokens.failed + (before?.tokens?.failed ?? 0)
+				}
+			})
 		};
 	}
 	return sums;
