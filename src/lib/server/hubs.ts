@@ -4,7 +4,6 @@ import { MemoryReplayStore } from './backend/memory.js';
 import { Hub, sumStats, type BusyChannel, type HubStats } from './hub/hub.js';
 import { inngestSource } from './inngest/inngestSource.js';
 import type { InngestClient } from './inngest/token.js';
-import { HubMeters } from './metrics/hubMeters.js';
 import type { RealtimeMetric } from './metrics/metric.js';
 import type { Settings } from './options.js';
 import { serverLoad } from './runtime/reload.js';
@@ -50,9 +49,9 @@ export class Hubs {
 		return this.#shared?.hub.stats ?? sumStats([...this.#single]);
 	}
 
-	/** What the shared hub counts; nothing where each stream has one of its own. */
+	/** What the shared hub counts. Where each stream has a hub of its own, nothing adds up. */
 	readMeters(): RealtimeMetric[] {
-		return (this.#shared?.hub.meters ?? new HubMeters()).read();
+		return this.#shared?.hub.readMeters() ?? [];
 	}
 
 	/** The channels with the most messages per second. */

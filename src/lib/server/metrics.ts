@@ -2,7 +2,7 @@ import type { GuardedBackend } from './backend/guard.js';
 import type { Pressure } from './access/pressure.js';
 import type { Hubs } from './hubs.js';
 import type { EndpointMeters } from './metrics/endpointMeters.js';
-import { gauge, total, type RealtimeMetric } from './metrics/metric.js';
+import { gauge, type RealtimeMetric } from './metrics/metric.js';
 import type { Presence } from './presence/presence.js';
 import type { Responder } from './respond.js';
 
@@ -39,23 +39,6 @@ export function readMetrics(from: MetricSources): RealtimeMetric[] {
 			'source_sockets',
 			'Connections of a source.',
 			perSource(({ sockets }) => sockets)
-		),
-		total(
-			'source_connections_total',
-			'Connections that a source has opened: the first one, and each that took the place of another.',
-			perSource(({ connections }) => connections)
-		),
-		total(
-			'upstream_tokens_total',
-			'Tokens requested of Inngest, by outcome.',
-			Object.values(sources).flatMap(({ tokens }) =>
-				tokens
-					? ([
-							[{ outcome: 'given' }, tokens.given],
-							[{ outcome: 'failed' }, tokens.failed]
-						] as const)
-					: []
-			)
 		),
 		gauge(
 			'presence_members',

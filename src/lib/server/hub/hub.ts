@@ -8,13 +8,14 @@ import { detached } from '../runtime/context.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
 import { HubMeters, type DropCause } from '../metrics/hubMeters.js';
+import { total, type RealtimeMetric } from '../metrics/metric.js';
 import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
 import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
 import type { Busyness } from './feedMeter.js';
 import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
-import type { FeedSpec, RealtimeSource, SourceState, TokenCounts } from './source.js';
+import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
 
 /** What a hub is made with. */
 export interface HubOptions {
@@ -50,10 +51,7 @@ export interface HubStats {
 	/** Channels that are listened to, those kept warm included. */
 	feeds: number;
 	/** Where messages come from, by name; the default is `inngest`. */
-	sources: Record<
-		string,
-		{ state: SourceState; sockets: number; connections: number; tokens?: TokenCounts }
-	>;
+	sources: Record<string, { state: SourceState; sockets: number }>;
 	/** Messages that arrived. */
 	messages: number;
 	/** Messages refused: invalid, unreadable, or of no known stream. */
@@ -132,6 +130,24 @@ export class Hub implements FeedHost {
 				}
 			})
 		};
+	}
+
+	/** What is counted here and by the sources. */
+	readMeters(): RealtimeMetric[] {
+		const sources = [this.#source, ...this.#otherSources.keys()];
+		return [
+			...this.meters.read(),
+			total(
+				'source_connections_total',
+				'Connections that a source has opened: the first one, and each that took the place of another.',
+				sources.map(({ name, connections = 0 }) => [{ source: name }, connections])
+			),
+			total(
+				'upstream_tokens_total',
+				'Tokens requested of Inngest, by outcome.',
+				Object.entries(this.#source.tokens ?? {}).map(([outcome, count]) => [{ outcome }, count])
+			)
+		];
 	}
 
 	/** The channels with the most messages per second, the busiest first. */
@@ -382,21 +398,14 @@ export function sumStats(hubs: readonly Hub[]): HubStats {
 
 /** Sources by name; of the same name as one. */
 function sumSources(
-	sources: readonly Pick<RealtimeSource, 'name' | 'state' | 'sockets' | 'connections' | 'tokens'>[]
+	sources: readonly Pick<RealtimeSource, 'name' | 'state' | 'sockets'>[]
 ): HubStats['sources'] {
 	const sums: HubStats['sources'] = {};
-	for (const { name, state, sockets, connections = 0, tokens } of sources) {
+	for (const { name, state, sockets } of sources) {
 		const before = sums[name];
 		sums[name] = {
 			state: before?.state === 'open' ? 'open' : state,
-			sockets: sockets + (before?.sockets ?? 0),
-			connections: connections + (before?.connections ?? 0),
-			...(tokens && {
-				tokens: {
-					given: tokens.given + (before?.tokens?.given ?? 0),
-					failed: tokens.failed + (before?.tokens?.failed ?? 0)
-				}
-			})
+			sockets: sockets + (before?.sockets ?? 0)
 		};
 	}
 	return sums;
