@@ -10,6 +10,7 @@ const entries = {
 	'sveltekit-inngest/inspector': 'src/lib/inspector/index.ts',
 	'sveltekit-inngest/testing': 'src/lib/testing/index.ts',
 	'sveltekit-inngest/redis': 'src/lib/redis/index.ts',
+	'sveltekit-inngest/prometheus': 'src/lib/prometheus/index.ts',
 	'sveltekit-inngest/dev': 'src/lib/dev/index.ts',
 	'sveltekit-inngest/postgres': 'src/lib/postgres/index.ts',
 	'sveltekit-inngest/vite': 'src/lib/dev/vite.ts',

@@ -1,3 +1,4 @@
+import { HubMeters } from '../../src/lib/server/metrics/hubMeters.js';
 import { expect, test, vi } from 'vitest';
 import type { Batch } from '../../src/lib/server/hub/batch.js';
 import { Feed } from '../../src/lib/server/hub/feed.js';
@@ -11,10 +12,15 @@ import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
 /** A feed whose flushes are up to the test. */
 function createFeed(topics: readonly string[] = ['t']): Feed {
 	return new Feed(
-		{ channel: 'a', topics, definitions: {} },
+		{ channel: 'a', entry: 'a', topics, definitions: {} },
 		{
 			createLog: (events) => new ChannelLog(new MemoryReplayStore(), 'a', events),
-			host: { flushSoon: () => {}, countMessage: () => {}, countDrop: () => {} }
+			host: {
+				flushSoon: () => {},
+				countMessage: () => {},
+				countDrop: () => {},
+				meters: new HubMeters()
+			}
 		}
 	);
 }
@@ -45,7 +51,7 @@ const message = (topic: string, data: unknown): SourceMessage => ({
 });
 
 const cursorSaid = (feed: Feed, reader: FeedReader): string | undefined => {
-	const options = { report: reader.report, withId: false, cursor: null };
+	const options = { report: reader.report, withId: false, cursor: null, limitation: undefined };
 	const frame = new TextDecoder().decode(feed.healthFrame(0, options));
 	return (JSON.parse(/data: (.*)/.exec(frame)![1]!) as { cursor?: string }).cursor;
 };
@@ -185,10 +191,15 @@ test('messages that wait for an asynchronous schema are bounded, and what is dro
 	};
 	let drops = 0;
 	const feed = new Feed(
-		{ channel: 'a', topics: ['t'], definitions: { t: { schema: slow } } as never },
+		{ channel: 'a', entry: 'a', topics: ['t'], definitions: { t: { schema: slow } } as never },
 		{
 			createLog: (events) => new ChannelLog(new MemoryReplayStore(), 'a', events),
-			host: { flushSoon: () => {}, countMessage: () => {}, countDrop: () => drops++ },
+			host: {
+				flushSoon: () => {},
+				countMessage: () => {},
+				countDrop: () => drops++,
+				meters: new HubMeters()
+			},
 			bounds: { maxValidating: 2 } satisfies FeedBounds
 		}
 	);

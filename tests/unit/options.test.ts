@@ -111,6 +111,15 @@ test('creating an endpoint connects to nothing and holds no timer', () => {
 		deliveries: 0,
 		chunks: 0,
 		slowReaders: 0,
+		bytes: 0,
+		busiest: [],
+		pressure: {
+			level: 0,
+			eventLoopDelayMs: 0,
+			eventLoopUtilization: 0,
+			heapUsedMb: 0,
+			rssMb: 0
+		},
 		hub: {
 			feeds: 0,
 			sources: { inngest: { state: 'idle', sockets: 0 } },

@@ -1,3 +1,4 @@
+import { HubMeters } from '../../src/lib/server/metrics/hubMeters.js';
 import { expect, test } from 'vitest';
 import type { Report } from '../../src/lib/server/failure/report.js';
 import type { Batch } from '../../src/lib/server/hub/batch.js';
@@ -8,10 +9,15 @@ import { MemoryReplayStore } from '../../src/lib/server/backend/memory.js';
 
 function createFeed(): Feed {
 	const feed: Feed = new Feed(
-		{ channel: 'a', topics: ['t'], definitions: {} },
+		{ channel: 'a', entry: 'a', topics: ['t'], definitions: {} },
 		{
 			createLog: (events) => new ChannelLog(new MemoryReplayStore(), 'a', events),
-			host: { flushSoon: () => feed.flush(), countMessage: () => {}, countDrop: () => {} }
+			host: {
+				flushSoon: () => feed.flush(),
+				countMessage: () => {},
+				countDrop: () => {},
+				meters: new HubMeters()
+			}
 		}
 	);
 	return feed;

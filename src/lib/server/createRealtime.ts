@@ -27,7 +27,6 @@ import { Once } from './events/once.js';
 import type { RealtimeEventConfig, RealtimeOnce } from './events/options.js';
 import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
-import type { HubStats } from './hub/hub.js';
 import { readHistory, type RealtimeHistory, type RealtimeHistoryRange } from './history.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
@@ -38,6 +37,11 @@ import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
+import type { BusyChannel, HubStats } from './hub/hub.js';
+import { EndpointMeters } from './metrics/endpointMeters.js';
+import type { RealtimeMetric } from './metrics/metric.js';
+import { readMetrics } from './metrics.js';
+import { Pressure, type PressureReading, type RealtimePriority } from './access/pressure.js';
 import { onShutdown } from './runtime/shutdown.js';
 import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
 import { warmFeeds } from './warm.js';
@@ -52,9 +56,21 @@ export interface RealtimeStats {
 	chunks: number;
 	/** Readers of this endpoint that were closed because they did not keep up. */
 	slowReaders: number;
+	/** Bytes written to readers of this endpoint. */
+	bytes: number;
+	/** The 20 channels of the hub with the most messages per second, of late, the busiest first. */
+	busiest: readonly BusyChannel[];
+	/** What was measured last where `limits.pressure` is set; `level` 1 is at the nearest limit. */
+	pressure: PressureReading & { level: number };
 	/** The hub behind it, which all endpoints of one Inngest client share. */
 	hub: HubStats;
 }
+
+/** Channels that `stats().busiest` lists. */
+const BUSIEST = 20;
+
+/** How long, in milliseconds, `drain` takes, unless it is told. */
+const DRAIN_MS = 10_000;
 
 /** A realtime endpoint and its controls. */
 export interface Realtime {
@@ -293,6 +309,36 @@ export interface Realtime {
 	 */
 	recheck(memberId?: string): Promise<void>;
 	stats(): RealtimeStats;
+	/**
+	 * Everything that is counted, by metric, with labels from a bounded set: what
+	 * `sveltekit-inngest/prometheus` gives to a metrics library. Counters begin with the process. Those of the
+	 * hub count for all endpoints of one Inngest client.
+	 */
+	metrics(): RealtimeMetric[];
+	/**
+	 * Ends the open streams of this process one after the other, so that their pages do not all come back to
+	 * the other processes at once. Meanwhile and afterwards `ready()` is `false` and new streams get 503.
+	 * Events that pages send are still handled. Call it before the process is stopped.
+	 *
+	 * @param ms Over how many milliseconds. @default 10_000
+	 * @returns a promise that resolves when the last stream has ended.
+	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @example
+	 * ```ts
+	 * await realtime.drain(20_000);
+	 * ```
+	 */
+	drain(ms?: number): Promise<void>;
+	/**
+	 * Whether new streams are taken: for a readiness check. `false` while the process is under pressure,
+	 * drains, or stops.
+	 */
+	ready(): boolean;
+	/**
+	 * Whether work of a priority would be taken now: for routes of your own that should give way
+	 * while the process is under pressure (`limits.pressure`).
+	 */
+	accepts(priority: RealtimePriority): boolean;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
 	close(): void;
 }
@@ -380,7 +426,13 @@ export function createRealtime<
 	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
 	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
-	const report = createReport(options.onFailure, callbackTimeoutMs);
+	const meters = new EndpointMeters();
+	const pressure = new Pressure(limits.pressure);
+	const tell = createReport(options.onFailure, callbackTimeoutMs);
+	const report: Report = (failure, place) => {
+		meters.failures.of(failure.stage, String(failure.status)).value++;
+		return tell(failure, place);
+	};
 	const stopReporting = reportBackend(settings.backend, report);
 	const releaseBackend = settings.backend && retainBackend(settings.backend);
 	const registry = new Registry(
@@ -392,6 +444,7 @@ export function createRealtime<
 		registry,
 		rate: limits.rate,
 		report,
+		rateLimited: (kind) => meters.rateLimited.of(kind).value++,
 		open: () => responder.open
 	});
 	const { rates, presence } = people;
@@ -402,9 +455,11 @@ export function createRealtime<
 		rates,
 		presence,
 		hubs,
+		meters,
+		pressure,
 		report,
 		started: () => people.enterFleet(),
-		checkOpen
+		checkOpen: checkTaking
 	});
 	void loadTracing();
 	const guarded = settings.backend && guardBackend(settings.backend);
@@ -415,6 +470,8 @@ export function createRealtime<
 		rateLimit: guarded?.rateLimit,
 		ownRateLimit: new MemoryRateLimitStore(),
 		onEvent: options.onEvent,
+		meters,
+		checkPressure: (priority) => pressure.check(priority),
 		report,
 		callbackTimeoutMs,
 		dedupeMs: settings.dedupeMs,
@@ -434,6 +491,7 @@ export function createRealtime<
 	const iterators = new Set<FeedIterator>();
 	const stopWarming = hubs.shared ? warmFeeds(hubs.shared, registry) : () => {};
 	let state: 'open' | 'stopping' | 'closed' = 'open';
+	let draining: Promise<void> | undefined;
 
 	/** @throws {Failure} `stream` 503 once no stream may begin any more. */
 	function checkOpen(): void {
@@ -442,9 +500,20 @@ export function createRealtime<
 		throw new Failure('stream', 503, text, { headers: { 'retry-after': '1' } });
 	}
 
+	/** @throws {Failure} `stream` 503 once no stream may begin any more, also while they are drained. */
+	function checkTaking(): void {
+		checkOpen();
+		if (!draining) return;
+		throw new Failure('stream', 503, TEXT.stopping, { headers: { 'retry-after': '1' } });
+	}
+
 	/** @throws {RealtimeError} `CLOSED` once nothing can be read any more. */
 	function checkReadable(channel: string): void {
 		if (state !== 'open') throw closed(`Channel ${quoted(channel)} cannot be read`);
+	}
+
+	function isTaking(): boolean {
+		return state === 'open' && !draining;
 	}
 
 	/** `emit`, for the handler of an event where there is one. */
@@ -580,15 +649,38 @@ export function createRealtime<
 		unban: (key) => people.ban(key, 0),
 		recheck: (target) => people.recheck(target === undefined ? {} : { target }),
 		stats: () => {
-			const { streams, deliveries, chunks, slowReaders } = responder;
-			return { streams, deliveries, chunks, slowReaders, hub: hubs.stats };
+			const { deliveries, chunks, bytes, slowReaders } = meters;
+			return {
+				streams: responder.streams,
+				deliveries,
+				chunks,
+				bytes,
+				slowReaders,
+				busiest: hubs.busiest(BUSIEST),
+				pressure: { level: pressure.level, ...pressure.reading },
+				hub: hubs.stats
+			};
 		},
+		metrics: () => readMetrics({ meters, responder, hubs, presence, backend: guarded, pressure }),
+		drain(ms = DRAIN_MS) {
+			if (!(ms >= 0)) {
+				throw new RealtimeError(
+					'INVALID_OPTION',
+					`drain() needs zero or more milliseconds, not ${ms}.`
+				);
+			}
+			stopWarming();
+			return (draining ??= responder.drain(ms));
+		},
+		ready: () => isTaking() && pressure.accepts('normal'),
+		accepts: (priority) => isTaking() && pressure.accepts(priority),
 		close() {
 			if (state === 'closed') return;
 			state = 'closed';
 			stopListening();
 			stopWarming();
 			stopReporting();
+			pressure.close();
 			people.stop();
 			responder.endStreams();
 			events.close();

@@ -1,9 +1,10 @@
 import { RealtimeError } from '../protocol/errors.js';
 import { guardBackend, guardStore } from './backend/guard.js';
 import { MemoryReplayStore } from './backend/memory.js';
-import { Hub, sumStats, type HubStats } from './hub/hub.js';
+import { Hub, sumStats, type BusyChannel, type HubStats } from './hub/hub.js';
 import { inngestSource } from './inngest/inngestSource.js';
 import type { InngestClient } from './inngest/token.js';
+import type { RealtimeMetric } from './metrics/metric.js';
 import type { Settings } from './options.js';
 import { serverLoad } from './runtime/reload.js';
 
@@ -46,6 +47,16 @@ export class Hubs {
 
 	get stats(): HubStats {
 		return this.#shared?.hub.stats ?? sumStats([...this.#single]);
+	}
+
+	/** What the shared hub counts. Where each stream has a hub of its own, nothing adds up. */
+	readMeters(): RealtimeMetric[] {
+		return this.#shared?.hub.readMeters() ?? [];
+	}
+
+	/** The channels with the most messages per second. */
+	busiest(count: number): BusyChannel[] {
+		return this.#shared?.hub.busiest(count) ?? [];
 	}
 
 	/** The hub for one stream or iteration. It costs nothing before `hold`. */
@@ -98,7 +109,7 @@ function createHub(inngest: InngestClient, settings: HubSettings): Hub {
 	const hasOwnStore = replay && 'append' in replay;
 	const hub: Hub = new Hub({
 		app: inngest.id,
-		source: inngestSource(inngest, { upstream, onDrop: () => hub.countDrop() }),
+		source: inngestSource(inngest, { upstream, onDrop: () => hub.countDrop('unreadable') }),
 		store: hasOwnStore
 			? guardStore(replay)
 			: new MemoryReplayStore(replay === false ? { maxEvents: 0 } : replay),

@@ -39,6 +39,8 @@ export type {
 	PresenceStore
 } from './backend/presence.js';
 export type { RateDecision, RateLimitStore, RateRule } from './backend/rateLimit.js';
+export type { RealtimePressure, RealtimePriority } from './access/pressure.js';
+export type { RealtimeMetric, RealtimeSample } from './metrics/metric.js';
 export { MemoryReplayStore, memoryBackend, type ReplayOptions } from './backend/memory.js';
 export type {
 	ReplayBounds,
@@ -64,8 +66,14 @@ export type {
 	RealtimeOnEvent
 } from './events/options.js';
 export type { RealtimeHistory, RealtimeHistoryRange } from './history.js';
-export type { HubStats } from './hub/hub.js';
-export type { RealtimeSource, SourceListener, SourceMessage, SourceState } from './hub/source.js';
+export type { BusyChannel, HubStats } from './hub/hub.js';
+export type {
+	RealtimeSource,
+	SourceListener,
+	SourceMessage,
+	SourceState,
+	TokenCounts
+} from './hub/source.js';
 export type { RealtimeUpstreamOptions, WebSocketLike } from './inngest/options.js';
 export type { PublishData, PublishTarget } from './inngest/target.js';
 export type {

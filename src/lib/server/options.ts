@@ -4,6 +4,7 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { EventDefinition } from '../protocol/event.js';
 import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
+import type { RealtimePriority } from './access/pressure.js';
 import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
@@ -170,11 +171,13 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	if ('reauthorizeIntervalMs' in options) {
 		invalid('`reauthorizeIntervalMs` is now called `recheckIntervalMs`; rename it.');
 	}
-	const { key: keyOf, rate, ...bounds } = limits;
+	const { key: keyOf, rate, pressure = {}, ...bounds } = limits;
 	positive('limits.rate.points', rate?.points);
 	positive('limits.rate.intervalMs', rate?.intervalMs);
 	positive('limits.rate.blockMs', rate?.blockMs);
 	isFunction('limits.rate.key', rate?.key);
+	isObject('limits.pressure', pressure);
+	for (const [name, value] of Object.entries(pressure)) positive(`limits.pressure.${name}`, value);
 	positive('heartbeatMs', options.heartbeatMs);
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);
@@ -201,6 +204,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
 		isFunction(`channels.${key}.reauthorize`, config.reauthorize);
+		checkPriority(`channels.${key}`, config.priority);
 		checkReplay(`channels.${key}.replay`, config.replay);
 		if (config.warm) checkWarm(key, config);
 		for (const topic of Object.keys(config.latest ?? {})) {
@@ -262,6 +266,7 @@ function checkEvents(events: Readonly<Record<string, RealtimeEventConfig>>): voi
 			invalid(`\`${at}.authorize\` is missing: it decides who may send the event.`);
 		}
 		isFunction(`${at}.run`, config.run);
+		checkPriority(at, config.priority);
 		positive(`${at}.timeoutMs`, config.timeoutMs);
 		positive(`${at}.dedupeMs`, config.dedupeMs);
 		positive(`${at}.rate.points`, config.rate?.points);
@@ -276,6 +281,13 @@ function checkEvents(events: Readonly<Record<string, RealtimeEventConfig>>): voi
 		}
 		keys.set(name, key);
 	}
+}
+
+function checkPriority(at: string, priority: RealtimePriority | undefined): void {
+	if (['critical', 'normal', 'background', undefined].includes(priority)) return;
+	invalid(
+		`\`${at}.priority\` must be "critical", "normal" or "background", not ${String(priority)}.`
+	);
 }
 
 /** Says what is allowed but cannot be meant. */

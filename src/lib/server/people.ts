@@ -6,7 +6,7 @@ import { printable, quoted } from '../protocol/quote.js';
 import type { ChannelLike } from '../protocol/channel.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 import type { RealtimeRate } from './access/options.js';
-import { RateLimiter, sendersOf } from './access/rate.js';
+import { type RateKind, RateLimiter, sendersOf } from './access/rate.js';
 import type { Registry } from './access/registry.js';
 import { guardBackend } from './backend/guard.js';
 import { MemoryPresenceStore } from './backend/memoryPresence.js';
@@ -65,6 +65,8 @@ export interface PeopleOptions {
 	registry: Registry;
 	rate: RealtimeRate | undefined;
 	report: Report;
+	/** A sender did too much. */
+	rateLimited(kind: RateKind): void;
 	open(): readonly Connection[];
 }
 
@@ -87,7 +89,12 @@ export class People {
 		const { callbackTimeoutMs, heartbeatMs, backend: given } = settings;
 		const backend = given && guardBackend(given);
 		this.#options = options;
-		this.rates = new RateLimiter({ rate, store: backend?.rateLimit, callbackTimeoutMs });
+		this.rates = new RateLimiter({
+			rate,
+			store: backend?.rateLimit,
+			callbackTimeoutMs,
+			refused: options.rateLimited
+		});
 		const presence = new Presence({
 			store: backend?.presence ?? new MemoryPresenceStore(),
 			owner: this.#owner,

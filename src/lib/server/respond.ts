@@ -6,6 +6,7 @@ import { Authorization } from './access/authorization.js';
 import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './access/identity.js';
 import type { Match, Registry } from './access/registry.js';
 import type { RateLimiter } from './access/rate.js';
+import type { Pressure } from './access/pressure.js';
 import type { ParsedRequest } from './access/request.js';
 import { leaveStarting } from './access/starting.js';
 import { failureResponse } from './failure/answer.js';
@@ -14,8 +15,10 @@ import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
 import type { TailStart } from './hub/tail.js';
 import type { Hubs } from './hubs.js';
+import type { AuthorizationOutcome, EndpointMeters } from './metrics/endpointMeters.js';
 import type { Settings } from './options.js';
 import type { Presence } from './presence/presence.js';
+import { unref } from './runtime/runtime.js';
 import { captureContext } from './runtime/context.js';
 import { Connection, type ConnectionSettings } from './stream/connection.js';
 import { degradedFrame, Subscription, type SubscriptionSpec } from './stream/subscription.js';
@@ -31,6 +34,9 @@ const RETRY_MS = 2_000;
 
 /** Channels of one request that are authorized at the same time. */
 const AUTHORIZED_AT_ONCE = 10;
+
+/** Milliseconds between two steps of draining. */
+const DRAIN_STEP_MS = 50;
 
 /** Starts the channels of a stream. */
 type Begin = (connection: Connection, hub: Hub) => void;
@@ -52,6 +58,8 @@ export interface ResponderOptions {
 	rates: RateLimiter;
 	presence: Presence;
 	hubs: Hubs;
+	meters: EndpointMeters;
+	pressure: Pressure;
 	report: Report;
 	/** A stream has begun. */
 	started(): void;
@@ -66,12 +74,6 @@ export class Responder {
 	readonly #connections = new Set<Connection>();
 	/** Made once where all streams share a hub. */
 	readonly #sharedSettings: ConnectionSettings | undefined;
-	/** Batches of messages given to readers. */
-	deliveries = 0;
-	/** Chunks written to readers: messages, health and comments. */
-	chunks = 0;
-	/** Readers closed because they did not keep up. */
-	slowReaders = 0;
 
 	constructor(options: ResponderOptions) {
 		this.#options = options;
@@ -89,6 +91,25 @@ export class Responder {
 	/** Ends all streams; their clients come back by themselves. */
 	endStreams(): void {
 		for (const connection of [...this.#connections]) connection.end();
+	}
+
+	/** Ends the open streams spread over `ms` milliseconds. Resolves when the last one has ended. */
+	async drain(ms: number): Promise<void> {
+		const startedMs = performance.now();
+		const { size } = this.#connections;
+		let ended = 0;
+		while (this.#connections.size > 0) {
+			const part = ms > 0 ? (performance.now() - startedMs) / ms : 1;
+			// Those that left by themselves meanwhile count with those that were ended.
+			const due = Math.ceil(Math.min(1, part) * size);
+			for (const connection of this.#connections) {
+				if (ended >= due && part < 1) break;
+				ended++;
+				connection.end();
+			}
+			if (this.#connections.size === 0) return;
+			await new Promise((resolve) => unref(setTimeout(resolve, DRAIN_STEP_MS)));
+		}
 	}
 
 	/**
@@ -133,6 +154,7 @@ export class Responder {
 	 */
 	async respond(event: RequestEvent, parsed: ParsedRequest): Promise<Response> {
 		const { subscriptions, isSingle } = parsed;
+		this.#options.pressure.check('critical');
 		const visit = this.#admission.admit();
 		try {
 			const reader = await this.#read(event);
@@ -217,15 +239,16 @@ export class Responder {
 		subscription: SubscriptionRequest,
 		{ identity }: Reader
 	): Promise<SubscriptionSpec> {
-		const { settings, registry, report } = this.#options;
+		const { settings, registry, report, pressure } = this.#options;
 		const match = await registry.resolve(event, subscription);
+		pressure.check(match.config.priority);
 		const authorization = new Authorization(
 			match,
 			event,
 			subscription.params ?? {},
 			settings.callbackTimeoutMs
 		);
-		const topics = await authorization.authorize();
+		const topics = await this.#measured(match.entry, () => authorization.authorize());
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
 		// Who has a name can be asked about at any time; other streams do not hold their request for that.
 		const isRechecked =
@@ -239,10 +262,28 @@ export class Responder {
 			check: isChecked
 				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
 				: undefined,
-			recheck: isRechecked ? () => run!(() => authorization.recheck()) : undefined,
+			recheck: isRechecked
+				? () => run!(() => this.#measured(match.entry, () => authorization.recheck()))
+				: undefined,
 			report: run && ((failure, place) => run(() => report(failure, { ...place, event }))),
 			...present
 		};
+	}
+
+	/** Counts a question to `authorize`, and how long the answer took. */
+	async #measured<T>(entry: string, ask: () => Promise<T>): Promise<T> {
+		const { authorizations, authorizing } = this.#options.meters;
+		const startedMs = performance.now();
+		let outcome: AuthorizationOutcome = 'allowed';
+		try {
+			return await ask();
+		} catch (error) {
+			outcome = error instanceof Failure && error.status < 500 ? 'denied' : 'failed';
+			throw error;
+		} finally {
+			authorizations.of(entry, outcome).value++;
+			authorizing.of(entry).observe((performance.now() - startedMs) / 1_000);
+		}
 	}
 
 	/** @returns how the reader takes part in presence, where the channel has that. */
@@ -271,6 +312,9 @@ export class Responder {
 		request: SubscriptionRequest
 	): void {
 		const subscription = new Subscription(connection, hub, spec, this.#options.report);
+		if (request.lastEventId !== undefined) {
+			this.#options.meters.replays.of(spec.feed.entry).value++;
+		}
 		connection.add(subscription);
 		subscription.start(startOf(request));
 	}
@@ -332,7 +376,8 @@ export class Responder {
 	}
 
 	#connectionSettings(hub: Hub): ConnectionSettings {
-		const { settings, hubs } = this.#options;
+		const { settings, hubs, meters, pressure } = this.#options;
+		const lifetimes = meters.lifetime.of();
 		return {
 			wheel: hub.wheel,
 			intervalMs: settings.intervalMs,
@@ -341,25 +386,30 @@ export class Responder {
 			recheckMs: settings.recheckMs,
 			retryMs: RETRY_MS,
 			started: (connection) => {
+				meters.opened++;
 				this.#connections.add(connection);
 				this.#options.started();
 				hubs.hold(hub);
 				this.#admission.enter(connection.request.key);
 			},
-			ended: (connection) => {
+			ended: (connection, reason, lifetimeMs) => {
+				meters.closed.of(reason).value++;
+				lifetimes.observe(lifetimeMs / 1_000);
 				this.#connections.delete(connection);
 				this.#admission.leave(connection.request.key);
 				hubs.release(hub);
 			},
 			delivered: () => {
-				this.deliveries++;
+				meters.deliveries++;
 			},
-			written: () => {
-				this.chunks++;
+			written: (bytes) => {
+				meters.chunks++;
+				meters.bytes += bytes;
 			},
 			slow: () => {
-				this.slowReaders++;
-			}
+				meters.slowReaders++;
+			},
+			limitation: () => pressure.text
 		};
 	}
 }

@@ -6,6 +6,7 @@ import type { RealtimeTopicMessage, TopicKey } from '../../protocol/types.js';
 import type { ReplayLimits } from '../backend/replay.js';
 import type { RateRule } from '../backend/rateLimit.js';
 import type { RealtimeSource } from '../hub/source.js';
+import type { RealtimePressure, RealtimePriority } from './pressure.js';
 import type { RealtimePresenceOptions } from '../presence/options.js';
 
 type MaybePromise<T> = T | PromiseLike<T>;
@@ -104,6 +105,11 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	 * does not keep up gets the newest only, and the log in memory keeps one. @default none
 	 */
 	latest?: { [K in TopicKey<TChannel>]?: boolean };
+	/**
+	 * How long new streams of the channel are taken while the process is under pressure
+	 * (`limits.pressure`): `background` is refused first, `critical` last. @default 'normal'
+	 */
+	priority?: RealtimePriority;
 	/** Whether pages see who reads the channel, and who is a member. @default nobody sees anybody */
 	presence?: RealtimePresenceOptions<TChannel>;
 }
@@ -155,6 +161,11 @@ export interface RealtimeLimits {
 	 * 503 with `Retry-After`. After a deploy all pages come at once. @default 200
 	 */
 	maxStarting?: number;
+	/**
+	 * Limits of the process: while it is past one of them, new streams and events are refused with 503 and
+	 * `Retry-After`, and open streams live on. @default no limit
+	 */
+	pressure?: RealtimePressure;
 	/** Events of pages that are handled at the same time; past that 503 with `Retry-After`. @default 1_000 */
 	maxEvents?: number;
 	/** Channels of one request; past that 400. @default 100 */

@@ -18,6 +18,8 @@ export interface RateLimiterOptions {
 	/** The backend's; what it does not answer is counted in this process. */
 	store: RateLimitStore | undefined;
 	callbackTimeoutMs: number;
+	/** A sender was refused. */
+	refused(kind: RateKind): void;
 }
 
 /** How often each sender may do what, and who is kept out. */
@@ -74,6 +76,7 @@ export class RateLimiter {
 		]);
 		for (const decision of decisions) {
 			if (!decision || decision.isAllowed) continue;
+			this.#options.refused(kind);
 			const seconds = Math.max(1, Math.ceil(decision.retryAfterMs / 1000));
 			throw new Failure('admission', 429, `Too many requests; try again in ${seconds} s.`, {
 				headers: { 'retry-after': String(seconds) }

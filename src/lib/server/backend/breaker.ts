@@ -1,5 +1,7 @@
 import { RealtimeError } from '../../protocol/errors.js';
 import { backoffMs } from '../../protocol/backoff.js';
+import { Histogram } from '../metrics/histogram.js';
+import type { RealtimeMetric } from '../metrics/metric.js';
 import { unref } from '../runtime/runtime.js';
 
 /** `half-open`: one call is on its way to find out whether the backend is back. */
@@ -19,6 +21,11 @@ const MAX_OPEN_MS = 5_000;
 export class Breaker {
 	readonly #name: string;
 	readonly #timeoutMs: number;
+	readonly #latency = new Histogram(
+		'backend_duration_seconds',
+		'How long calls to the backend took.',
+		['backend', 'outcome']
+	);
 	readonly #listeners = new Set<(state: BreakerState, error: unknown) => void>();
 	#state: BreakerState = 'closed';
 	#failures = 0;
@@ -54,15 +61,27 @@ export class Breaker {
 		}
 		const isProbe = this.#state === 'open';
 		if (isProbe) this.#state = 'half-open';
+		const startedMs = performance.now();
 		try {
 			const result = await this.#inTime(call);
+			this.#observe('answered', startedMs);
 			this.#succeeded();
 			return result;
 		} catch (error) {
+			this.#observe('failed', startedMs);
 			const failure = this.#error('failed or did not answer in time', error);
 			this.#failed(failure, isProbe);
 			throw failure;
 		}
+	}
+
+	/** How long calls took. */
+	readLatency(): RealtimeMetric {
+		return this.#latency.read();
+	}
+
+	#observe(outcome: 'answered' | 'failed', startedMs: number): void {
+		this.#latency.of(this.#name, outcome).observe((performance.now() - startedMs) / 1_000);
 	}
 
 	#isDue(): boolean {

@@ -7,12 +7,14 @@ import {
 	type EventAnswer,
 	type EventIssue
 } from '../../protocol/event.js';
+import type { RealtimePriority } from '../access/pressure.js';
 import type { RealtimeIdentity } from '../access/identity.js';
 import type { RateDecision, RateLimitStore, RateRule } from '../backend/rateLimit.js';
 import { failureResponse } from '../failure/answer.js';
 import { callApp, CallbackError } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
+import type { EndpointMeters } from '../metrics/endpointMeters.js';
 import { inSpan } from '../runtime/spans.js';
 import { hashOf, OnceBusy, OnceConflict, type Once } from './once.js';
 import type {
@@ -55,6 +57,9 @@ export interface EventsOptions {
 	dedupeMs: number;
 	/** Events that are handled at the same time. */
 	maxEvents: number;
+	meters: Pick<EndpointMeters, 'events' | 'handling'>;
+	/** @throws {Failure} `admission` 503 when the process is under pressure. */
+	checkPressure(priority: RealtimePriority | undefined): void;
 	/** @throws {Failure} `admission` when the app cannot tell. */
 	identify(event: RequestEvent): Promise<Sender>;
 	/** What a handler is given of the endpoint. */
@@ -154,6 +159,7 @@ export class Events {
 	/** @returns JSON of the answer. */
 	async #answer(visit: Visit): Promise<string> {
 		const { parsed, config, request } = visit;
+		this.#options.checkPressure(config.priority);
 		visit.sender = await this.#options.identify(request);
 		await this.#checkRate(visit);
 		const attributes = { 'realtime.event.name': parsed.name, 'realtime.event.id': parsed.id };
@@ -352,6 +358,7 @@ export class Events {
 		});
 		const { status } = failure;
 		if (visit) this.#audit(visit, status < 500 ? 'refused' : 'failed', status, []);
+		else this.#options.meters.events.of('other', 'refused').value++;
 		const response = failureResponse(failure, message);
 		response.headers.set('x-request-id', requestId);
 		return response;
@@ -363,14 +370,16 @@ export class Events {
 		status: number,
 		emitted: readonly EmittedMessage[]
 	): void {
-		const { onEvent, callbackTimeoutMs } = this.#options;
+		const { onEvent, callbackTimeoutMs, meters } = this.#options;
+		const durationMs = performance.now() - startedMs;
+		meters.events.of(parsed.name, outcome).value++;
+		meters.handling.of(parsed.name).observe(durationMs / 1_000);
 		if (!onEvent) return;
 		const fail = (error: unknown): void =>
 			console.error(
 				'[sveltekit-inngest] onEvent failed; the event was answered without it.',
 				error
 			);
-		const durationMs = performance.now() - startedMs;
 		const { id, name } = parsed;
 		try {
 			const heard: unknown = callApp('onEvent', callbackTimeoutMs, () =>

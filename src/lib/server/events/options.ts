@@ -7,6 +7,7 @@ import type {
 } from '../../protocol/event.js';
 import type { Jsonify } from '../../protocol/types.js';
 import type { RealtimeIdentity } from '../access/identity.js';
+import type { RealtimePriority } from '../access/pressure.js';
 import type { RateRule } from '../backend/rateLimit.js';
 
 type MaybePromise<T> = T | PromiseLike<T>;
@@ -82,6 +83,11 @@ export interface RealtimeEventConfig<
 	 * status; of anything else it sees a fixed text and 500.
 	 */
 	run?: (context: TContext, data: EventData<TEvent>) => MaybePromise<EventReturn<TEvent>>;
+	/**
+	 * How long it is taken while the process is under pressure (`limits.pressure`): `background` is refused
+	 * first, `critical` last. @default 'normal'
+	 */
+	priority?: RealtimePriority;
 	/** How often one sender may send it; past that 429 with `Retry-After`. @default no limit */
 	rate?: RateRule;
 	/**

@@ -4,6 +4,9 @@ import { encodeEvent } from '../../protocol/frame.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import type { ReplayedEvent, ReplayEvent } from '../backend/replay.js';
 
+/** What precedes the time of publishing in the JSON of an envelope. */
+const CREATED_AT = '"createdAt":"';
+
 /** An event with its position. What is derived from it is made once, and only where it is needed. */
 export class LogEntry {
 	/** Empty where it is in no log: sent to some readers alone. */
@@ -24,6 +27,21 @@ export class LogEntry {
 
 	get frame(): Uint8Array {
 		return (this.#frame ??= encodeEvent(EVENT[this.kind], this.#payload, this.cursor || undefined));
+	}
+
+	/** Its size: exact once it is encoded for a reader, before that the characters of its JSON. */
+	get bytes(): number {
+		return this.#frame?.length ?? this.#payload.length;
+	}
+
+	/** When it was published, in milliseconds; read without parsing the message. */
+	get createdMs(): number | undefined {
+		// After the data, where quotes are escaped, the text cannot occur again.
+		const at = this.#payload.lastIndexOf(CREATED_AT);
+		if (at < 0) return undefined;
+		const start = at + CREATED_AT.length;
+		const createdMs = Date.parse(this.#payload.slice(start, this.#payload.indexOf('"', start)));
+		return Number.isNaN(createdMs) ? undefined : createdMs;
 	}
 
 	/** JSON of what is sent. */

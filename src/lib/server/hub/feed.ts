@@ -1,7 +1,7 @@
 import { EVENT } from '../../protocol/constants.js';
 import { UNKNOWN_CURSOR } from '../../protocol/cursor.js';
 import { encodeEvent } from '../../protocol/frame.js';
-import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
+import type { HealthPayload, ResyncPayload, ResyncReason } from '../../protocol/health.js';
 import { quoted } from '../../protocol/quote.js';
 import type { Published } from '../backend/backend.js';
 import type { ReplayEvent } from '../backend/replay.js';
@@ -9,7 +9,10 @@ import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
 import { detached } from '../runtime/context.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
+import type { DropCause, HubMeters } from '../metrics/hubMeters.js';
 import { envelopeOf, EventKeys } from './envelope.js';
+import type { LogEntry } from './entry.js';
+import { FeedMeter, type Busyness } from './feedMeter.js';
 import type { Log, LogEvents } from './log.js';
 import { Readers, type FeedReader } from './readers.js';
 import type { FeedSpec, SourceListener, SourceMessage } from './source.js';
@@ -21,7 +24,8 @@ export interface FeedHost {
 	/** Asks for a `flush` once the current burst of input has been handled. */
 	flushSoon(feed: Feed): void;
 	countMessage(): void;
-	countDrop(): void;
+	countDrop(cause: DropCause): void;
+	readonly meters: HubMeters;
 }
 
 /** What a log of either kind tells its feed. */
@@ -52,6 +56,9 @@ export class Feed implements SourceListener {
 	readonly #readers: Readers;
 	readonly #validation: Validation;
 	readonly #keys: EventKeys;
+	readonly #meter: FeedMeter;
+	/** What was handed on since the last flush. */
+	#unflushed: LogEntry[] = [];
 	/** Cursors of what was emitted here, by key. */
 	readonly #emitted = new Map<string, Answer<string>>();
 	#wasLive = false;
@@ -78,7 +85,7 @@ export class Feed implements SourceListener {
 
 	/** @param createLog Makes the log that calls the feed back. */
 	constructor(
-		spec: Pick<FeedSpec, 'channel' | 'topics' | 'definitions' | 'callbackTimeoutMs'>,
+		spec: Pick<FeedSpec, 'channel' | 'entry' | 'topics' | 'definitions' | 'callbackTimeoutMs'>,
 		options: { createLog: (events: FeedLogEvents) => Log; host: FeedHost; bounds?: FeedBounds }
 	) {
 		const { host, createLog, bounds = {} } = options;
@@ -87,6 +94,7 @@ export class Feed implements SourceListener {
 		this.#host = host;
 		this.#readers = new Readers(spec.channel);
 		this.#keys = new EventKeys(bounds.maxKeys);
+		this.#meter = new FeedMeter(host.meters, spec.entry);
 		this.#validation = new Validation(
 			spec.definitions,
 			{
@@ -100,6 +108,7 @@ export class Feed implements SourceListener {
 		this.log = createLog({
 			entries: (entries) => {
 				this.#readers.add(entries);
+				this.#unflushed.push(...entries);
 				host.flushSoon(this);
 			},
 			missed: () => this.gap(),
@@ -115,6 +124,16 @@ export class Feed implements SourceListener {
 
 	get readers(): number {
 		return this.#readers.size;
+	}
+
+	/** How busy it is. */
+	get busyness(): Busyness {
+		return this.#meter.read();
+	}
+
+	/** A reader was told that messages may be missing. */
+	countMissed(reason: ResyncReason): void {
+		this.#meter.missed(reason);
 	}
 
 	/** Whether it was live at any time, so that there is something to come back to. */
@@ -146,6 +165,9 @@ export class Feed implements SourceListener {
 		const { cursor } = this.log;
 		this.#readers.flush();
 		this.#position = cursor;
+		if (this.#unflushed.length === 0) return;
+		this.#meter.count(this.#unflushed, this.#readers.size);
+		this.#unflushed = [];
 	}
 
 	/**
@@ -155,7 +177,12 @@ export class Feed implements SourceListener {
 	 */
 	healthFrame(
 		nowMs: number,
-		options: { report: Report; withId: boolean; cursor: string | null }
+		options: {
+			report: Report;
+			withId: boolean;
+			cursor: string | null;
+			limitation: string | undefined;
+		}
 	): Uint8Array {
 		const { channel, status } = this;
 		if (status !== 'live') {
@@ -165,7 +192,7 @@ export class Feed implements SourceListener {
 			return encodeEvent(EVENT.health, JSON.stringify(health));
 		}
 		const cursor = options.cursor ?? this.#position!;
-		const detail = this.log.limitation;
+		const detail = this.log.limitation ?? options.limitation;
 		const tick = this.#tick;
 		if (tick?.ts !== nowMs || tick.cursor !== cursor || tick.detail !== detail) {
 			const health: HealthPayload = { ok: true, status: 'connected', ts: nowMs, channel, cursor };
@@ -280,7 +307,7 @@ export class Feed implements SourceListener {
 	}
 
 	#overflow(first: boolean): void {
-		this.#host.countDrop();
+		this.#host.countDrop('overflow');
 		if (!first) return;
 		this.#readers.report(
 			new Failure(
@@ -293,7 +320,7 @@ export class Feed implements SourceListener {
 	}
 
 	#drop({ topic }: SourceMessage, cause: unknown, callback?: string): void {
-		this.#host.countDrop();
+		this.#host.countDrop('invalid');
 		this.#readers.report(
 			new Failure(
 				'stream',

@@ -7,9 +7,12 @@ import type { ReplayEvent, ReplayLimits } from '../backend/replay.js';
 import { detached } from '../runtime/context.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
+import { HubMeters, type DropCause } from '../metrics/hubMeters.js';
+import { total, type RealtimeMetric } from '../metrics/metric.js';
 import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
 import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
+import type { Busyness } from './feedMeter.js';
 import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
 import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
@@ -59,6 +62,12 @@ export interface HubStats {
 	backend?: { name: string; state: BreakerState; parts: readonly string[] };
 }
 
+/** How busy one channel is. */
+export interface BusyChannel extends Busyness {
+	/** Its name. */
+	channel: string;
+}
+
 /** Bounds of a log in a backend that is to keep none: processes exchange messages through it. */
 const EXCHANGE_LIMITS: ReplayLimits = { maxEvents: 100, maxAgeMs: 60_000 };
 
@@ -87,6 +96,7 @@ export class Hub implements FeedHost {
 	readonly #definitionIds = new WeakMap<TopicDefinitions, number>();
 	#definitionCount = 0;
 	#draining = false;
+	readonly meters = new HubMeters();
 	#messages = 0;
 	#drops = 0;
 
@@ -120,6 +130,34 @@ export class Hub implements FeedHost {
 				}
 			})
 		};
+	}
+
+	/** What is counted here and by the sources. */
+	readMeters(): RealtimeMetric[] {
+		const sources = [this.#source, ...this.#otherSources.keys()];
+		return [
+			...this.meters.read(),
+			total(
+				'source_connections_total',
+				'Connections that a source has opened: the first one, and each that took the place of another.',
+				sources.map(({ name, connections = 0 }) => [{ source: name }, connections])
+			),
+			total(
+				'upstream_tokens_total',
+				'Tokens requested of Inngest, by outcome.',
+				Object.entries(this.#source.tokens ?? {}).map(([outcome, count]) => [{ outcome }, count])
+			)
+		];
+	}
+
+	/** The channels with the most messages per second, the busiest first. */
+	busiest(count: number): BusyChannel[] {
+		return [...this.#feeds.values()]
+			.map(({ feed: { channel, busyness } }) => ({ channel, ...busyness }))
+			.sort(
+				(a, b) => b.messagesPerSecond - a.messagesPerSecond || b.bytesPerSecond - a.bytesPerSecond
+			)
+			.slice(0, count);
 	}
 
 	/** The feed of a channel. Each use is ended with `leave`. */
@@ -232,8 +270,9 @@ export class Hub implements FeedHost {
 		this.#messages++;
 	}
 
-	countDrop(): void {
+	countDrop(cause: DropCause): void {
 		this.#drops++;
+		this.meters.drops.of(cause).value++;
 	}
 
 	/** Stops keeping feeds warm: nobody will come back, and a socket would hold the process. */

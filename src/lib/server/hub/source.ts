@@ -37,6 +37,12 @@ export interface SourceListener {
 	message(message: SourceMessage): void;
 }
 
+/** How requests for tokens went. */
+export interface TokenCounts {
+	readonly given: number;
+	readonly failed: number;
+}
+
 /** States of a source's connection. */
 export type SourceState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 
@@ -50,6 +56,10 @@ export interface RealtimeSource {
 	readonly state: SourceState;
 	/** Sockets that are open now. */
 	readonly sockets: number;
+	/** Connections opened so far: the first one, and each that took the place of another. */
+	readonly connections?: number;
+	/** Tokens requested so far, where connections need them. */
+	readonly tokens?: TokenCounts;
 	/** Adds a listener. @returns a function that removes it. */
 	listen(listener: SourceListener): () => void;
 	close(): void;

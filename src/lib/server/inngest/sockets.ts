@@ -32,6 +32,8 @@ export class Sockets {
 	#overlap: Overlap | undefined;
 	/** What the socket that was replaced last delivered. */
 	#repeats: Repeats | undefined;
+	/** Sockets opened so far. */
+	opened = 0;
 	/** Replaced sockets, with the data streams that they are read for. */
 	readonly #tails = new Map<Session, Set<string>>();
 
@@ -63,6 +65,7 @@ export class Sockets {
 				throw new RealtimeError('UPSTREAM', 'The socket to Inngest realtime closed at once.');
 			}
 			this.#current = session;
+			this.opened++;
 		} catch (error) {
 			this.#overlap?.abandon();
 			throw error;

@@ -40,6 +40,8 @@ const TIMEOUT_TEXT = `none within ${TIMEOUT_MS / 1000} s`;
 /** Talks to the realtime API of one Inngest client. Keys and URL are read at each call, as they may come late. */
 export class TokenClient {
 	readonly #inngest: InngestClient;
+	/** How requests went so far. */
+	readonly counts = { given: 0, failed: 0 };
 
 	/** @throws {RealtimeError} `INVALID_OPTION` when `inngest` is not an Inngest client. */
 	constructor(inngest: InngestClient) {
@@ -72,7 +74,16 @@ export class TokenClient {
 		if (signal.aborted) abort();
 		try {
 			// An app's own `fetch` may ignore a signal.
-			return await Promise.race([rejectOnAbort(limit.signal), this.#request(topics, limit.signal)]);
+			const token = await Promise.race([
+				rejectOnAbort(limit.signal),
+				this.#request(topics, limit.signal)
+			]);
+			this.counts.given++;
+			return token;
+		} catch (error) {
+			// Nobody needs the token of a request that was given up.
+			if (!signal.aborted) this.counts.failed++;
+			throw error;
 		} finally {
 			clearTimeout(timer);
 			signal.removeEventListener('abort', abort);

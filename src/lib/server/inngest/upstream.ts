@@ -1,5 +1,5 @@
 import { RealtimeError } from '../../protocol/errors.js';
-import type { RealtimeSource, SourceListener, SourceState } from '../hub/source.js';
+import type { RealtimeSource, SourceListener, SourceState, TokenCounts } from '../hub/source.js';
 import { detached } from '../runtime/context.js';
 import { afterInput } from '../runtime/runtime.js';
 import { Listeners } from './listeners.js';
@@ -22,6 +22,7 @@ const MAX_TOPICS = 1_000;
 export class Upstream implements RealtimeSource {
 	readonly name = 'inngest';
 	readonly #listeners = new Listeners();
+	readonly #options: SessionOptions;
 	readonly #sockets: Sockets;
 	readonly #retry = new Retry(() => this.#reconcile());
 	#attempt: AbortController | undefined;
@@ -31,6 +32,7 @@ export class Upstream implements RealtimeSource {
 
 	/** @param onDrop Called for each frame that cannot be understood. */
 	constructor(options: SessionOptions, onDrop: () => void) {
+		this.#options = options;
 		this.#sockets = new Sockets(options, {
 			message: (message) => this.#listeners.deliver(message),
 			gap: (channels) => this.#listeners.announceGap(channels),
@@ -50,6 +52,14 @@ export class Upstream implements RealtimeSource {
 
 	get sockets(): number {
 		return this.#sockets.count;
+	}
+
+	get connections(): number {
+		return this.#sockets.opened;
+	}
+
+	get tokens(): TokenCounts {
+		return this.#options.client.counts;
 	}
 
 	listen(listener: SourceListener): () => void {

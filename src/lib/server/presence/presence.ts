@@ -105,6 +105,17 @@ export class Presence {
 		return { rooms: this.#rooms.size, streams: this.#attending.size };
 	}
 
+	/** How many members the rooms of each registry entry have. */
+	membersByEntry(): Map<string, number> {
+		const counts = new Map<string, number>();
+		for (const [key, room] of this.#rooms) {
+			const [, entry] = JSON.parse(key) as [string, string];
+			if (!this.#options.optionsOf(entry)) continue;
+			counts.set(entry, (counts.get(entry) ?? 0) + room.members.length);
+		}
+		return counts;
+	}
+
 	/**
 	 * Asks the app who a reader is.
 	 *

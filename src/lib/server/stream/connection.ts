@@ -1,6 +1,7 @@
 import { jitterMs } from '../../protocol/backoff.js';
 import { encodeComment, encodeRetry } from '../../protocol/frame.js';
 import { KEEPALIVE_MS } from '../../protocol/constants.js';
+import type { StreamEnd } from '../metrics/endpointMeters.js';
 import type { LogEntry } from '../hub/entry.js';
 import type { Failure } from '../failure/failure.js';
 import { unref } from '../runtime/runtime.js';
@@ -47,13 +48,15 @@ export interface ConnectionSettings {
 	/** The body is read for the first time; nothing was taken before. */
 	started(connection: Connection): void;
 	/** A connection that had started has ended. */
-	ended(connection: Connection): void;
+	ended(connection: Connection, reason: StreamEnd, lifetimeMs: number): void;
 	/** Messages were given to a reader. */
 	delivered(): void;
 	/** Anything was given to a reader. */
-	written(): void;
+	written(bytes: number): void;
 	/** A reader that did not keep up was closed. */
 	slow(connection: Connection): void;
+	/** What is limited now, in words for people. */
+	limitation(): string | undefined;
 }
 
 /** One request, as its connection sees it. */
@@ -103,6 +106,7 @@ export class Connection implements WheelEntry {
 	/** Sizes of the pieces, larger than the whole budget, that wait in the body and before it. */
 	#oversized = { written: 0, held: 0 };
 	#started = false;
+	#startedMs = 0;
 	#ended = false;
 	/** Channels that are still being authorized. */
 	#expected = 0;
@@ -119,7 +123,7 @@ export class Connection implements WheelEntry {
 		this.#body = new ResponseBody({
 			start: () => this.#start(),
 			drained: () => this.#tellDrained(),
-			cancel: () => this.#finish()
+			cancel: () => this.#finish('left')
 		});
 	}
 
@@ -136,6 +140,11 @@ export class Connection implements WheelEntry {
 	/** Whether the reader takes less than it is given. */
 	get isBehind(): boolean {
 		return this.#body.bytes + this.#heldBytes > BEHIND_BYTES;
+	}
+
+	/** What is limited now, in words for people. */
+	get limitation(): string | undefined {
+		return this.#settings.limitation();
 	}
 
 	/** Channels that have started and not ended. */
@@ -214,15 +223,15 @@ export class Connection implements WheelEntry {
 	 * Ends the stream without a last event, so that the reader comes back at once. What waits can still
 	 * be read for a second.
 	 */
-	end(): void {
+	end(reason: StreamEnd = 'server'): void {
 		if (this.#ended) return;
 		this.#body.end();
-		this.#finish();
+		this.#finish(reason);
 		if (!this.#body.isRead) this.#expectFarewell();
 	}
 
 	wake(nowMs: number): void {
-		if (nowMs >= this.#endMs) return this.end();
+		if (nowMs >= this.#endMs) return this.end('lifetime');
 		if (nowMs >= this.#nextRecheckMs) {
 			this.#nextRecheckMs = nowMs + jitterMs(this.#settings.recheckMs as number);
 			for (const channel of this.#channels) channel.recheck();
@@ -242,7 +251,7 @@ export class Connection implements WheelEntry {
 	#start(): void {
 		this.#started = true;
 		const { maxLifetimeMs, recheckMs, retryMs } = this.#settings;
-		const nowMs = performance.now();
+		const nowMs = (this.#startedMs = performance.now());
 		this.#nextTickMs = nowMs + jitterMs(this.#tickMs);
 		if (recheckMs !== false) this.#nextRecheckMs = nowMs + jitterMs(recheckMs);
 		if (maxLifetimeMs !== false) this.#endMs = nowMs + jitterMs(maxLifetimeMs);
@@ -261,7 +270,7 @@ export class Connection implements WheelEntry {
 	}
 
 	#write(chunk: Uint8Array, extraBytes: number): void {
-		this.#settings.written();
+		this.#settings.written(chunk.length);
 		const before = this.#body.bytes;
 		this.#body.push(chunk);
 		if (this.#body.bytes === before) return;
@@ -280,7 +289,7 @@ export class Connection implements WheelEntry {
 		if (this.#ended || waiting <= this.#settings.maxBufferedBytes + extraBytes) return;
 		this.#settings.slow(this);
 		const { destroySocket } = this.request;
-		this.#finish();
+		this.#finish('slow');
 		this.#body.error(new Error('The reader of this stream did not keep up; it can resume.'));
 		// A server that waits for a stalled socket to drain learns of nothing else.
 		destroySocket?.();
@@ -304,17 +313,19 @@ export class Connection implements WheelEntry {
 	}
 
 	#endIfEmpty(): void {
-		if (this.#expected === 0 && this.#channels.size === 0) this.end();
+		if (this.#expected === 0 && this.#channels.size === 0) this.end('ended');
 	}
 
 	/** Lets go of everything; idempotent. */
-	#finish(): void {
+	#finish(reason: StreamEnd): void {
 		if (this.#ended) return;
 		this.#ended = true;
 		this.#settings.wheel.delete(this);
 		for (const channel of this.#channels) channel.end();
 		this.#channels.clear();
 		this.#tellDrained();
-		if (this.#started) this.#settings.ended(this);
+		if (this.#started) {
+			this.#settings.ended(this, reason, performance.now() - this.#startedMs);
+		}
 	}
 }

@@ -108,7 +108,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		this.#present = this.#attend?.({
 			push: (chunk) => this.#connection.push(chunk),
 			refuse: (failure) => this.fail(failure),
-			lost: () => this.#connection.end()
+			lost: () => this.#connection.end('silent')
 		});
 		this.#attend = undefined;
 		this.#tail.start(start);
@@ -139,6 +139,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	}
 
 	missed(reason: ResyncReason): void {
+		this.#tail.feed.countMissed(reason);
 		const payload: ResyncPayload = { channel: this.channel, reason, ts: Date.now() };
 		this.#connection.push(encodeEvent(EVENT.resync, JSON.stringify(payload)));
 	}
@@ -198,7 +199,8 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 
 	#healthFrame(nowMs: number): Uint8Array {
 		const { feed, report, ahead: cursor } = this.#tail;
-		return feed.healthFrame(nowMs, { report, withId: this.#connection.request.isSingle, cursor });
+		const { limitation, request } = this.#connection;
+		return feed.healthFrame(nowMs, { report, withId: request.isSingle, cursor, limitation });
 	}
 
 	#degrade(health: Pick<HealthPayload, 'detail' | 'stage' | 'code' | 'fatal'>): void {

@@ -1,0 +1,127 @@
+import { Failure } from '../failure/failure.js';
+import { detached } from '../runtime/context.js';
+import { unref } from '../runtime/runtime.js';
+
+/** What is refused first when the process is under pressure: `background`, and `critical` last. */
+export type RealtimePriority = 'critical' | 'normal' | 'background';
+
+/** Limits of the process. Past one of them, new streams and events are refused; open streams live on. */
+export interface RealtimePressure {
+	/** How late, in milliseconds, timers run: the longest delay of the last 2 seconds. @default no limit */
+	eventLoopDelayMs?: number;
+	/** Part of the last second in which the event loop was busy, 0 to 1. @default no limit */
+	eventLoopUtilization?: number;
+	/** Megabytes of JavaScript objects. @default no limit */
+	heapUsedMb?: number;
+	/** Megabytes of the whole process. @default no limit */
+	rssMb?: number;
+}
+
+/** What was measured last, by the names of the limits. */
+export type PressureReading = Required<RealtimePressure>;
+
+/** How far past its limit, as a factor, the process may be before a priority is refused. */
+const REFUSED_AT: Record<RealtimePriority, number> = { background: 0.8, normal: 1, critical: 2 };
+
+/** Milliseconds between two measurements. */
+const SAMPLE_MS = 100;
+
+/** Measurements of delay that count: those of the last 2 seconds. */
+const SAMPLES = 20;
+
+/** Measurements between two looks at memory and utilization, which cost more. */
+const SAMPLES_PER_LOOK = 10;
+
+const MEGABYTE = 1024 * 1024;
+
+interface Utilization {
+	readonly utilization: number;
+}
+
+/** Node's event loop, where the runtime shows it. */
+const eventLoop = performance as unknown as {
+	eventLoopUtilization?(now?: Utilization, before?: Utilization): Utilization;
+};
+
+/** Measures how busy the process is, where the app set limits. Owned by its endpoint, ended by `close`. */
+export class Pressure {
+	readonly #limits: RealtimePressure;
+	readonly #timer: ReturnType<typeof setInterval> | undefined;
+	readonly #delays = new Array<number>(SAMPLES).fill(0);
+	#sample = 0;
+	#dueMs = 0;
+	#loop: Utilization | undefined;
+	readonly #reading: PressureReading = {
+		eventLoopDelayMs: 0,
+		eventLoopUtilization: 0,
+		heapUsedMb: 0,
+		rssMb: 0
+	};
+
+	constructor(limits: RealtimePressure = {}) {
+		this.#limits = limits;
+		if (Object.keys(limits).length === 0) return;
+		this.#loop = eventLoop.eventLoopUtilization?.();
+		this.#look();
+		this.#dueMs = performance.now() + SAMPLE_MS;
+		this.#timer = detached(() => unref(setInterval(() => this.#measure(), SAMPLE_MS)));
+	}
+
+	/** What was measured last; zeros where there are no limits. */
+	get reading(): PressureReading {
+		return { ...this.#reading };
+	}
+
+	/** How near the process is to its nearest limit: 1 is at it. */
+	get level(): number {
+		const limits = Object.entries(this.#limits) as [keyof RealtimePressure, number][];
+		return Math.max(0, ...limits.map(([name, limit]) => this.#reading[name] / limit));
+	}
+
+	/** What readers of open streams are told; `undefined` where nothing is refused. */
+	get text(): string | undefined {
+		return this.accepts('normal') ? undefined : TEXT;
+	}
+
+	accepts(priority: RealtimePriority): boolean {
+		return this.#timer === undefined || this.level < REFUSED_AT[priority];
+	}
+
+	/** @throws {Failure} `admission` 503 with `Retry-After` when the process is under pressure. */
+	check(priority: RealtimePriority = 'normal'): void {
+		if (this.accepts(priority)) return;
+		// Pages that are refused at the same moment should not all come back at the same moment.
+		const seconds = 1 + Math.floor(Math.random() * 5);
+		throw new Failure('admission', 503, TEXT, { headers: { 'retry-after': String(seconds) } });
+	}
+
+	close(): void {
+		clearInterval(this.#timer);
+	}
+
+	#measure(): void {
+		const nowMs = performance.now();
+		this.#delays[this.#sample++ % SAMPLES] = Math.max(0, nowMs - this.#dueMs);
+		this.#dueMs = nowMs + SAMPLE_MS;
+		this.#reading.eventLoopDelayMs = Math.max(...this.#delays);
+		if (this.#sample % SAMPLES_PER_LOOK === 0) this.#look();
+	}
+
+	#look(): void {
+		if (typeof process === 'object' && typeof process.memoryUsage === 'function') {
+			const { heapUsed, rss } = process.memoryUsage();
+			this.#reading.heapUsedMb = heapUsed / MEGABYTE;
+			this.#reading.rssMb = rss / MEGABYTE;
+		}
+		const now = eventLoop.eventLoopUtilization?.();
+		if (!now || !this.#loop) return;
+		this.#reading.eventLoopUtilization = eventLoop.eventLoopUtilization!(
+			now,
+			this.#loop
+		).utilization;
+		this.#loop = now;
+	}
+}
+
+const TEXT =
+	'This server is busy: it takes no new streams or events for now. Try again in a moment.';

@@ -1,0 +1,24 @@
+/** Seconds after which a burst counts for about a third of what it did. */
+const DECAY_SECONDS = 10;
+
+/**
+ * How much there is per second, of late: an average in which what is older counts for less. Without a
+ * timer, so that it costs nothing while nothing happens.
+ */
+export class DecayingRate {
+	#total = 0;
+	#atMs = 0;
+
+	add(amount: number, nowMs: number): void {
+		this.#total = this.#decayed(nowMs) + amount;
+		this.#atMs = nowMs;
+	}
+
+	perSecond(nowMs: number): number {
+		return this.#decayed(nowMs) / DECAY_SECONDS;
+	}
+
+	#decayed(nowMs: number): number {
+		return this.#total * Math.exp((this.#atMs - nowMs) / 1_000 / DECAY_SECONDS);
+	}
+}

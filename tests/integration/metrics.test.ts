@@ -1,0 +1,178 @@
+import { Registry } from 'prom-client';
+import { afterEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import { defineEvent, RealtimeDenied } from '../../src/lib/server/index.js';
+import { collect, CONTENT_TYPE, serialize } from '../../src/lib/prometheus/index.js';
+import { demoChannel, userChannel } from '../support/channels.js';
+import { sum } from '../support/metrics.js';
+import { eventually } from '../support/wait.js';
+import { startWorld, type World } from '../support/world.js';
+
+let world: World;
+afterEach(() => world.close());
+
+const channels = {
+	demo: { channel: demoChannel, authorize: () => true },
+	user: {
+		channel: userChannel,
+		channelParams: (_event: unknown, id: string) => (id.startsWith('user:') ? id.slice(5) : ''),
+		authorize: ({ channelId }: { channelId: string }) => {
+			if (channelId === 'user:mallory') throw new RealtimeDenied('Not you.');
+			return true;
+		}
+	}
+};
+
+test('streams, messages and authorizations are counted by registry entry', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	const reader = await world.open({ channel: 'demo' });
+	await reader.connected();
+	await world.publish('demo', 'message', { message: 'a' });
+	await world.publish('demo', 'message', { message: 'b' });
+	await world.publish('demo', 'message', { wrong: true });
+	await reader.when(() => reader.messages.length === 2);
+	expect((await world.post({ channel: 'user:mallory' })).status).toBe(403);
+	expect((await world.post({ channel: 'nobody knows "this"' })).status).toBe(400);
+
+	expect(sum(realtime, 'streams')).toBe(1);
+	expect(sum(realtime, 'streams_opened_total')).toBe(1);
+	expect(sum(realtime, 'deliveries_total')).toBeGreaterThanOrEqual(1);
+	expect(sum(realtime, 'delivered_bytes_total')).toBe(realtime.stats().bytes);
+	expect(realtime.stats().bytes).toBeGreaterThan(200);
+	expect(sum(realtime, 'feeds')).toBe(1);
+	expect(sum(realtime, 'source_up', { source: 'inngest' })).toBe(1);
+	expect(sum(realtime, 'source_connections_total', { source: 'inngest' })).toBe(1);
+	expect(sum(realtime, 'upstream_tokens_total', { outcome: 'given' })).toBe(1);
+	expect(sum(realtime, 'messages_total', { channel: 'demo' })).toBe(2);
+	expect(sum(realtime, 'message_lag_seconds_count', { channel: 'demo' })).toBe(2);
+	expect(sum(realtime, 'message_lag_seconds_bucket', { channel: 'demo', le: '+Inf' })).toBe(2);
+	await eventually(() => sum(realtime, 'drops_total', { cause: 'invalid' }) === 1);
+	const authorized = { channel: 'demo', outcome: 'allowed' };
+	expect(sum(realtime, 'authorizations_total', authorized)).toBe(1);
+	const denied = { channel: 'user', outcome: 'denied' };
+	expect(sum(realtime, 'authorizations_total', denied)).toBe(1);
+	expect(sum(realtime, 'authorization_duration_seconds_count', { channel: 'user' })).toBe(1);
+	expect(sum(realtime, 'failures_total', { stage: 'authorization', status: '403' })).toBe(1);
+
+	reader.close();
+	await eventually(() => sum(realtime, 'streams_closed_total', { reason: 'left' }) === 1);
+	expect(sum(realtime, 'streams')).toBe(0);
+	expect(sum(realtime, 'stream_duration_seconds_count')).toBe(1);
+});
+
+test('resyncs are counted by reason, replays and reconnects by what they are', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	const reader = await world.open({ channel: 'demo' });
+	await reader.connected();
+	await world.publish('demo', 'message', { message: 'a' });
+	await reader.when(() => reader.messages.length === 1);
+	const again = await world.open({ channel: 'demo', lastEventId: reader.lastId });
+	await again.connected();
+	const stranger = await world.open({ channel: 'demo', lastEventId: 'elsewhere-7' });
+	await stranger.connected();
+	expect(sum(realtime, 'replays_total', { channel: 'demo' })).toBe(2);
+	expect(sum(realtime, 'resyncs_total', { channel: 'demo', reason: 'restart' })).toBe(1);
+	world.engine.dropSockets();
+	await reader.until(({ event }) => event === 'resync');
+	await eventually(
+		() => sum(realtime, 'resyncs_total', { channel: 'demo', reason: 'upstream-gap' }) === 3
+	);
+	expect(sum(realtime, 'source_connections_total', { source: 'inngest' })).toBe(2);
+});
+
+test('events of pages are counted by name and outcome, unknown names as `other`', async () => {
+	const say = defineEvent('say', { schema: z.object({ text: z.string() }) });
+	world = await startWorld({
+		channels,
+		onFailure: () => {},
+		limits: { rate: { points: 3, intervalMs: 60_000 } },
+		events: { say: { event: say, authorize: () => true, run: () => undefined } }
+	} as never);
+	const { realtime, server } = world;
+	const send = (body: object): Promise<Response> =>
+		fetch(server.url, {
+			method: 'POST',
+			headers: { 'content-type': 'application/json' },
+			body: JSON.stringify(body)
+		});
+	expect((await send({ event: 'say', id: 'event-1', data: { text: 'hi' } })).status).toBe(200);
+	expect((await send({ event: 'say', id: 'event-2', data: {} })).status).toBe(422);
+	expect((await send({ event: 'drop table "x"', id: 'event-3', data: {} })).status).toBe(400);
+	expect(sum(realtime, 'client_events_total', { event: 'say', outcome: 'done' })).toBe(1);
+	expect(sum(realtime, 'client_events_total', { event: 'say', outcome: 'refused' })).toBe(1);
+	expect(sum(realtime, 'client_events_total', { event: 'other', outcome: 'refused' })).toBe(1);
+	expect(sum(realtime, 'client_event_duration_seconds_count', { event: 'say' })).toBe(2);
+	expect(serialize(realtime)).not.toContain('drop table');
+});
+
+test('senders that do too much are counted by kind', async () => {
+	world = await startWorld({
+		channels,
+		onFailure: () => {},
+		limits: { rate: { points: 1, intervalMs: 60_000, key: () => 'all' } }
+	});
+	await (await world.open({ channel: 'demo' })).connected();
+	expect((await world.post({ channel: 'demo' })).status).toBe(429);
+	expect(sum(world.realtime, 'rate_limited_total', { kind: 'stream' })).toBe(1);
+});
+
+test('a registry of a metrics library shows them at each scrape, also after a second call', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	const register = new Registry();
+	collect(realtime, { register });
+	const remove = collect(realtime, { register, labels: { app: 'shop' } });
+	expect(await register.metrics()).toContain('realtime_streams{app="shop"} 0');
+	const reader = await world.open({ channel: 'user:a"b' });
+	await reader.connected();
+	await world.publish('user:a"b', 'message', { message: 'a' });
+	await reader.when(() => reader.messages.length === 1);
+	const text = await register.metrics();
+	expect(text).toContain('realtime_streams{app="shop"} 1');
+	expect(text).toContain('realtime_messages_total{app="shop",channel="user"} 1');
+	expect(text).toContain('# TYPE realtime_message_lag_seconds histogram');
+	expect(text).toMatch(/realtime_message_lag_seconds_bucket\{.*le="0\.001".*\} [01]/);
+	expect(text).not.toContain('a"b');
+	remove();
+	expect(await register.metrics()).not.toContain('realtime_');
+});
+
+test('without a metrics library the text is what Prometheus reads', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	await (await world.open({ channel: 'demo' })).connected();
+	const text = serialize(world.realtime, { prefix: 'live_', labels: { app: 'a "shop"\n' } });
+	expect(text).toContain('# TYPE live_streams gauge\nlive_streams{app="a \\"shop\\"\\n"} 1\n');
+	expect(text.endsWith('\n')).toBe(true);
+	expect(CONTENT_TYPE).toContain('0.0.4');
+	const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+	expect(new Set(names).size).toBe(names.length);
+	for (const line of text.trim().split('\n')) {
+		if (line.startsWith('#')) continue;
+		expect(line).toMatch(/^live_[a-z_]+(\{([a-z_]+="([^"\\]|\\.)*",?)*\})? [0-9.e+-]+$/);
+	}
+});
+
+test('names that Prometheus does not take are refused', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	expect(() => serialize(realtime, { prefix: 'my app ' })).toThrow(/`prefix` is "my app "/);
+	expect(() => serialize(realtime, { labels: { 'my-app': 'x' } })).toThrow(/"my-app"/);
+	expect(() => collect(realtime, { register: {} as never })).toThrow(/not a registry/);
+});
+
+test('`busiest` lists the channels with the most messages, the busiest first', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const quiet = await world.open({ channel: 'user:quiet' });
+	const busy = await world.open({ channel: 'demo' });
+	await Promise.all([quiet.connected(), busy.connected()]);
+	await world.publish('user:quiet', 'message', { message: 'a' });
+	for (let n = 0; n < 20; n++) await world.publish('demo', 'message', { message: `${n}` });
+	await busy.when(() => busy.messages.length === 20);
+	await quiet.when(() => quiet.messages.length === 1);
+	const { busiest } = world.realtime.stats();
+	expect(busiest.map(({ channel }) => channel)).toEqual(['demo', 'user:quiet']);
+	expect(busiest[0]!.messagesPerSecond).toBeGreaterThan(busiest[1]!.messagesPerSecond);
+	expect(busiest[0]!.bytesPerSecond).toBeGreaterThan(100);
+});
