@@ -157,9 +157,11 @@ test.each(['this process', 'a backend'])(
 
 /** Reads a stream until a text has come; then until others have. */
 async function readUntil(stream: ReadableStream<Uint8Array>, text: string) {
-	const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+	const reader = stream.getReader();
+	const decoder = new TextDecoder();
 	const until = async (wanted: string): Promise<void> => {
-		for (let read = ''; !read.includes(wanted);) read += (await reader.read()).value ?? '';
+		for (let read = ''; !read.includes(wanted);)
+			read += decoder.decode((await reader.read()).value);
 	};
 	await until(text);
 	return { until };
