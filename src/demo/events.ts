@@ -18,3 +18,14 @@ export const startJob = defineEvent('demo/job.start', {
 export const cancelJob = defineEvent('demo/job.cancel', {
 	schema: z.object({ id: z.string() })
 });
+
+export const postToTeam = defineEvent('demo/team.post', {
+	schema: z.object({
+		text: z.string().trim().min(1, 'Write something first.').max(280),
+		adminsOnly: z.boolean()
+	})
+});
+
+export const askQuestion = defineEvent('demo/question.ask', {
+	schema: z.object({ question: z.string() })
+});

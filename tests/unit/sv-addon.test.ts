@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { add, create, type LanguageType } from 'sv';
 import { afterAll, describe, expect, test } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
+import addonManifest from '../../packages/sv/package.json' with { type: 'json' };
 import addon from '../../packages/sv/src/index.js';
 
 const work = mkdtempSync(join(tmpdir(), 'sv-addon-'));
@@ -56,6 +58,11 @@ const EVENT = [
 ];
 
 describe('the sv add-on', () => {
+	test('has no dependencies, which `sv add` refuses, and the version of the package it adds', () => {
+		expect(addonManifest).not.toHaveProperty('dependencies');
+		expect(addonManifest.version).toBe(manifest.version);
+	});
+
 	test.each([
 		{ types: 'typescript', extension: '.ts' },
 		{ types: 'checkjs', extension: '.js' }
@@ -71,7 +78,11 @@ describe('the sv add-on', () => {
 		expect(after[`vite.config${extension}`]).toMatch(/plugins: \[\s*inngestDev\(\),\s*sveltekit\(/);
 		expect(JSON.parse(after['package.json']!)).toMatchObject({
 			scripts: { test: 'vitest run' },
-			dependencies: { inngest: '^4.1.0', zod: '^4.0.0', 'sveltekit-inngest': '^0.1.0' },
+			dependencies: {
+				inngest: '^4.1.0',
+				zod: '^4.0.0',
+				'sveltekit-inngest': `^${manifest.version}`
+			},
 			devDependencies: { vitest: '^4.1.0' }
 		});
 		expect(after[`src/routes/api/events/+server${extension}`]).toMatch(
@@ -130,9 +141,9 @@ describe('the sv add-on', () => {
 
 	test('keeps to the generation of inngest that the app has', async () => {
 		const cwd = createApp('typescript');
-		const manifest = JSON.parse(readFileSync(join(cwd, 'package.json'), 'utf8'));
-		manifest.dependencies = { inngest: '^3.54.0' };
-		writeFileSync(join(cwd, 'package.json'), JSON.stringify(manifest));
+		const app = JSON.parse(readFileSync(join(cwd, 'package.json'), 'utf8'));
+		app.dependencies = { inngest: '^3.54.0' };
+		writeFileSync(join(cwd, 'package.json'), JSON.stringify(app));
 		await addTo(cwd);
 		const after = filesOf(cwd);
 		expect(JSON.parse(after['package.json']!).dependencies).toMatchObject({
@@ -144,9 +155,9 @@ describe('the sv add-on', () => {
 
 	test('writes the imports of SvelteKit 3', async () => {
 		const cwd = createApp('typescript');
-		const manifest = JSON.parse(readFileSync(join(cwd, 'package.json'), 'utf8'));
-		manifest.devDependencies['@sveltejs/kit'] = '^3.0.0';
-		writeFileSync(join(cwd, 'package.json'), JSON.stringify(manifest));
+		const app = JSON.parse(readFileSync(join(cwd, 'package.json'), 'utf8'));
+		app.devDependencies['@sveltejs/kit'] = '^3.0.0';
+		writeFileSync(join(cwd, 'package.json'), JSON.stringify(app));
 		await addTo(cwd);
 		const after = filesOf(cwd);
 		expect(JSON.parse(after['package.json']!).imports).toEqual({

@@ -1,8 +1,13 @@
 import { error } from '@sveltejs/kit';
 import type { EventDefinition } from 'sveltekit-inngest';
-import type { RealtimeEventConfig, RealtimeHandlerContext } from 'sveltekit-inngest/server';
+import {
+	RealtimeDenied,
+	type RealtimeEventConfig,
+	type RealtimeHandlerContext
+} from 'sveltekit-inngest/server';
 import { jobChannel } from '$demo/channels.js';
-import { cancelJob, publishMessage, startJob } from '$demo/events.js';
+import { askQuestion, cancelJob, postToTeam, publishMessage, startJob } from '$demo/events.js';
+import { answers } from './answers.js';
 import { inngest } from './inngest.js';
 import { beginJob, findJob, forgetJob, saveJob } from './jobs.js';
 
@@ -56,5 +61,36 @@ const cancel: Handler<typeof cancelJob> = {
 	}
 };
 
+const post: Handler<typeof postToTeam> = {
+	event: postToTeam,
+	authorize({ locals }) {
+		const { role, mayRead } = locals.person;
+		if (role === 'guest' || !mayRead) {
+			throw new RealtimeDenied('You do not have the right to post here.');
+		}
+		return true;
+	},
+	async run({ id, locals }, { text, adminsOnly }) {
+		const { name, role } = locals.person;
+		if (adminsOnly && role !== 'admin') throw new RealtimeDenied('Only admins may write notes.');
+		const data = { from: name, text, adminsOnly };
+		await inngest.send({ id: `${name}:${id}`, name: 'app/team.posted', data });
+	}
+};
+
+const ask: Handler<typeof askQuestion> = {
+	event: askQuestion,
+	authorize: () => true,
+	async run({ id, locals }, { question }) {
+		if (!Object.hasOwn(answers, question)) error(404, 'Choose one of the questions.');
+		const owner = locals.person.name;
+		await inngest.send({
+			id: `${owner}:${id}`,
+			name: 'app/question.asked',
+			data: { owner, question }
+		});
+	}
+};
+
 /** What the server does with the events that pages send. */
-export const events = { publish, start, cancel };
+export const events = { publish, start, cancel, post, ask };
