@@ -136,7 +136,6 @@ const chosen = CELLS.filter(({ id }) => wanted.length === 0 || wanted.includes(i
 const work = await mkdtemp(join(tmpdir(), 'sveltekit-inngest-addon-'));
 let browser;
 try {
-	await run(process.execPath, ['build.mjs'], { cwd: ADDON });
 	await run(process.execPath, npm('run', 'package'), { cwd: ROOT });
 	await run(process.execPath, npm('pack', '--pack-destination', work), { cwd: ROOT });
 	const [tarball] = (await readdir(work)).filter((name) => name.endsWith('.tgz'));
