@@ -12,7 +12,7 @@ export const userChannel = channel((name: string) => `user:${name}`).addTopic(me
 
 export const jobSchema = z.object({
 	id: z.string(),
-	state: z.enum(['running', 'done', 'failed']),
+	state: z.enum(['running', 'done', 'failed', 'cancelled']),
 	steps: z.array(
 		z.object({
 			name: z.string(),

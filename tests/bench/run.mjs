@@ -4,11 +4,13 @@
 //   npm run bench -- backends     one fan-out with each of the backends
 //   npm run bench -- channels     1,000 streams, each on a channel of its own
 //   npm run bench -- polling      pages that ask once a second
+//   npm run bench -- events       a page sends, and shows what its handler emits; needs Chromium
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
 import { fork, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright';
 import { runnerImport } from 'vite';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -69,6 +71,10 @@ class Process {
 		await this.exited;
 	}
 }
+
+const CHROMIUM = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
+/** Milliseconds that a page may take at the median to show what it caused. */
+const ROUND_TRIP_MS = 15;
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -167,6 +173,40 @@ async function measurePolling(pages) {
 	return cpuUs / received;
 }
 
+/** From `send()` to `.current` of the same page, in a real browser. */
+async function measureEvents() {
+	if (!existsSync(CHROMIUM)) return console.log(`\nNo events: there is no ${CHROMIUM}.`);
+	const { engine, server, load, port } = await start('hub');
+	const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+	console.log('\n## An event and its echo: page → run → emit → .current of the same page\n');
+	console.log('| until | pause between two | events | p50 ms | p99 ms |');
+	console.log('| --- | --- | --- | --- | --- |');
+	try {
+		const page = await browser.newPage();
+		await page.goto(`http://localhost:${port}/round-trip`);
+		await page.getByText('connected').waitFor();
+		const measure = (...options) => page.evaluate((given) => globalThis.measure(...given), options);
+		await measure(50, 0, 'held');
+		// Effects run once per frame of the screen: back to back, they would measure the frames.
+		for (const [until, what, pauseMs, count] of [
+			['held', '`.current` has it', 0, 500],
+			['held', '`.current` has it', 50, 100],
+			['shown', 'an effect has read it', 50, 100]
+		]) {
+			const times = await measure(count, pauseMs, until);
+			times.sort((a, b) => a - b);
+			const at = (share) => times[Math.floor(share * (count - 1))];
+			console.log(
+				`| ${what} | ${pauseMs} ms | ${count} | ${at(0.5).toFixed(1)} | ${at(0.99).toFixed(1)} |`
+			);
+			if (at(0.5) > ROUND_TRIP_MS) process.exitCode = 1;
+		}
+	} finally {
+		await browser.close();
+		for (const process of [load, server, engine]) await process.end();
+	}
+}
+
 /** One candidate under one load. */
 async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	const target = CANDIDATES[name];
@@ -260,6 +300,7 @@ if (only.length === 0 || only.includes('channels')) {
 	print('1,000 streams on 1,000 channels, 1,000 messages/s in all', rows);
 }
 if (only.length === 0 || only.includes('backends')) await measureBackends();
+if (only.length === 0 || only.includes('events')) await measureEvents();
 if (only.length === 0 || only.includes('polling')) {
 	const perAnswer = await measurePolling(500);
 	console.log('\n## 500 pages that ask once a second\n');

@@ -1,16 +1,22 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Locator, Response } from 'playwright';
 import { expect, test } from 'vitest';
 import { pages } from '../../src/demo/pages.js';
+import { ROOT } from './support/build.js';
 import { useApp } from './support/useApp.js';
 
 const app = useApp();
+const CLIENT = join(ROOT, 'build/client');
 
 const isFocused = (element: Locator): Promise<boolean> =>
 	element.evaluate((one) => one === document.activeElement);
 
-/** A form's request, unlike that of a stream. */
-const isAction = (response: Response): boolean =>
-	'x-sveltekit-action' in response.request().headers();
+/** The answer to a form: that of an action or to an event, unlike that of a stream. */
+const isAnswer = (response: Response): boolean => {
+	const request = response.request();
+	return 'x-sveltekit-action' in request.headers() || !!request.postData()?.startsWith('{"event":');
+};
 
 test.each(pages)('on $path the focus stays on the button that was pressed', async ({ path }) => {
 	const { page, signIn, forgive } = await app.visit(path);
@@ -31,7 +37,7 @@ test.each(pages)('on $path the focus stays on the button that was pressed', asyn
 	expect(await buttons.count()).toBeGreaterThan(2);
 	for (const button of await buttons.all()) {
 		await button.focus();
-		const answered = page.waitForResponse(isAction);
+		const answered = page.waitForResponse(isAnswer);
 		await page.keyboard.press('Enter');
 		await (await answered).finished();
 		await fill();
@@ -67,15 +73,36 @@ test('a button that works for a while keeps the focus', async () => {
 
 test('a form that cannot reach the server says so, and the page stays', async () => {
 	const { page, forgive } = await app.visit('/');
+	const close = page.getByRole('button', { name: 'Close the gate' });
 	await page.context().setOffline(true);
-	await page.getByRole('button', { name: 'To everyone' }).click();
+	await close.click();
 	await page.getByRole('alert').getByText('The server did not answer').waitFor();
 	await page.getByRole('heading', { name: 'Live values' }).waitFor();
 	await page.context().setOffline(false);
-	await page.getByRole('button', { name: 'To everyone' }).click();
-	await page.getByLabel('Channel demo').getByText('Hello').waitFor();
+	await close.click();
+	await page.getByText('The gate is closed.').waitFor();
 	expect(await page.getByText('The server did not answer').count()).toBe(0);
 	forgive(/ERR_/);
+});
+
+test('what is sent offline waits, and goes out when the network is back', async () => {
+	const { page, forgive } = await app.visit('/');
+	await page.context().setOffline(true);
+	await page.getByLabel('Message').fill('From the tunnel');
+	await page.getByRole('button', { name: 'To everyone' }).click();
+	await page.getByText('You are offline. 1 waiting: sent when you are back.').waitFor();
+	await page.context().setOffline(false);
+	await page.getByLabel('Channel demo').getByText('From the tunnel').waitFor();
+	expect(await page.getByText('You are offline.').count()).toBe(0);
+	forgive(/ERR_/);
+});
+
+test('what the server does not accept is said below the form', async () => {
+	const { page, forgive } = await app.visit('/');
+	await page.getByLabel('Message').fill(' ');
+	await page.getByRole('button', { name: 'To everyone' }).click();
+	await page.getByRole('alert').getByText('Write a message first.').waitFor();
+	forgive(/422/);
 });
 
 test('an address that does not exist leads back to the first page', async () => {
@@ -84,4 +111,14 @@ test('an address that does not exist leads back to the first page', async () => 
 	await page.getByRole('link', { name: 'Go to the first page' }).click();
 	await page.getByRole('heading', { name: 'Live values' }).waitFor();
 	forgive(/404/);
+});
+
+test('the built pages know the events, and nothing of what the server does with them', async () => {
+	const files = await readdir(CLIENT, { recursive: true });
+	const scripts = files.filter((file) => file.endsWith('.js'));
+	const texts = await Promise.all(scripts.map((file) => readFile(join(CLIENT, file), 'utf8')));
+	const code = texts.join('\n');
+	expect(code).toContain('demo/job.cancel');
+	// The names of what the handlers send to Inngest, and a text that one of them answers with.
+	expect(code).not.toMatch(/app\/job\.cancelled|app\/demo\.message|does not run any more/);
 });

@@ -73,3 +73,17 @@ test('two quick clicks on Start leave one finished job', async () => {
 	await page.getByText('An album of 48 pages is ready.').waitFor();
 	expect(await page.locator('li .state').allInnerTexts()).toEqual(Array(5).fill('done'));
 });
+
+test('a job is cancelled: its run ends, and the page says how far it came', async () => {
+	const { page } = await app.visit('/job');
+	await page.getByLabel('All goes well').check();
+	await page.getByRole('button', { name: 'Start' }).click();
+	await page.getByText('1 of 5 steps done.').waitFor();
+	const cancel = page.getByRole('button', { name: 'Cancel' });
+	await cancel.click();
+	await page.getByText(/Cancelled after [1-4] of 5 steps\./).waitFor();
+	expect(await cancel.getAttribute('aria-disabled')).toBe('true');
+	await expect.poll(() => app.engine.runs.at(-1)?.status).toBe('Cancelled');
+	await page.reload();
+	await page.getByText(/Cancelled after [1-4] of 5 steps\./).waitFor();
+});

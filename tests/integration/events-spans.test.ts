@@ -1,8 +1,9 @@
 import { context, trace, type Context, type Span, type Tracer } from '@opentelemetry/api';
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { ROOT_CONTEXT } from '@opentelemetry/api';
 import { loadTracing } from '../../src/lib/server/runtime/spans.js';
+import { memoryBackend } from '../../src/lib/server/index.js';
 import { createTestRealtime } from '../../src/lib/testing/index.js';
 import { demoChannel } from '../support/channels.js';
 import { say } from '../support/events.js';
@@ -60,6 +61,8 @@ afterAll(() => {
 	context.disable();
 });
 
+beforeEach(() => void (spans.length = 0));
+
 test('an event shows as a trace: receive, authorize, run, publish', async () => {
 	let fails = true;
 	const realtime = createTestRealtime({
@@ -102,3 +105,64 @@ test('an event shows as a trace: receive, authorize, run, publish', async () => 
 	]);
 	realtime.close();
 });
+
+test.each(['this process', 'a backend'])(
+	'its trace shows when readers were handed what it emitted, by %s',
+	async (carrier) => {
+		const realtime = createTestRealtime({
+			channels: { demo: { channel: demoChannel, authorize: () => true } },
+			...(carrier === 'a backend' && { backend: memoryBackend() }),
+			events: {
+				say: {
+					event: say,
+					authorize: () => true,
+					async run({ emit }, { message }) {
+						await emit(demoChannel().message, { message }, { key: message });
+						return { said: message };
+					}
+				}
+			}
+		});
+		const end = new AbortController();
+		const body = JSON.stringify({ channel: 'demo' });
+		const readers = await Promise.all(
+			[1, 2].map(async () => {
+				const init = { method: 'POST', body, signal: end.signal };
+				const { body: stream } = await realtime.fetch('/api/events', init);
+				return readUntil(stream!, '"connected"');
+			})
+		);
+		// Nobody's: there is no trace around it.
+		await realtime.emit(demoChannel().message, { message: 'before' });
+		await realtime.send(say, { message: 'a' });
+		await Promise.all(readers.map((reader) => reader.until('"a"')));
+		await realtime.send(say, { message: 'a' });
+		const delivered = spans.filter(({ name }) => name === 'realtime deliver');
+		expect(delivered).toEqual([
+			{
+				name: 'realtime deliver',
+				parent: 'realtime.event run',
+				ended: true,
+				attributes: {
+					'realtime.channel': 'demo',
+					'realtime.topic': 'message',
+					'realtime.readers': 2
+				}
+			}
+		]);
+		end.abort();
+		realtime.close();
+	}
+);
+
+/** Reads a stream until a text has come; then until others have. */
+async function readUntil(stream: ReadableStream<Uint8Array>, text: string) {
+	const reader = stream.getReader();
+	const decoder = new TextDecoder();
+	const until = async (wanted: string): Promise<void> => {
+		for (let read = ''; !read.includes(wanted);)
+			read += decoder.decode((await reader.read()).value);
+	};
+	await until(text);
+	return { until };
+}

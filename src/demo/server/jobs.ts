@@ -17,17 +17,17 @@ export function findJob(owner: string): Job | null {
 }
 
 /** Begins a job. It takes the place of the owner's earlier job, even if that one still runs. */
-export function startJob(owner: string): Job {
+export function beginJob(owner: string): Job {
 	const steps = STEPS.map((name) => ({ name, state: 'waiting' as const, attempts: 0 }));
 	const job: Job = { id: crypto.randomUUID(), state: 'running', steps, note: '' };
 	keep(owner, job);
 	return job;
 }
 
-/** Saves how a job stands. Answers `false`, and saves nothing, if a newer job has taken its place. */
+/** Saves how a job stands. Answers `false`, and saves nothing, if it was cancelled or a newer job has taken its place. */
 export function saveJob(owner: string, job: Job): boolean {
 	const newest = jobs.get(owner);
-	if (newest && newest.id !== job.id) return false;
+	if (newest && (newest.id !== job.id || newest.state === 'cancelled')) return false;
 	keep(owner, job);
 	return true;
 }

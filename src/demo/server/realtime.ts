@@ -8,6 +8,7 @@ import {
 	userChannel
 } from '$demo/channels.js';
 import { backend } from './backend.js';
+import { events } from './events.js';
 import { inngest } from './inngest.js';
 
 /** Finds the name in a channel such as `user:alice`, as the parameter of the channel's builder. */
@@ -69,6 +70,7 @@ export const realtime = createRealtime({
 			authorize: ownOnly('counter:')
 		}
 	},
+	events,
 	onFailure: ({ stage, channelId, message, error }) => {
 		const text = `[realtime:${stage}] ${channelId ?? ''} ${message}`;
 		if (error) console.warn(text, error instanceof Error ? error.message : error);

@@ -7,7 +7,7 @@ import type { Hub } from './hub/hub.js';
 import type { FeedSpec } from './hub/source.js';
 import { checkOutgoing, describePlace } from './inngest/outgoing.js';
 import { addressOf, type Address, type PublishData, type PublishTarget } from './inngest/target.js';
-import { inSpan } from './runtime/spans.js';
+import { inSpan, isTraced } from './runtime/spans.js';
 
 /** How long, in milliseconds, a backend remembers the key of an emitted message at least. */
 const KEY_TTL_MS = 48 * 60 * 60 * 1_000;
@@ -81,6 +81,9 @@ export async function emit(
 				...(tx !== undefined && { tx })
 			})
 		);
+		if (isTraced() && !published.isDuplicate) {
+			traceDelivery(hub.delivered(spec, published.cursor), attributes);
+		}
 		handler?.emitted({ channel, topic, cursor: published.cursor });
 		return published;
 	} catch (cause) {
@@ -88,6 +91,17 @@ export async function emit(
 		const text = `Not emitted to ${describePlace(address)}: ${why} Emit it again with the key "${key}", and it is published once.`;
 		throw Object.assign(new RealtimeError('BACKEND', text, { cause }), { key });
 	}
+}
+
+/** A span from the moment a message is published until the readers of this process have been handed it. */
+function traceDelivery(
+	delivered: Promise<number> | undefined,
+	attributes: Record<string, string>
+): void {
+	if (!delivered) return;
+	void inSpan('realtime deliver', attributes, async (span) => {
+		span?.setAttribute('realtime.readers', await delivered);
+	});
 }
 
 /** The feed of a registered channel that has the topic. */

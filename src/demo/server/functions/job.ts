@@ -9,9 +9,12 @@ type Step = Job['steps'][number];
 const WEAK_STEP = 2;
 const STEP_MS = 600;
 
-/** A job of several steps. Inngest tries each step again when it fails, and the page sees all of it. */
+/**
+ * A job of several steps. Inngest tries each step again when it fails, ends the run when
+ * the job is cancelled, and the page sees all of it.
+ */
 export const job = inngest.createFunction(
-	{ id: 'job', retries: 2 },
+	{ id: 'job', retries: 2, cancelOn: [{ event: 'app/job.cancelled', match: 'data.id' }] },
 	{ event: 'app/job.requested' },
 	async ({ event, step, publish, attempt }) => {
 		const { id, owner, plan } = event.data;
@@ -23,7 +26,7 @@ export const job = inngest.createFunction(
 			const rest = STEPS.slice(done.length + current.length);
 			const waiting = rest.map((name): Step => ({ name, state: 'waiting', attempts: 0 }));
 			const job = { id, state, steps: [...done, ...current, ...waiting], note };
-			if (!saveJob(owner, job)) throw new NonRetriableError('A newer job has taken its place');
+			if (!saveJob(owner, job)) throw new NonRetriableError('The job is over');
 			await publish(jobChannel(owner).state(job));
 		};
 

@@ -30,13 +30,22 @@ export interface RealtimeRowsOptions<
 	initial?: Reactive<readonly TRow[]>;
 	/** Reads the change out of a message. @default `message.data` */
 	map?: (message: MessageOf<TSource, TTopic>) => RealtimeRowChange<TRow>;
+	/**
+	 * What to show before the server has confirmed it: makes other rows of the rows, with what `pending` of
+	 * `getRealtimeBusSend` lists. An event leaves `pending` at the moment in which the row that its handler
+	 * emitted arrives, or when it is refused, and so nothing flickers.
+	 */
+	optimistic?: (rows: readonly NoInfer<TRow>[]) => readonly NoInfer<TRow>[];
 }
 
 /** Rows that are kept up to date by the messages of a topic. */
 export interface RealtimeTopicRows<TRow> extends ReactiveCurrent<readonly TRow[]> {
-	/** Rows in the order of `initial`, then those that came. Another array whenever one changed; frozen. */
+	/**
+	 * Rows in the order of `initial`, then those that came, then as `optimistic` makes them. Without that,
+	 * another array only when one changed; frozen.
+	 */
 	readonly current: readonly TRow[];
-	/** The row with this key. */
+	/** The row of `current` with this key. */
 	get(key: unknown): TRow | undefined;
 }
 
@@ -47,6 +56,7 @@ interface AnyRowsOptions extends GatherOptions {
 	key: string;
 	initial?: Reactive<readonly AnyRow[]>;
 	map?: (message: Message) => RealtimeRowChange<AnyRow>;
+	optimistic?: (rows: readonly AnyRow[]) => readonly AnyRow[];
 }
 
 const NONE: readonly never[] = Object.freeze([]);
@@ -55,6 +65,7 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
 	readonly #key: string;
 	readonly #initial: Reactive<readonly AnyRow[]>;
 	readonly #map: (message: Message) => RealtimeRowChange<AnyRow>;
+	readonly #optimistic: (rows: readonly AnyRow[]) => readonly AnyRow[];
 	/**
 	 * The last change of each row, `null` for a deleted one. Kept apart from the rows to start from,
 	 * because these may be read again while changes arrive.
@@ -68,10 +79,15 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
 		this.#key = options.key;
 		this.#initial = options.initial ?? NONE;
 		this.#map = options.map ?? (({ data }) => data as RealtimeRowChange<AnyRow>);
+		this.#optimistic = options.optimistic ?? ((rows) => rows);
 		this.start();
 	}
 
 	get current(): readonly AnyRow[] {
+		return this.#optimistic(this.#confirmed());
+	}
+
+	#confirmed(): readonly AnyRow[] {
 		const base = read(this.#initial);
 		if (!this.track()) return base;
 		if (base !== this.#base || !this.#snapshot) {
@@ -140,6 +156,15 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
  * 	initial: () => data.orders
  * });
  * // {#each orders.current as order (order.id)}
+ * ```
+ * With events that are on their way:
+ * ```ts
+ * const send = getRealtimeBusSend(createOrder);
+ * const orders = getRealtimeBusTopicRows(ordersChannel, 'order', {
+ * 	key: 'id',
+ * 	initial: () => data.orders,
+ * 	optimistic: (rows) => [...rows, ...send.pending.map(({ id, data }) => ({ id, ...data }))]
+ * });
  * ```
  */
 export function getRealtimeBusTopicRows<

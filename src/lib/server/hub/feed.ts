@@ -1,5 +1,5 @@
 import { EVENT } from '../../protocol/constants.js';
-import { UNKNOWN_CURSOR } from '../../protocol/cursor.js';
+import { compareCursors, UNKNOWN_CURSOR } from '../../protocol/cursor.js';
 import { encodeEvent } from '../../protocol/frame.js';
 import type { HealthPayload, ResyncPayload, ResyncReason } from '../../protocol/health.js';
 import { quoted } from '../../protocol/quote.js';
@@ -61,6 +61,8 @@ export class Feed implements SourceListener {
 	#unflushed: LogEntry[] = [];
 	/** Cursors of what was emitted here, by key. */
 	readonly #emitted = new Map<string, Answer<string>>();
+	/** Who waits for what comes at a cursor to be handed on. */
+	readonly #awaited = new Map<() => void, string>();
 	#wasLive = false;
 	/** Counts the turns of the source: what a store answers late must not undo the turn after. */
 	#turn = 0;
@@ -165,9 +167,31 @@ export class Feed implements SourceListener {
 		const { cursor } = this.log;
 		this.#readers.flush();
 		this.#position = cursor;
+		this.#countHandedOn();
+		for (const [resolve, awaited] of this.#awaited) {
+			if (!this.#hasHandedOn(awaited)) continue;
+			this.#awaited.delete(resolve);
+			resolve();
+		}
+	}
+
+	#countHandedOn(): void {
 		if (this.#unflushed.length === 0) return;
 		this.#meter.count(this.#unflushed, this.#readers.size);
 		this.#unflushed = [];
+	}
+
+	/** Resolves with the number of readers, once what is at a cursor has been handed to them. */
+	async delivered(cursor: string): Promise<number> {
+		if (!this.#hasHandedOn(cursor)) {
+			await new Promise<void>((resolve) => this.#awaited.set(resolve, cursor));
+		}
+		return this.readers;
+	}
+
+	#hasHandedOn(cursor: string): boolean {
+		// In another epoch it will never come.
+		return this.#position !== null && (compareCursors(this.#position, cursor) ?? 0) >= 0;
 	}
 
 	/**
@@ -301,6 +325,7 @@ export class Feed implements SourceListener {
 	/** Ends the epoch. */
 	close(): void {
 		this.#turn++;
+		for (const resolve of this.#awaited.keys()) resolve();
 		this.#readers.end();
 		this.log.release();
 		this.#validation.clear();

@@ -209,6 +209,15 @@ export class Hub implements FeedHost {
 		}
 	}
 
+	/**
+	 * Resolves with the number of this process's readers once what was emitted has been handed to them;
+	 * `undefined` where nobody reads here.
+	 */
+	delivered(spec: FeedSpec, cursor: string): Promise<number> | undefined {
+		const feed = this.#feeds.get(this.#key(spec))?.feed;
+		return feed && feed.readers > 0 ? feed.delivered(cursor) : undefined;
+	}
+
 	/** Whether logs are kept in the backend, where they can be read without a feed. */
 	get isLogShared(): boolean {
 		return this.#backend?.replay !== undefined;

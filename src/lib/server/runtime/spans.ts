@@ -1,6 +1,7 @@
 /** The parts of `@opentelemetry/api` that this package uses. */
 interface Tracing {
 	trace: {
+		getActiveSpan(): unknown;
 		getTracer(name: string): {
 			startActiveSpan<T>(
 				name: string,
@@ -35,6 +36,11 @@ export function loadTracing(): Promise<void> {
 		// Without it nothing is traced.
 		() => {}
 	));
+}
+
+/** Whether this is a part of a trace. */
+export function isTraced(): boolean {
+	return tracing?.trace.getActiveSpan() !== undefined;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { openBackend } from '$lib/backend.js';
+import { echo } from '$lib/events.js';
 import { benchChannel, inngest, userChannel } from '$lib/realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
 
@@ -11,6 +12,13 @@ export const { POST } = createRealtime({
 			channel: userChannel,
 			channelParams: (_event, id) => id.slice('user:'.length),
 			authorize: () => true
+		}
+	},
+	events: {
+		echo: {
+			event: echo,
+			authorize: () => true,
+			run: async ({ emit }, data) => void (await emit(benchChannel().tick, data))
 		}
 	},
 	lingerMs: Number(process.env.LINGER_MS ?? 1_000)
