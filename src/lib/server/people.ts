@@ -132,7 +132,10 @@ export class People {
 		this.#hasEntered = true;
 		this.#fleet.listen();
 		this.presence.attend(PROCESSES, { id: this.#owner, data: {} }, undefined, {
+			hasRoom: true,
+			whenRoom: () => Promise.resolve(),
 			push() {},
+			pushSync() {},
 			refuse() {},
 			lost() {}
 		});

@@ -19,6 +19,14 @@ export class Holding {
 	isFull = false;
 	/** Whether the hooks of the app know of it. */
 	isTold = false;
+	/** Whether it was a member before the store was asked anew, so that it does not join once more. */
+	isKept = false;
+	/** A join of a new member was not answered, and may have happened. */
+	mayHaveJoined = false;
+	/** The member as it was when a leave was not answered. */
+	left: PresenceMember | undefined;
+	/** Version of a leave that was announced while this process was joining. */
+	goneVersion = -1;
 	/** Data that the store has not been told yet. */
 	pending: Data | undefined;
 	#linger: ReturnType<typeof setTimeout> | undefined;
@@ -32,6 +40,7 @@ export class Holding {
 
 	/** Streams that the store is to know of: one that just went is waited for. */
 	get wanted(): number {
+		if (this.isFull) return 0;
 		return this.streams || (this.#linger ? 1 : 0);
 	}
 

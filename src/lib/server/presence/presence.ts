@@ -28,6 +28,9 @@ const MAX_DATA_BYTES = 16 * 1024;
 /** How long, in milliseconds, after the store was away others may take to renew their leases. */
 const RETURN_MS = 10_000;
 
+/** How many times in a row a process sees leases that it does not know of before it gives up its name. */
+const MAX_SURPLUS = 2;
+
 /** How many times its streams a process looks for what is to be done between two renewals of its leases. */
 const LOOKS = 4;
 
@@ -42,10 +45,7 @@ export interface PresenceChannel {
 }
 
 /** A stream that is told who is there. */
-export interface PresenceStream {
-	push(chunk: Uint8Array): void;
-	/** Ends the channel for a reason that the reader is told. */
-	refuse(failure: Failure): void;
+export interface PresenceStream extends Omit<RoomReader, 'head'> {
 	/** Ends the whole stream: its line is dead. */
 	lost(): void;
 }
@@ -88,6 +88,10 @@ interface Attending {
 export class Presence {
 	readonly #options: PresenceOptions;
 	readonly #rooms = new Map<string, Room>();
+	/** Names this process in the store. */
+	#owner: string;
+	/** How many times in a row the store had leases of this process that it does not know of. */
+	#surplus = 0;
 	/** By the name of the stream that its page knows. */
 	readonly #attending = new Map<string, Attending>();
 	#timer: ReturnType<typeof setInterval> | undefined;
@@ -98,6 +102,7 @@ export class Presence {
 
 	constructor(options: PresenceOptions) {
 		this.#options = options;
+		this.#owner = options.owner;
 	}
 
 	/** Channels and streams that are watched now. */
@@ -146,7 +151,12 @@ export class Presence {
 		const room = this.#enterRoom(config);
 		const reader: RoomReader = {
 			head: { ...(self && { self: self.id, beatMs: BEAT_MS }), stream: name },
+			get hasRoom() {
+				return stream.hasRoom;
+			},
+			whenRoom: () => stream.whenRoom(),
 			push: (chunk) => stream.push(chunk),
+			pushSync: (chunks) => stream.pushSync(chunks),
 			refuse: (failure) => stream.refuse(failure)
 		};
 		const attending: Attending = {
@@ -252,7 +262,7 @@ export class Presence {
 		const graces = [...this.#attending.values()].map((attending) => this.#graceMs(attending));
 		try {
 			await Promise.all(rooms.map((room) => room.handOver()));
-			await this.#options.store.renew(this.#options.owner, Math.max(...graces, 1));
+			await this.#options.store.renew(this.#owner, Math.max(...graces, 1));
 		} catch {
 			// They leave when their leases run out.
 		}
@@ -271,12 +281,12 @@ export class Presence {
 		const key = keyOf({ entry, channel });
 		let room = this.#rooms.get(key);
 		if (room) return room;
-		const { store, isAway, heartbeatMs, isShared, owner } = this.#options;
+		const { store, isAway, heartbeatMs, isShared } = this.#options;
 		room = new Room(
 			{
 				key,
 				channel,
-				owner,
+				owner: () => this.#owner,
 				store,
 				leaseMs: isShared ? heartbeatMs * 1.5 : Infinity,
 				maxMembers: options.maxMembers,
@@ -317,13 +327,31 @@ export class Presence {
 	}
 
 	async #renew(): Promise<void> {
-		const { store, heartbeatMs, owner } = this.#options;
+		const { store, heartbeatMs } = this.#options;
 		const before = this.#held;
-		const held = await store.renew(owner, heartbeatMs * 1.5);
+		const isSteady = this.#isSettled;
+		const held = await store.renew(this.#owner, heartbeatMs * 1.5);
 		if (this.#isOver) return;
+		const isSame = before === this.#held;
+		this.#surplus = held > before && isSame && isSteady && this.#isSettled ? this.#surplus + 1 : 0;
 		// Some ran out: this process was too busy, or the store forgot them.
-		if (held < before && before === this.#held) this.#tellAgain();
+		if (held < before && isSame) this.#tellAgain();
+		else if (this.#surplus >= MAX_SURPLUS) this.#rename();
 		else await Promise.all([...this.#rooms.values()].map((room) => room.settle()));
+	}
+
+	/**
+	 * The store took a join that this process has given up, and nobody knows of which channel. Under another
+	 * name this process says again who is here; what it held under the old one runs out.
+	 */
+	#rename(): void {
+		this.#surplus = 0;
+		this.#owner = crypto.randomUUID();
+		this.#tellAgain();
+	}
+
+	get #isSettled(): boolean {
+		return [...this.#rooms.values()].every(({ isSettled }) => isSettled);
 	}
 
 	get #held(): number {

@@ -30,8 +30,14 @@ export interface SubscriptionSpec {
 
 /** A reader that is told who else is there. */
 export interface PresentReader {
+	/** Whether it has taken everything that it was given. */
+	readonly hasRoom: boolean;
+	/** Resolves when it may have room again, or is gone. */
+	whenRoom(): Promise<void>;
 	/** Writes a frame. */
 	push(chunk: Uint8Array): void;
+	/** Writes the pieces of a frame that may be as large as it is; only to a reader that has room. */
+	pushSync(chunks: readonly Uint8Array[]): void;
 	/** Ends the channel for a reason that the reader is told. */
 	refuse(failure: Failure): void;
 	/** Ends the whole stream. */
@@ -105,10 +111,18 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		);
 		// The reader may have been closed because that was too much.
 		if (this.#ended) return;
+		const connection = this.#connection;
 		this.#present = this.#attend?.({
-			push: (chunk) => this.#connection.push(chunk),
+			get hasRoom() {
+				return connection.hasRoom;
+			},
+			whenRoom: () => connection.drained(),
+			push: (chunk) => connection.push(chunk),
+			pushSync: (chunks) => {
+				for (const chunk of chunks) connection.pushFreely(chunk);
+			},
 			refuse: (failure) => this.fail(failure),
-			lost: () => this.#connection.end()
+			lost: () => connection.end()
 		});
 		this.#attend = undefined;
 		this.#tail.start(start);
