@@ -104,20 +104,23 @@ test.each(faults)('a leave that is %s is told of once', async (fault) => {
 	expect(await stored()).toEqual(['bob']);
 });
 
-test.each(faults)('a leave that is %s does not hide who is here with another tab', async (fault) => {
-	const [one, other] = [await start(), await start()];
-	const carol = await one.instance.watch('carol');
-	const alice = await one.instance.watch('alice');
-	await other.instance.watch('alice');
-	await eventually(() => carol.members.get('alice')?.streams === 2);
-	one.fail('leave', fault);
-	alice.close();
-	await eventually(() => carol.members.get('alice')?.streams === 1);
-	await sleep(6 * TIMEOUT_MS);
-	expect(carol.types).not.toContain('leave');
-	expect(carol.members.get('alice')?.streams).toBe(1);
-	expect(people.hooks).not.toContain('leave alice');
-});
+test.each(faults)(
+	'a leave that is %s does not hide who is here with another tab',
+	async (fault) => {
+		const [one, other] = [await start(), await start()];
+		const carol = await one.instance.watch('carol');
+		const alice = await one.instance.watch('alice');
+		await other.instance.watch('alice');
+		await eventually(() => carol.members.get('alice')?.streams === 2);
+		one.fail('leave', fault);
+		alice.close();
+		await eventually(() => carol.members.get('alice')?.streams === 1);
+		await sleep(6 * TIMEOUT_MS);
+		expect(carol.types).not.toContain('leave');
+		expect(carol.members.get('alice')?.streams).toBe(1);
+		expect(people.hooks).not.toContain('leave alice');
+	}
+);
 
 test.each(['unanswered', 'lost'] as const)(
 	'an update that is %s reaches everybody in the end, the newest one',

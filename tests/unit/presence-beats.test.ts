@@ -29,7 +29,8 @@ function connect(graceMs?: number) {
 		heartbeatMs: 5_000,
 		callbackTimeoutMs: 1_000,
 		report: ({ message }) => message,
-		optionsOf: () => options
+		optionsOf: () => options,
+		passOn() {}
 	});
 	const frames: string[] = [];
 	const attendance = presence.attend({ ...place, options }, { id: 'alice', data: {} }, 'alice', {
@@ -82,7 +83,8 @@ test('bursts are coalesced: at most 20 frames per second, one encoding for all r
 		heartbeatMs: 5_000,
 		callbackTimeoutMs: 1_000,
 		report: ({ message }) => message,
-		optionsOf: () => ({})
+		optionsOf: () => ({}),
+		passOn() {}
 	});
 	const chunks: Uint8Array[][] = [[], []];
 	for (const own of chunks) {

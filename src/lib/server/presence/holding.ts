@@ -29,6 +29,8 @@ export class Holding {
 	goneVersion = -1;
 	/** Data that the store has not been told yet. */
 	pending: Data | undefined;
+	/** Settles when the changes of its data are made that have begun. */
+	changing: Promise<void> | undefined;
 	#linger: ReturnType<typeof setTimeout> | undefined;
 	/** Timers of fields that go back by themselves. */
 	readonly #expiring = new Map<string, ReturnType<typeof setTimeout>>();
@@ -67,17 +69,20 @@ export class Holding {
 	/**
 	 * Fields that a page set stay, or go back after `ttlMs`.
 	 *
+	 * @param data What the member has now: a field that is not in it has nothing to go back.
 	 * @param over Called with the fields that go back.
 	 */
 	expire(
 		fields: readonly string[],
+		data: Data,
 		ttlMs: number | undefined,
 		over: (fields: string[]) => void
 	): void {
-		for (const field of fields) {
-			clearTimeout(this.#expiring.get(field));
-			this.#expiring.delete(field);
-			if (ttlMs === undefined) continue;
+		const isGone = (field: string): boolean => !Object.hasOwn(data, field);
+		this.#forget([...fields, ...[...this.#expiring.keys()].filter(isGone)]);
+		if (ttlMs === undefined) return;
+		for (const field of new Set(fields)) {
+			if (isGone(field)) continue;
 			const timer = later(ttlMs, () => {
 				this.#expiring.delete(field);
 				over([field]);
@@ -89,8 +94,15 @@ export class Holding {
 	/** Fields that are about to go back; their timers end. */
 	takeExpiring(): string[] {
 		const fields = [...this.#expiring.keys()];
-		this.expire(fields, undefined, () => {});
+		this.#forget(fields);
 		return fields;
+	}
+
+	#forget(fields: readonly string[]): void {
+		for (const field of fields) {
+			clearTimeout(this.#expiring.get(field));
+			this.#expiring.delete(field);
+		}
 	}
 
 	/** Ends its timers. */

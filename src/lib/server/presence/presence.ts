@@ -14,7 +14,7 @@ import {
 	type RealtimePresenceContext,
 	type RealtimePresenceOptions
 } from './options.js';
-import { fullFailure, Room, type PresenceSelf, type RoomReader } from './room.js';
+import { fullFailure, Room, type MemberState, type PresenceSelf, type RoomReader } from './room.js';
 
 /** Milliseconds between two signs of life that a page sends. */
 const BEAT_MS = 30_000;
@@ -24,6 +24,9 @@ const SILENT_MS = 90_000;
 
 /** Most bytes of a member's data as JSON. */
 const MAX_DATA_BYTES = 16 * 1024;
+
+/** Streams of other processes whose cost is remembered. */
+const MAX_COSTS = 10_000;
 
 /** How long, in milliseconds, after the store was away others may take to renew their leases. */
 const RETURN_MS = 10_000;
@@ -70,7 +73,17 @@ export interface PresenceOptions {
 	report: Report;
 	/** The options of a registry entry. */
 	optionsOf(entry: string): RealtimePresenceOptions | undefined;
+	/** Members of an entry left, and this process has no hook for them. */
+	passOn(entry: string, left: LeftMembers): void;
 }
+
+/** Members that left channels of one entry. */
+export type LeftMembers = readonly {
+	channelId: string;
+	member: RealtimeMember<Record<string, unknown>>;
+}[];
+
+const encoder = new TextEncoder();
 
 interface Attending {
 	readonly room: Room;
@@ -94,6 +107,8 @@ export class Presence {
 	#surplus = 0;
 	/** By the name of the stream that its page knows. */
 	readonly #attending = new Map<string, Attending>();
+	/** What updates of streams in other processes cost. */
+	readonly #costs = new Map<string, number>();
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#looks = 0;
 	/** When leases that ran out mean again that their process died. */
@@ -185,8 +200,32 @@ export class Presence {
 
 	/** What a request with that stream costs. */
 	costOf({ stream, data }: PresenceRequest): number {
-		if (data === undefined) return 0;
-		return this.#attending.get(stream)?.config.options.cost ?? 1;
+		return data === undefined ? 0 : this.entryCostOf(stream);
+	}
+
+	/** What an update of that stream costs; of one in another process, as far as that was learned. */
+	entryCostOf(stream: string): number {
+		const attending = this.#attending.get(stream);
+		return (attending ? attending.config.options.cost : this.#costs.get(stream)) ?? 1;
+	}
+
+	/** Remembers what an update of a stream in another process costs. */
+	learnCost(stream: string, cost: number): void {
+		this.#costs.delete(stream);
+		this.#costs.set(stream, cost);
+		if (this.#costs.size > MAX_COSTS) this.#costs.delete(this.#costs.keys().next().value!);
+	}
+
+	/** Whether this process has a hook for members of an entry that left. */
+	hearsLeaves(entry: string): boolean {
+		return this.#options.optionsOf(entry)?.onLeave !== undefined;
+	}
+
+	/** Calls the hook for members that left. */
+	tellLeft(entry: string, left: LeftMembers): void {
+		for (const { channelId, member } of left) {
+			this.#call('presence.onLeave', entry, channelId, member);
+		}
 	}
 
 	/**
@@ -213,10 +252,12 @@ export class Presence {
 				'This reader is no member, and has no data to update.'
 			);
 		}
-		const validated = await this.#validate(config, room.dataOf(self.id), data, reset);
-		// It may have been revoked meanwhile.
-		if (!this.#attending.has(stream)) throw unknownStream();
-		room.update(self.id, validated, Object.keys(data), ttlMs);
+		await room.change(self.id, async (current) => {
+			const validated = await this.#validate(config, current, data, reset);
+			// It may have been revoked meanwhile.
+			if (!this.#attending.has(stream)) throw unknownStream();
+			return { data: validated, fields: Object.keys(data), ttlMs };
+		});
 	}
 
 	/**
@@ -317,12 +358,25 @@ export class Presence {
 		try {
 			if (++this.#looks % LOOKS === 0) await this.#renew();
 			if (performance.now() < this.#reapAfterMs) return;
-			for (const { channel: key, member } of await store.reap()) {
-				const [channel, entry] = JSON.parse(key) as [string, string];
-				this.#call('presence.onLeave', entry, channel, fromStored(member));
-			}
+			this.#reaped(await store.reap());
 		} catch {
 			// The breaker tells of a store that is away.
+		}
+	}
+
+	/** The store gives members that are gone to one process alone: another may have the hook for them. */
+	#reaped(reaped: Awaited<ReturnType<PresenceStore['reap']>>): void {
+		const left = new Map<string, { channelId: string; member: ReturnType<typeof fromStored> }[]>();
+		for (const { channel: key, member } of reaped) {
+			const [channelId, entry] = JSON.parse(key) as [string, string];
+			const members = left.get(entry) ?? [];
+			members.push({ channelId, member: fromStored(member) });
+			left.set(entry, members);
+		}
+		for (const [entry, members] of left) {
+			if (this.hearsLeaves(entry)) this.tellLeft(entry, members);
+			// Processes themselves are members, and nobody hears of them.
+			else if (!entry.startsWith('$')) this.#options.passOn(entry, members);
 		}
 	}
 
@@ -391,7 +445,7 @@ export class Presence {
 
 	async #validate(
 		{ definition, options, channel }: PresenceChannel,
-		current: { data: Record<string, unknown>; base: Record<string, unknown> } | undefined,
+		current: MemberState | undefined,
 		patch: Record<string, unknown>,
 		reset = false
 	): Promise<Record<string, unknown>> {
@@ -418,7 +472,7 @@ export class Presence {
 				`The data of this member does not match its schema: ${issue?.message ?? 'it is not an object'}.`
 			);
 		}
-		if (json.length > MAX_DATA_BYTES) {
+		if (encoder.encode(json).length > MAX_DATA_BYTES) {
 			throw new Failure(
 				'request-validation',
 				413,

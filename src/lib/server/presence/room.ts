@@ -42,6 +42,22 @@ export interface RoomReader {
 	refuse(failure: Failure): void;
 }
 
+/** Data of a member. */
+export interface MemberState {
+	data: Record<string, unknown>;
+	/** What the server said of it. */
+	base: Record<string, unknown>;
+}
+
+/** What becomes of a member's data. */
+export interface MemberChange {
+	data: Record<string, unknown>;
+	/** Those that the page named. */
+	fields: readonly string[];
+	/** Milliseconds after which these go back. */
+	ttlMs: number | undefined;
+}
+
 /** What a room is made with. */
 export interface RoomOptions {
 	/** Name of the channel in the store. */
@@ -173,27 +189,29 @@ export class Room implements PresenceListener {
 		return fullFailure(this.#options.channel, this.#options.maxMembers);
 	}
 
-	/** Data of a member that reads here, and what the server said of it; nothing for anybody else. */
-	dataOf(id: string): { data: Record<string, unknown>; base: Record<string, unknown> } | undefined {
-		const holding = this.#holdings.get(id);
-		return holding && { data: holding.dataOf(this.#members.get(id)), base: holding.base };
-	}
-
 	/**
-	 * Gives a member that reads here other data.
+	 * Gives a member other data, one change after the other: each begins with what the one before left.
 	 *
-	 * @param fields Those that the page named.
+	 * @param make Is given nothing for somebody who is no member here.
+	 * @throws what `make` throws.
 	 */
-	update(
+	async change(
 		id: string,
-		data: Record<string, unknown>,
-		fields: readonly string[],
-		ttlMs: number | undefined
-	): void {
+		make: (current: MemberState | undefined) => Promise<MemberChange>
+	): Promise<void> {
 		const holding = this.#holdings.get(id);
-		if (!holding || holding.wanted === 0) return;
-		holding.expire(fields, ttlMs, (fields) => this.#revert(holding, fields));
-		this.#setData(holding, data);
+		const before = holding?.changing;
+		const current = (): MemberState | undefined =>
+			holding && { data: holding.dataOf(this.#members.get(id)), base: holding.base };
+		const change = (async () => {
+			await before;
+			const { data, fields, ttlMs } = await make(current());
+			if (!holding || holding.wanted === 0) return;
+			holding.expire(fields, data, ttlMs, (fields) => this.#revert(holding, fields));
+			this.#setData(holding, data);
+		})();
+		if (holding) holding.changing = change.catch(() => {});
+		await change;
 	}
 
 	changes(changes: readonly PresenceChange[]): void {

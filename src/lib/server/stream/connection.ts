@@ -19,8 +19,8 @@ export interface ConnectionChannel {
 	tick(nowMs: number): void;
 	/** Sends a message to this reader alone, where it may read the topic. @returns whether it may. */
 	send(entry: LogEntry): boolean;
-	/** Writes an event of its own. */
-	push(chunk: Uint8Array): void;
+	/** Whether nothing is read of it any more. */
+	readonly hasEnded: boolean;
 	/** Whether `recheck` can ask; otherwise only a new request can. */
 	readonly canRecheck: boolean;
 	/** Checks whether the channel may still be read. */

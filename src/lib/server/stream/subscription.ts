@@ -85,6 +85,10 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		return this.#tail.feed.channel;
 	}
 
+	get hasEnded(): boolean {
+		return this.#ended;
+	}
+
 	get canRecheck(): boolean {
 		return this.#recheck !== undefined;
 	}
@@ -137,10 +141,6 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		if (this.#ended || entry.topic === null || !this.topics.has(entry.topic)) return false;
 		this.take(entry);
 		return true;
-	}
-
-	push(chunk: Uint8Array): void {
-		this.#connection.push(chunk);
 	}
 
 	takeBatch(batch: Batch): void {
