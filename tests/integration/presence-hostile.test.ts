@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { demoChannel } from '../support/channels.js';
 import { People, type Instance } from '../support/people.js';
@@ -80,15 +80,15 @@ test('keys of prototypes are data like any other, and reach nobody else', async 
 test('fields that go back take memory only while they are there', async () => {
 	const one = await people.start({ presence: { schema: z.object({ x: z.number() }).partial() } });
 	const alice = await one.watch('alice');
-	const timers = (): number =>
-		process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-	const before = timers();
+	const timers = vi.spyOn(globalThis, 'setTimeout');
 	for (let n = 0; n < 20; n++) {
 		const named = Array.from({ length: 200 }, (_, field) => [`field ${n} ${field}`, 1]);
 		const data = { ...Object.fromEntries(named), x: n };
 		expect((await alice.send({ data, ttlMs: 3_600_000 })).status).toBe(204);
 	}
-	expect(timers()).toBeLessThan(before + 100);
+	const long = timers.mock.calls.filter(([, ms]) => ms === 3_600_000);
+	timers.mockRestore();
+	expect(long).toHaveLength(20);
 });
 
 test('two pages of one member that change different fields at once keep both', async () => {
