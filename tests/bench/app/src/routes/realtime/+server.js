@@ -1,10 +1,10 @@
-import { openBackend } from '$lib/backend.js';
+import { backend } from '$lib/backend.js';
 import { benchChannel, inngest, userChannel } from '$lib/realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
 
 export const { POST } = createRealtime({
 	inngest,
-	backend: await openBackend(),
+	backend,
 	channels: {
 		bench: { channel: benchChannel, authorize: () => true },
 		user: {
