@@ -21,6 +21,10 @@ export class Holding {
 	isTold = false;
 	/** Whether it was a member before the store was asked anew, so that it does not join once more. */
 	isKept = false;
+	/** The store took it as a new member, and the hooks of the app were not told, because it was kept. */
+	untold: PresenceMember | undefined;
+	/** Whether the channel had room for it. */
+	isAdmitted = false;
 	/** A join of a new member was not answered, and may have happened. */
 	mayHaveJoined = false;
 	/** The member as it was when a leave was not answered. */

@@ -333,14 +333,15 @@ export class Room implements PresenceListener {
 		}
 		holding.stored = 0;
 		holding.left = undefined;
-		holding.isTold = holding.mayHaveJoined = false;
+		holding.untold = undefined;
+		holding.isTold = holding.isAdmitted = holding.mayHaveJoined = false;
 	}
 
 	async #join(holding: Holding, streams: number): Promise<void> {
 		const { store, key, owner, leaseMs, maxMembers } = this.#options;
 		const { id } = holding;
 		const data = JSON.stringify(holding.dataOf(this.#members.get(id)));
-		const limits = { leaseMs, maxMembers: holding.isTold ? undefined : maxMembers };
+		const limits = { leaseMs, maxMembers: holding.isAdmitted ? undefined : maxMembers };
 		holding.goneVersion = -1;
 		const joined = await store.join(key, owner(), { id, data, streams }, limits);
 		holding.isFull = joined.isFull;
@@ -355,7 +356,8 @@ export class Room implements PresenceListener {
 		this.changes([{ type: 'join', member }]);
 		const isOwn = holding.mayHaveJoined && !holding.isTold && member.streams === streams;
 		if (isOwn || (isNew && !holding.isKept)) this.#options.joined(member);
-		holding.isTold = true;
+		else if (isNew) holding.untold = member;
+		holding.isTold = holding.isAdmitted = true;
 		holding.isKept = holding.mayHaveJoined = false;
 	}
 
@@ -392,22 +394,26 @@ export class Room implements PresenceListener {
 		const data = JSON.stringify(holding.dataOf(known));
 		this.#show(id, { id, data, streams, joinedAt, version });
 		if (!known && !holding.isTold) this.#options.joined(this.#members.get(id)!);
-		holding.isTold = true;
-		holding.isKept = true;
+		holding.isTold = holding.isKept = holding.isAdmitted = true;
 	}
 
 	#apply({ type, member }: PresenceChange): void {
 		const { id, version } = member;
 		const known = this.#members.get(id);
+		const holding = this.#holdings.get(id);
+		if (type === 'leave' && holding?.untold) {
+			// Somebody was told that it left, before it was a member again.
+			this.#options.joined(holding.untold);
+			holding.untold = undefined;
+		}
 		if (known && known.version >= version) return;
 		if (type !== 'leave') return this.#show(id, member);
 		this.#show(id, undefined);
-		const holding = this.#holdings.get(id);
 		if (!holding || holding.wanted === 0) return;
 		// Its lease ran out although it is here: this process was too busy to renew it.
 		holding.goneVersion = version;
 		holding.stored = null;
-		holding.isKept = false;
+		holding.isTold = holding.isKept = false;
 		void this.#settle(holding);
 	}
 
