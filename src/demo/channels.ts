@@ -1,4 +1,5 @@
 import { channel, topic } from '@inngest/realtime';
+import { withPresence } from 'sveltekit-inngest';
 import { z } from 'zod';
 
 const messageTopic = topic('message').schema(z.object({ message: z.string() }));
@@ -48,4 +49,16 @@ export const teamChannel = channel('team')
 /** Numbers that go up by one, so that a missing one can be seen. */
 export const counterChannel = channel((name: string) => `counter:${name}`).addTopic(
 	topic('number').schema(z.object({ run: z.string(), n: z.number() }))
+);
+
+/** A board with the cursors of everybody who looks at it, and what they say. */
+export const boardChannel = withPresence(
+	channel('board').addTopic(topic('line').schema(z.object({ from: z.string(), text: z.string() }))),
+	z.object({
+		name: z.string(),
+		/** Where the cursor is, as a share of the board. */
+		x: z.number().min(0).max(1).optional(),
+		y: z.number().min(0).max(1).optional(),
+		isTyping: z.boolean().optional()
+	})
 );

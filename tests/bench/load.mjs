@@ -1,4 +1,5 @@
 // The browsers, as a process of its own: many streams read over plain sockets, as cheaply as can be.
+import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 
 let streams = [];
@@ -6,6 +7,10 @@ let latencies = [];
 let received = 0;
 let closed = 0;
 let measuring = false;
+/** Names of the streams of members, with who they are. */
+let members = [];
+let changing;
+let changes = 0;
 
 /** Where a message's time stands in what each server writes. */
 const WIRES = {
@@ -14,7 +19,7 @@ const WIRES = {
 	query: { before: '\\"n\\":2},', after: ',' }
 };
 
-function open(port, { method = 'POST', path, wire = 'envelope' }, channel) {
+function open(port, { method = 'POST', path, wire = 'envelope', isPresence }, channel, user) {
 	const { before, after } = WIRES[wire];
 	return new Promise((resolve, reject) => {
 		const body = method === 'GET' ? '' : JSON.stringify({ channel });
@@ -25,13 +30,18 @@ function open(port, { method = 'POST', path, wire = 'envelope' }, channel) {
 		socket.setEncoding('latin1');
 		socket.on('connect', () =>
 			socket.write(
-				`${method} ${path} HTTP/1.1\r\nhost: localhost:${port}\r\norigin: http://localhost:${port}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+				`${method} ${path} HTTP/1.1\r\nhost: localhost:${port}\r\norigin: http://localhost:${port}\r\ncontent-type: application/json\r\nx-user: ${user}\r\ncontent-length: ${body.length}\r\n\r\n${body}`
 			)
 		);
 		socket.on('data', (text) => {
 			if (!isReady) {
 				rest += text;
 				if (!/"status":"connected"|"type":"result"|: open/.test(rest)) return;
+				if (isPresence) {
+					const stream = /"stream":"([^"]+)"/.exec(rest)?.[1];
+					if (!stream) return;
+					members.push({ user, stream });
+				}
 				isReady = true;
 				rest = '';
 				clearTimeout(timer);
@@ -82,7 +92,37 @@ function poll(port, path, offsetMs) {
 	return socket;
 }
 
-process.on('message', async ({ command, port, target, channels, count }) => {
+/** Members change, one after the other, by requests on connections that are kept. */
+function change(port, path, perSecond) {
+	const agent = new Agent({ keepAlive: true, maxSockets: 10 });
+	const startedAt = performance.now();
+	changes = 0;
+	changing = setInterval(() => {
+		const due = Math.floor(((performance.now() - startedAt) * perSecond) / 1000);
+		for (; changes < due; changes++) {
+			const { user, stream } = members[changes % members.length];
+			const t = performance.timeOrigin + performance.now();
+			const headers = {
+				'content-type': 'application/json',
+				origin: `http://localhost:${port}`,
+				'x-user': user
+			};
+			const sent = request({ port, path, method: 'POST', agent, headers }, (response) =>
+				response.resume()
+			);
+			sent.on('error', () => {});
+			sent.end(JSON.stringify({ presence: { stream, data: { t } } }));
+		}
+	}, 2);
+}
+
+process.on('message', async ({ command, port, target, channels, count, perSecond }) => {
+	if (command === 'change') {
+		if (perSecond) change(port, target.path, perSecond);
+		else clearInterval(changing);
+		process.send({ published: changes });
+	}
+	if (command === 'changes') process.send({ published: changes });
 	if (command === 'poll') {
 		closed = 0;
 		streams = Array.from({ length: count }, (_, n) => poll(port, target.path, (n * 1_000) / count));
@@ -92,7 +132,7 @@ process.on('message', async ({ command, port, target, channels, count }) => {
 		closed = 0;
 		for (let from = 0; from < count; from += 50) {
 			const batch = Array.from({ length: Math.min(50, count - from) }, (_, index) =>
-				open(port, target, channels[(from + index) % channels.length])
+				open(port, target, channels[(from + index) % channels.length], streams.length + index)
 			);
 			streams.push(...(await Promise.all(batch)));
 		}

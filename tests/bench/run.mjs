@@ -2,6 +2,7 @@
 //   npm run bench                 everything
 //   npm run bench -- 500x100      one fan-out: streams x messages per second
 //   npm run bench -- backends     one fan-out with each of the backends
+//   npm run bench -- presence     1,000 members, 50 changes/s, beside as many messages
 //   npm run bench -- channels     1,000 streams, each on a channel of its own
 //   npm run bench -- polling      pages that ask once a second
 //   npm run bench -- events       a page sends, and shows what its handler emits; needs Chromium
@@ -28,6 +29,7 @@ const CANDIDATES = {
 	memory: { script: 'app/build/index.js', path: '/realtime' },
 	redis: { script: 'app/build/index.js', path: '/realtime' },
 	postgres: { script: 'app/build/index.js', path: '/realtime' },
+	presence: { script: 'app/build/index.js', path: '/presence', isPresence: true },
 	poll: { script: 'app/build/index.js', path: '/poll' }
 };
 
@@ -217,14 +219,20 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	await load.ask({ command: 'open', port, target, channels, count: streams - 1 });
 	await wait(500);
 	const idle = await server.ask('memory');
-	await engine.ask({ command: 'publish', channels, perSecond });
+	const { isPresence } = target;
+	if (isPresence) await load.ask({ command: 'change', port, target, perSecond });
+	else await engine.ask({ command: 'publish', channels, perSecond });
 	// A second to warm up.
 	await wait(1_000);
 	const startCpu = server.cpuUs;
 	await load.ask({ command: 'measure' });
-	const startCount = (await engine.ask({ command: 'count' })).published;
+	const count = () =>
+		isPresence ? load.ask({ command: 'changes' }) : engine.ask({ command: 'count' });
+	const startCount = (await count()).published;
 	await wait(SECONDS * 1_000);
-	const { published, sockets } = await engine.ask({ command: 'stop' });
+	const stopped = isPresence ? await load.ask({ command: 'change' }) : undefined;
+	const { sockets, ...counted } = await engine.ask({ command: 'stop' });
+	const { published } = stopped ?? counted;
 	// What is under way arrives; what a server that is overrun has not sent by then counts as lost.
 	await wait(1_500);
 	const result = await load.ask({ command: 'result' });
@@ -298,6 +306,12 @@ if (only.length === 0 || only.includes('channels')) {
 	const channels = Array.from({ length: 1_000 }, (_, index) => `user:${index}`);
 	const rows = [await measure('hub', { streams: 1_000, perSecond: 1_000, channels })];
 	print('1,000 streams on 1,000 channels, 1,000 messages/s in all', rows);
+}
+if (only.length === 0 || only.includes('presence')) {
+	const fanOut = { streams: 1_000, perSecond: 50 };
+	const rows = [];
+	for (const name of ['hub', 'presence']) rows.push(await measure(name, fanOut));
+	print('1,000 readers: 50 messages/s, and 50 changes of members/s', rows, 'hub');
 }
 if (only.length === 0 || only.includes('backends')) await measureBackends();
 if (only.length === 0 || only.includes('events')) await measureEvents();

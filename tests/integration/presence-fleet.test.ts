@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { demoChannel } from '../support/channels.js';
-import { People, type Instance, type Watcher } from '../support/people.js';
-import { seeded } from '../support/random.js';
+import { deaf, People } from '../support/people.js';
+import { seeds, storm } from '../support/storm.js';
 import { eventually } from '../support/wait.js';
 
 let people = new People();
@@ -110,7 +110,7 @@ test('10,000 joins and leaves leave nothing behind', async () => {
 			{
 				key: 'room',
 				channel: 'room',
-				owner: 'me',
+				owner: () => 'me',
 				store,
 				leaseMs: 1_000,
 				maxMembers: undefined,
@@ -127,7 +127,7 @@ test('10,000 joins and leaves leave nothing behind', async () => {
 	for (let round = 0; round < 100; round++) {
 		const readers = Array.from({ length: 100 }, (_, n) => ({
 			self: { id: String(n), data: {} },
-			reader: { head: {}, push() {}, refuse() {} }
+			reader: { head: {}, ...deaf }
 		}));
 		const current = enter();
 		await Promise.all(readers.map(({ reader, self }) => current.enter(reader, self)));
@@ -139,64 +139,13 @@ test('10,000 joins and leaves leave nothing behind', async () => {
 	expect(store.size).toEqual({ members: 0, listeners: 0 });
 });
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+for (const seed of seeds()) {
+	test(`members come, go, reconnect and die with their process (seed ${seed})`, async () => {
+		await storm(people, { seed, start: (options) => people.start(options) });
+	}, 60_000);
 
-test(`members come, go, reconnect and die with their process (seed ${seed})`, async () => {
-	const next = seeded(seed);
-	const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
-	const options = { heartbeatMs: 400, presence: { graceMs: 250, schema } };
-	let alive: Instance[] = [];
-	for (let n = 0; n < 3; n++) alive.push(await people.start(options));
-	const open = new Map<Watcher, Instance>();
-	const all: Watcher[] = [];
-	const come = async (user: string): Promise<void> => {
-		const instance = pick(alive);
-		const watcher = await instance.watch(user);
-		open.set(watcher, instance);
-		all.push(watcher);
-	};
-	const go = (watcher: Watcher): void => {
-		open.delete(watcher);
-		watcher.close();
-	};
-	const users = ['a', 'b', 'c', 'd', 'e', 'f'];
-	for (let round = 0; round < 60; round++) {
-		const dice = next();
-		if (dice < 0.45 || open.size === 0) await come(pick(users));
-		else if (dice < 0.7) go(pick([...open.keys()]));
-		else if (dice < 0.9) {
-			const watcher = pick([...open.keys()]);
-			go(watcher);
-			await come(watcher.user);
-		} else if (dice < 0.95) {
-			await pick([...open.keys()]).send({ data: { x: next() } });
-		} else if (round < 50) {
-			const dead = pick(alive);
-			alive = alive.filter((instance) => instance !== dead);
-			for (const [watcher, instance] of open) if (instance === dead) open.delete(watcher);
-			dead.kill();
-			alive.push(await people.start(options));
-		}
-		await sleep(next() * 40);
-	}
-	if (open.size === 0) await come('a');
-	const wanted = [...new Set([...open.keys()].map(({ user }) => user))];
-	await sleep(2_000);
-	for (const watcher of open.keys()) expect(watcher.ids, watcher.user).toEqual(wanted.sort());
-	// The watcher throws when a member joins twice.
-	for (const watcher of all) void watcher.members;
-	for (const { realtime } of alive) {
-		expect((await realtime.members(demoChannel)).map(({ id }) => id).sort()).toEqual(wanted);
-	}
-	for (const watcher of [...open.keys()]) go(watcher);
-	await sleep(1_500);
-	expect(await alive[0]!.realtime.members(demoChannel)).toEqual([]);
-	const counts = new Map<string, number>();
-	for (const hook of people.hooks) {
-		const [name, id] = hook.split(' ') as [string, string];
-		counts.set(id, (counts.get(id) ?? 0) + (name === 'join' ? 1 : -1));
-	}
-	expect(Object.fromEntries(counts)).toEqual(
-		Object.fromEntries([...counts.keys()].map((id) => [id, 0]))
-	);
-}, 60_000);
+	test(`members come, go and reconnect in one process without a backend (seed ${seed})`, async () => {
+		const start = (options: object) => people.start({ ...options, isShared: false });
+		await storm(people, { seed, start, processes: 1, kills: false });
+	}, 60_000);
+}

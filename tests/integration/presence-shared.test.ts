@@ -9,6 +9,7 @@ import { demoChannel } from '../support/channels.js';
 import { People, type Instance } from '../support/people.js';
 import { hasPostgres, PostgresServer } from '../support/postgres.js';
 import { hasRedis, RedisServer } from '../support/redis.js';
+import { seeds, storm } from '../support/storm.js';
 import { eventually } from '../support/wait.js';
 
 /** A server that processes share. */
@@ -138,6 +139,21 @@ describe.each(Object.keys(servers))('processes that share members through %s', (
 		}
 		expect(people.hooks).toEqual(['join alice', 'join bob', 'join carol']);
 	}, 60_000);
+
+	test.each(seeds())(
+		'members come, go, reconnect and die with their process (seed %i)',
+		async (seed) => {
+			await storm(people, {
+				seed,
+				start,
+				kill: async (instance) => {
+					await backends.get(instance)!.close!();
+					instance.kill();
+				}
+			});
+		},
+		90_000
+	);
 
 	test('senders are counted, and kept out, in all processes together', async () => {
 		const limits = { rate: { points: 3, intervalMs: 3_600_000 } };

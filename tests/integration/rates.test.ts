@@ -60,6 +60,42 @@ test('updates are counted apart from streams, by their cost', async () => {
 	expect((await open(one, 'alice')).status).toBe(200);
 });
 
+test('an update that reaches another process than its stream costs as much', async () => {
+	const options = {
+		limits: { rate: { points: 3, intervalMs: 60_000 } },
+		presence: { schema, cost: 0 }
+	};
+	const [one, other] = [await people.start(options), await people.start(options)];
+	const alice = await one.watch('alice');
+	for (let x = 0; x < 10; x++) {
+		expect((await alice.send({ data: { x } }, 'alice', other.server.url)).status).toBe(204);
+	}
+	// Whoever guesses pays for it.
+	const statuses = [];
+	for (let n = 0; n < 5; n++) {
+		statuses.push(
+			(await alice.send({ stream: `guess ${n}`, data: {} }, 'mallory', other.server.url)).status
+		);
+	}
+	expect(statuses).toEqual([403, 403, 403, 429, 429]);
+});
+
+test('answers are counted too', async () => {
+	const one = await people.start({ limits: { rate: { points: 2, intervalMs: 60_000 } } });
+	const statuses = [];
+	for (let n = 0; n < 3; n++) {
+		const response = await fetch(one.server.url, {
+			method: 'POST',
+			headers: { 'content-type': 'application/json', 'x-user': 'alice' },
+			body: JSON.stringify({ answer: { id: 'guess', data: null } })
+		});
+		statuses.push(response.status);
+		if (response.status === 429)
+			expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(10);
+	}
+	expect(statuses).toEqual([204, 204, 429]);
+});
+
 test('a key of the app', async () => {
 	const one = await people.start({
 		limits: {
@@ -140,6 +176,16 @@ describe('token buckets', () => {
 		expect(await store.take('a', 1, rule)).toEqual({ isAllowed: false, retryAfterMs: 60_000 });
 		await new Promise((resolve) => setTimeout(resolve, 20));
 		expect((await store.take('a', 1, rule)).isAllowed).toBe(false);
+	});
+
+	test('100,000 keys take no more memory than 10,000', async () => {
+		const store = new MemoryRateLimitStore();
+		const rule = { points: 1, intervalMs: 60_000, blockMs: 60_000 };
+		for (let n = 0; n < 100_000; n++) {
+			await store.take(`key ${n}`, 1, rule);
+			if (n % 2 === 0) await store.take(`key ${n}`, 1, rule);
+		}
+		expect(store.size).toBeLessThanOrEqual(20_000);
 	});
 
 	test('a flood of keys neither grows without end nor lets a blocked key in', async () => {

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { demoChannel } from '../support/channels.js';
-import { People, type Instance, type Watcher } from '../support/people.js';
+import { People, Watcher, type Instance } from '../support/people.js';
+import { openStream } from '../support/sse.js';
 import { eventually } from '../support/wait.js';
 
 let people = new People();
@@ -9,8 +10,9 @@ afterEach(async () => {
 	people = new People();
 });
 
-const start = (): Promise<Instance> =>
+const start = (options: Parameters<People['start']>[0] = {}): Promise<Instance> =>
 	people.start({
+		...options,
 		identify: ({ event }) => {
 			const id = event.request.headers.get('x-user');
 			return id ? { id, role: id === 'alice' ? 'admin' : 'user' } : null;
@@ -29,10 +31,10 @@ const asks = ({ reader }: Watcher): Ask[] =>
 		(event as string) === 'ask' ? [data as unknown as Ask] : []
 	);
 
-const answer = (instance: Instance, body: object): Promise<Response> =>
+const answer = (instance: Instance, body: object, user = 'alice'): Promise<Response> =>
 	fetch(instance.server.url, {
 		method: 'POST',
-		headers: { 'content-type': 'application/json' },
+		headers: { 'content-type': 'application/json', 'x-user': user },
 		body: JSON.stringify({ answer: body })
 	});
 
@@ -63,6 +65,68 @@ test('emitTo reaches every stream of a member, in every process, and no other', 
 	expect(first.reader.frames.find(({ event }) => event === 'message')!.id).toBeUndefined();
 });
 
+test('emitTo and isOnline count over three processes', async () => {
+	const processes = [await start(), await start(), await start()];
+	const watchers = [];
+	for (const process of [...processes, processes[0]!]) {
+		const watcher = await process.watch('alice');
+		await watcher.reader.connected();
+		watchers.push(watcher);
+	}
+	await processes[1]!.watch('bob');
+	const topic = demoChannel().message;
+	for (const [n, { realtime }] of processes.entries()) {
+		expect(await realtime.emitTo('alice', topic, { message: `from ${n}` })).toBe(4);
+		expect(await realtime.isOnline('alice')).toBe(true);
+		expect(await realtime.readers(demoChannel)).toBe(5);
+	}
+	for (const { reader } of watchers) {
+		await reader.when(() => reader.texts.length === 3);
+		expect(reader.texts).toEqual(['from 0', 'from 1', 'from 2']);
+	}
+	expect(await processes[2]!.realtime.remove(demoChannel, 'alice', 'Enough')).toBe(4);
+	expect(await processes[2]!.realtime.isOnline('alice')).toBe(false);
+});
+
+test('a check of each message covers what is sent to one reader, and what it is asked', async () => {
+	const options = {
+		reauthorizeOnEachMessage: true,
+		channels: {
+			demo: {
+				channel: demoChannel,
+				source: false,
+				authorize: () => true,
+				reauthorize: ({ message }: { message: { data: unknown } }) =>
+					!JSON.stringify(message.data).includes('secret')
+			}
+		}
+	} as Parameters<People['start']>[0];
+	const [one, other] = [await start(options), await start(options)];
+	const open = async (): Promise<Watcher> => {
+		const reader = await openStream(other.server.url, { channel: 'demo' }, { 'x-user': 'alice' });
+		await reader.connected();
+		return new Watcher(reader, 'alice', other.server.url);
+	};
+	const topic = demoChannel().message;
+	const first = await open();
+	const asked = one.realtime.ask('alice', topic, { message: 'sure?' });
+	await eventually(() => asks(first).length === 1);
+	await answer(one, { id: asks(first)[0]!.id, data: 'yes' });
+	expect(await asked).toBe('yes');
+	await expect(
+		one.realtime.ask('alice', topic, { message: 'secret' }, { timeoutMs: 500 })
+	).rejects.toMatchObject({ code: 'DENIED' });
+	await first.reader.end();
+	expect(first.reader.health().at(-1)).toMatchObject({ fatal: true, code: 403 });
+	expect(first.reader.frames.some(({ data }) => JSON.stringify(data).includes('secret'))).toBe(
+		false
+	);
+	const second = await open();
+	await one.realtime.emitTo('alice', topic, { message: 'secret' });
+	await second.reader.end();
+	expect(second.reader.texts).toEqual([]);
+});
+
 test('ask resolves with the first answer, and tells the others that it is over', async () => {
 	const [one, other] = [await start(), await start()];
 	const first = await one.watch('alice');
@@ -73,6 +137,12 @@ test('ask resolves with the first answer, and tells the others that it is over',
 	await eventually(() => asks(second).length === 1 && asks(first).length === 1);
 	const [{ id, topic, data }] = asks(second) as [Ask];
 	expect({ topic, data }).toEqual({ topic: 'message', data: { message: 'sure?' } });
+	// Nobody answers for another, not even who knows the question.
+	for (const user of ['bob', '']) {
+		const refused = await answer(one, { id, data: { yes: false } }, user);
+		expect(refused.status).toBe(403);
+		expect(await refused.text()).toContain('Somebody else was asked');
+	}
 	// Its request may reach any process.
 	expect((await answer(one, { id, data: { yes: true } })).status).toBe(204);
 	expect(await asked).toEqual({ yes: true });

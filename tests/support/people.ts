@@ -22,6 +22,15 @@ type Options = Partial<RealtimeEndpointOptions<{ demo: typeof demoChannel }>> & 
 	isShared?: boolean;
 };
 
+/** A reader of a room that takes everything and shows nothing. */
+export const deaf = {
+	hasRoom: true,
+	whenRoom: () => Promise.resolve(),
+	push(_chunk: Uint8Array): void {},
+	pushSync(_chunks: readonly Uint8Array[]): void {},
+	refuse(_failure: Error): void {}
+};
+
 /** One stream, and what it shows of the members. */
 export class Watcher {
 	readonly reader: SseReader;

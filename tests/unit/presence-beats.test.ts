@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { MemoryPresenceStore } from '../../src/lib/server/backend/memoryPresence.js';
+import { deaf } from '../support/people.js';
 import { Presence, type PresenceChannel } from '../../src/lib/server/presence/presence.js';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -28,12 +29,15 @@ function connect(graceMs?: number) {
 		heartbeatMs: 5_000,
 		callbackTimeoutMs: 1_000,
 		report: ({ message }) => message,
-		optionsOf: () => options
+		optionsOf: () => options,
+		passOn() {}
 	});
 	const frames: string[] = [];
 	const attendance = presence.attend({ ...place, options }, { id: 'alice', data: {} }, 'alice', {
-		push: (chunk) => void frames.push(new TextDecoder().decode(chunk)),
-		refuse() {},
+		...deaf,
+		pushSync: (chunks) => {
+			for (const chunk of chunks) frames.push(new TextDecoder().decode(chunk));
+		},
 		lost: () => attendance.end(false)
 	});
 	const stream = (): string => /"stream":"([^"]+)"/.exec(frames.join(''))![1]!;
@@ -79,13 +83,14 @@ test('bursts are coalesced: at most 20 frames per second, one encoding for all r
 		heartbeatMs: 5_000,
 		callbackTimeoutMs: 1_000,
 		report: ({ message }) => message,
-		optionsOf: () => ({})
+		optionsOf: () => ({}),
+		passOn() {}
 	});
 	const chunks: Uint8Array[][] = [[], []];
 	for (const own of chunks) {
 		presence.attend(place, null, undefined, {
+			...deaf,
 			push: (chunk) => void own.push(chunk),
-			refuse() {},
 			lost() {}
 		});
 	}
@@ -94,8 +99,8 @@ test('bursts are coalesced: at most 20 frames per second, one encoding for all r
 	let bytes = 0;
 	for (let n = 0; n < 1_000; n++) {
 		const { end } = presence.attend(place, { id: `m${n}`, data: {} }, undefined, {
+			...deaf,
 			push: (chunk) => void (bytes += chunk.length),
-			refuse() {},
 			lost() {}
 		});
 		await vi.advanceTimersByTimeAsync(1);

@@ -45,11 +45,14 @@ export function findPerson(name: string): Person | undefined {
 	return people.get(name);
 }
 
+/** What the names of simulated people begin with. */
+export const ROBOT = 'robot';
+
 /** The people who were here in the last quarter of an hour, ordered by name. */
 export function whoIsHere(): Person[] {
 	const since = Date.now() - PRESENT_MS;
 	return [...people.values()]
-		.filter(({ seenAt }) => seenAt > since)
+		.filter(({ name, seenAt }) => seenAt > since && !name.startsWith(ROBOT))
 		.sort((a, b) => b.seenAt - a.seenAt)
 		.slice(0, MAX_PRESENT)
 		.sort((a, b) => a.name.localeCompare(b.name));

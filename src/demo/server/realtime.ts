@@ -1,6 +1,7 @@
 import { createRealtime, RealtimeDenied } from 'sveltekit-inngest/server';
 import {
 	answerChannel,
+	boardChannel,
 	counterChannel,
 	demoChannel,
 	jobChannel,
@@ -25,6 +26,7 @@ const ownOnly =
 export const realtime = createRealtime({
 	inngest,
 	backend,
+	identify: ({ locals }) => locals.person.name,
 	// Checks rights again although nothing is published. This ends the streams of people who lost theirs.
 	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },
@@ -56,6 +58,16 @@ export const realtime = createRealtime({
 				if (!mayRead) throw new RealtimeDenied('Your right to read the team feed was revoked');
 				if (role === 'admin') return true;
 				return { allowedTopics: topics.filter((topic) => topic !== 'admin-note') };
+			}
+		},
+		board: {
+			channel: boardChannel,
+			source: false,
+			authorize: () => true,
+			presence: {
+				member: ({ locals }) => ({ data: { name: locals.person.name } }),
+				fixed: ['name'],
+				graceMs: 3_000
 			}
 		},
 		job: { channel: jobChannel, channelParams: nameAfter('job:'), authorize: ownOnly('job:') },

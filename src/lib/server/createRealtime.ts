@@ -550,7 +550,7 @@ export function createRealtime<
 			}
 			if (parsed.kind === 'answer') {
 				const { id, ...reply } = parsed.answer;
-				return await responder.answer(event, () => people.reply(id, reply));
+				return await responder.answer(event, (identityId) => people.reply(id, reply, identityId));
 			}
 			return await responder.respond(event, parsed);
 		} catch (error) {

@@ -1,6 +1,4 @@
-import { EVENT } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
-import { encodeEvent } from '../protocol/frame.js';
 import type { PresenceRequest, RealtimeMember } from '../protocol/presence.js';
 import { printable, quoted } from '../protocol/quote.js';
 import type { ChannelLike } from '../protocol/channel.js';
@@ -12,12 +10,12 @@ import { guardBackend } from './backend/guard.js';
 import { MemoryPresenceStore } from './backend/memoryPresence.js';
 import { Failure } from './failure/failure.js';
 import type { Report } from './failure/report.js';
-import { LogEntry } from './hub/entry.js';
+import { AskEntry, LogEntry } from './hub/entry.js';
 import { checkOutgoing, describePlace } from './inngest/outgoing.js';
 import { addressOf, type PublishTarget } from './inngest/target.js';
 import type { Settings } from './options.js';
 import { Fleet } from './presence/fleet.js';
-import { Presence, type PresenceChannel } from './presence/presence.js';
+import { Presence, type LeftMembers, type PresenceChannel } from './presence/presence.js';
 import type { Connection, ConnectionChannel } from './stream/connection.js';
 
 /** How long, in milliseconds, a page has to answer, unless it is said otherwise. */
@@ -59,6 +57,16 @@ interface Asked {
 
 type Reply = { data: unknown } | { error: string };
 
+/** A question that waits for its answer. */
+interface Question {
+	/** Whether somebody was asked: its id by `identify`; `undefined` for a reader without a name. */
+	isFor(identityId: string | undefined): boolean;
+	end(reply: Reply): void;
+}
+
+/** What became of an answer in the process that asked. */
+type Taken = 'taken' | 'denied';
+
 /** What people are found with. */
 export interface PeopleOptions {
 	settings: Settings;
@@ -80,7 +88,7 @@ export class People {
 	readonly #fleet: Fleet;
 	readonly #isFleet: boolean;
 	/** Questions that pages of this process were asked. */
-	readonly #asked = new Map<string, (reply: Reply) => void>();
+	readonly #asked = new Map<string, Question>();
 	#stopListening: () => void = () => {};
 	#hasEntered = false;
 
@@ -103,7 +111,8 @@ export class People {
 			heartbeatMs,
 			callbackTimeoutMs,
 			report,
-			optionsOf: (entry) => registry.entries.get(entry)?.presence
+			optionsOf: (entry) => registry.entries.get(entry)?.presence,
+			passOn: (entry, left) => void this.#passOn(entry, left)
 		});
 		this.presence = presence;
 		if (backend?.presence) {
@@ -128,8 +137,10 @@ export class People {
 			send: (data) => this.#send(data as { target: RealtimeTarget; payload: string }),
 			take: (data) => this.#takeHere(...(data as [PresenceRequest, string | null])),
 			ask: (data) => this.#ask(data as AskedData),
-			reply: (data) => this.#reply(...(data as [string, Reply])),
-			asked: (id) => this.#asked.get(id as string)?.({ error: 'Another page answered.' })
+			reply: (data) => this.#reply(...(data as [string, Reply, string | null])),
+			asked: (id) => this.#asked.get(id as string)?.end({ error: 'Another page answered.' }),
+			hears: (entry) => (presence.hearsLeaves(entry as string) ? this.#owner : undefined),
+			left: (data) => this.#tellLeft(data as LeftData)
 		});
 	}
 
@@ -139,7 +150,10 @@ export class People {
 		this.#hasEntered = true;
 		this.#fleet.listen();
 		this.presence.attend(PROCESSES, { id: this.#owner, data: {} }, undefined, {
+			hasRoom: true,
+			whenRoom: () => Promise.resolve(),
 			push() {},
+			pushSync() {},
 			refuse() {},
 			lost() {}
 		});
@@ -155,15 +169,24 @@ export class People {
 		});
 		const [result] = answers;
 		if (!result) return this.presence.take(request, identityId);
+		this.presence.learnCost(request.stream, result.cost);
 		if (result.failure) {
 			const { stage, status, message } = result.failure;
 			throw new Failure(stage, status, message);
 		}
 	};
 
-	/** Takes a page's answer to a question. */
-	async reply(id: string, reply: Reply): Promise<void> {
-		await this.#fleet.ask('reply', [id, reply], { isEnough: ({ length }) => length > 0 });
+	/**
+	 * Takes a page's answer to a question; one that comes too late is of no use.
+	 *
+	 * @throws {Failure} `authorization` 403 when somebody else was asked.
+	 */
+	async reply(id: string, reply: Reply, identityId: string | undefined): Promise<void> {
+		const { answers } = await this.#fleet.ask<Taken>('reply', [id, reply, identityId ?? null], {
+			isEnough: ({ length }) => length > 0
+		});
+		if (!answers.includes('denied')) return;
+		throw new Failure('authorization', 403, 'Somebody else was asked this question.');
 	}
 
 	async members(channel: ChannelLike, channelParams: unknown): Promise<RealtimeMember[]> {
@@ -315,48 +338,81 @@ export class People {
 
 	async #takeHere(request: PresenceRequest, id: string | null): Promise<TakeResult | undefined> {
 		if (!this.presence.has(request.stream)) return undefined;
+		const cost = this.presence.entryCostOf(request.stream);
 		try {
 			await this.presence.take(request, id ?? undefined);
-			return {};
+			return { cost };
 		} catch (error) {
 			if (!(error instanceof Failure)) throw error;
 			const { stage, status, message } = error;
-			return { failure: { stage, status, message } };
+			return { cost, failure: { stage, status, message } };
 		}
 	}
 
 	#ask({ question, target, payload, timeoutMs }: AskedData): Asked | Promise<Asked> {
 		const { channel, topic, data } = JSON.parse(payload) as RealtimeTopicEnvelope;
-		const streams = this.#find({ target }).streams.size;
+		const streams = [...this.#find({ target }).streams];
 		const channels = this.#find({ channel, target }).channels.filter(({ topics }) =>
 			topics.has(topic)
 		);
-		const asked: Asked = { streams, allowed: channels.length };
-		if (channels.length === 0) return asked;
-		const tell = (more: object): void => {
+		if (channels.length === 0) return { streams: streams.length, allowed: 0 };
+		// A check of each message may have ended some.
+		const countAllowed = (): number => channels.filter(({ hasEnded }) => !hasEnded).length;
+		const named = new Set(streams.map(({ request }) => request.identity?.id));
+		const tell = (more: object, isOver: boolean): void => {
 			const text = JSON.stringify({ channel, topic, id: question, ...more });
-			for (const one of channels) one.push(encodeEvent(EVENT.ask, text));
+			const entry = new AskEntry({ topic, payload, text, isOver });
+			for (const one of channels) one.send(entry);
 		};
 		return new Promise((resolve) => {
 			const end = (reply?: Reply): void => {
 				clearTimeout(timer);
 				this.#asked.delete(question);
 				// Handlers of other tabs need not go on.
-				tell({ isOver: true });
+				tell({ isOver: true }, true);
+				const asked = { streams: streams.length, allowed: countAllowed() };
 				resolve({ ...asked, ...(reply && { reply }) });
 			};
 			const timer = setTimeout(end, timeoutMs);
-			this.#asked.set(question, end);
-			tell({ data });
+			this.#asked.set(question, { isFor: (id) => named.has(id), end });
+			tell({ data }, false);
+			if (countAllowed() === 0) end();
 		});
 	}
 
-	/** @returns whether the question was asked here; nothing otherwise. */
-	#reply(id: string, reply: Reply): true | undefined {
-		const end = this.#asked.get(id);
-		end?.(reply);
-		return end && true;
+	/** @returns nothing where the question was not asked here. */
+	#reply(id: string, reply: Reply, identityId: string | null): Taken | undefined {
+		const question = this.#asked.get(id);
+		if (!question) return undefined;
+		if (!question.isFor(identityId ?? undefined)) return 'denied';
+		question.end(reply);
+		return 'taken';
 	}
+
+	/** Finds a process whose registry has a hook for members that left. */
+	async #passOn(entry: string, left: LeftMembers): Promise<void> {
+		try {
+			const { answers } = await this.#fleet.ask<string>('hears', entry, {
+				isEnough: ({ length }) => length > 0
+			});
+			const [owner] = answers;
+			if (owner !== undefined) await this.#fleet.ask('left', { owner, entry, left });
+		} catch {
+			// The breaker tells of a backend that is away.
+		}
+	}
+
+	#tellLeft({ owner, entry, left }: LeftData): true | undefined {
+		if (owner !== this.#owner) return undefined;
+		this.presence.tellLeft(entry, left);
+		return true;
+	}
+}
+
+interface LeftData {
+	owner: string;
+	entry: string;
+	left: LeftMembers;
 }
 
 interface AskedData {
@@ -367,6 +423,8 @@ interface AskedData {
 }
 
 interface TakeResult {
+	/** What an update of that stream costs. */
+	cost: number;
 	failure?: Pick<Failure, 'stage' | 'status' | 'message'>;
 }
 

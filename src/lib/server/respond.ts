@@ -134,10 +134,13 @@ export class Responder {
 	 *
 	 * @throws {Failure} when it is refused.
 	 */
-	async answer(event: RequestEvent, reply: () => Promise<void>): Promise<Response> {
-		const { sender } = await this.#read(event);
+	async answer(
+		event: RequestEvent,
+		reply: (identityId: string | undefined) => Promise<void>
+	): Promise<Response> {
+		const { identity, sender } = await this.#read(event);
 		await this.#options.rates.check('answer', sender);
-		await reply();
+		await reply(identity?.id);
 		return empty();
 	}
 

@@ -17,7 +17,9 @@ import type {
 	EventResult
 } from '../protocol/event.js';
 import type { HealthPayload, HealthStatus, ResyncReason } from '../protocol/health.js';
+import type { PresenceData, PresenceRequest } from '../protocol/presence.js';
 import type { Jsonify, RealtimeTopicEnvelope, TopicData } from '../protocol/types.js';
+import { TestPresence } from './presence.js';
 import { TestTransport } from './transport.js';
 
 /** The channels of a list of subscriptions. */
@@ -85,6 +87,8 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	/** Events without an answer, by name: what asks for it again. */
 	readonly #unanswered = new Map<string, (() => void)[]>();
 	readonly #sent: TestBusEvent[] = [];
+	/** By the name of the channel. */
+	readonly #presences = new Map<string, TestPresence>();
 
 	/** @internal */
 	constructor(subscriptions: readonly RealtimeSubscription[], options: TestBusOptions) {
@@ -93,7 +97,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		super({
 			subscriptions: () => active,
 			connect: (owner) => (transport ??= new TestTransport(owner)),
-			settings: () => ({ bufferIntervalMs: 0, fetch: this.#fetch, ...options })
+			settings: () => ({ bufferIntervalMs: 0, endpoint: '', fetch: this.#fetch, ...options })
 		});
 		this.#transport = () => {
 			if (!transport) throw new Error('The transport is made by `update`.');
@@ -222,9 +226,40 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		}
 	}
 
+	/**
+	 * Who is in a channel: sets the members, and shows what the component sent by `update()`.
+	 *
+	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
+	 * @example
+	 * ```ts
+	 * const people = bus.presence(boardChannel);
+	 * people.set([{ id: 'alice', data: { name: 'Alice' } }], { self: 'alice' });
+	 * people.join({ id: 'bob', data: { name: 'Bob' } });
+	 * expect(people.updates).toEqual([]);
+	 * ```
+	 */
+	presence<TTarget extends TChannel>(
+		channel: TTarget,
+		{ channelParams }: Pick<TestBusTarget, 'channelParams'> = {}
+	): TestPresence<PresenceData<ChannelOf<TTarget>>> {
+		const name = this.#find(channel, channelParams);
+		let presence = this.#presences.get(name);
+		if (!presence) {
+			presence = new TestPresence(name, (payload) => this.#transport().presence(payload));
+			this.#presences.set(name, presence);
+		}
+		return presence as TestPresence<unknown> as never;
+	}
+
 	/** What the endpoint would answer. */
 	readonly #fetch: typeof globalThis.fetch = async (_input, init) => {
-		const { event, id, data } = JSON.parse(String(init?.body)) as EventRequest;
+		const body = JSON.parse(String(init?.body)) as EventRequest & { presence?: PresenceRequest };
+		if (body.presence) {
+			this.#presences.get(body.presence.stream)?.take(body.presence);
+			return new Response(null, { status: 204 });
+		}
+		if (!Object.hasOwn(body, 'event')) return new Response(null, { status: 204 });
+		const { event, id, data } = body;
 		if (!this.#sent.some((other) => other.id === id)) this.#sent.push({ event, id, data });
 		const answer = this.#answers.get(event);
 		if (!answer) {

@@ -54,6 +54,16 @@ export interface TestRealtime extends Realtime {
 	/** Asks the endpoint in this process; give it to `<RealtimeManager fetch>`. */
 	fetch: typeof globalThis.fetch;
 	/**
+	 * A `fetch` of somebody else, for pages of several people at once.
+	 *
+	 * @param locals `event.locals` of its requests.
+	 * @example
+	 * ```ts
+	 * const alice = realtime.as({ user: { name: 'alice', role: 'member' } });
+	 * ```
+	 */
+	as(locals: App.Locals): typeof globalThis.fetch;
+	/**
 	 * The source of messages is lost: streams stay open, and show `connecting`. What is published until
 	 * `restore` is gone.
 	 */
@@ -151,6 +161,7 @@ export function createTestRealtime<
 	return {
 		...realtime,
 		fetch: (input, init) => ask(input, init),
+		as: (locals) => (input, init) => ask(input, init, locals),
 		async send(event, data, { id = crypto.randomUUID(), locals: own } = {}) {
 			const body = JSON.stringify({ event: event.name, id, data, v: event.version });
 			const response = await ask('/api/events', { method: 'POST', body }, own);

@@ -6,6 +6,7 @@ export type {
 	TestBusOptions,
 	TestBusTarget
 } from './createTestBus.js';
+export type { TestMember, TestPresence, TestPresenceUpdate } from './presence.js';
 export {
 	createTestRealtime,
 	type TestQueuedEvent,

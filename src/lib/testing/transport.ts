@@ -1,5 +1,6 @@
 import type { Frame } from '../protocol/frame.js';
 import type { HealthPayload, ResyncReason } from '../protocol/health.js';
+import type { PresencePayload } from '../protocol/presence.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 import type { Transport, TransportOptions, TransportOwner } from '../client/transport/transport.js';
 
@@ -56,6 +57,11 @@ export class TestTransport implements Transport {
 	resync(channel: string, reason: ResyncReason): void {
 		const data = { channel, reason, ts: Date.now() };
 		this.#receive({ event: 'resync', data, ...this.#position(data) });
+	}
+
+	presence(payload: PresencePayload): void {
+		const raw = JSON.stringify(payload);
+		this.#receive({ event: 'presence', data: payload, channel: payload.channel, cursor: '', raw });
 	}
 
 	health(

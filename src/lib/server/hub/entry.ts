@@ -66,6 +66,36 @@ export class LogEntry {
 	}
 }
 
+/** A question to some readers alone. Like a message, it is checked before it is sent. */
+export class AskEntry extends LogEntry {
+	readonly #text: string;
+	#asking: Uint8Array | undefined;
+
+	/**
+	 * @param options.payload JSON of the message that is checked.
+	 * @param options.text JSON of what is sent.
+	 * @param options.isOver Whether it only says that nobody waits any more, which is not checked.
+	 */
+	constructor({
+		topic,
+		payload,
+		text,
+		isOver
+	}: {
+		topic: string;
+		payload: string;
+		text: string;
+		isOver: boolean;
+	}) {
+		super({ cursor: '', kind: isOver ? 'resync' : 'message', topic, payload });
+		this.#text = text;
+	}
+
+	override get frame(): Uint8Array {
+		return (this.#asking ??= encodeEvent(EVENT.ask, this.#text));
+	}
+}
+
 /** @returns whether a position lies after another; positions of different epochs do. */
 export function isAfter(cursor: string, other: string | null): boolean {
 	return other === null || (compareCursors(cursor, other) ?? 1) > 0;

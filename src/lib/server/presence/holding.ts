@@ -19,8 +19,22 @@ export class Holding {
 	isFull = false;
 	/** Whether the hooks of the app know of it. */
 	isTold = false;
+	/** Whether it was a member before the store was asked anew, so that it does not join once more. */
+	isKept = false;
+	/** The store took it as a new member, and the hooks of the app were not told, because it was kept. */
+	untold: PresenceMember | undefined;
+	/** Whether the channel had room for it. */
+	isAdmitted = false;
+	/** A join of a new member was not answered, and may have happened. */
+	mayHaveJoined = false;
+	/** The member as it was when a leave was not answered. */
+	left: PresenceMember | undefined;
+	/** Version of a leave that was announced while this process was joining. */
+	goneVersion = -1;
 	/** Data that the store has not been told yet. */
 	pending: Data | undefined;
+	/** Settles when the changes of its data are made that have begun. */
+	changing: Promise<void> | undefined;
 	#linger: ReturnType<typeof setTimeout> | undefined;
 	/** Timers of fields that go back by themselves. */
 	readonly #expiring = new Map<string, ReturnType<typeof setTimeout>>();
@@ -32,6 +46,7 @@ export class Holding {
 
 	/** Streams that the store is to know of: one that just went is waited for. */
 	get wanted(): number {
+		if (this.isFull) return 0;
 		return this.streams || (this.#linger ? 1 : 0);
 	}
 
@@ -58,17 +73,20 @@ export class Holding {
 	/**
 	 * Fields that a page set stay, or go back after `ttlMs`.
 	 *
+	 * @param data What the member has now: a field that is not in it has nothing to go back.
 	 * @param over Called with the fields that go back.
 	 */
 	expire(
 		fields: readonly string[],
+		data: Data,
 		ttlMs: number | undefined,
 		over: (fields: string[]) => void
 	): void {
-		for (const field of fields) {
-			clearTimeout(this.#expiring.get(field));
-			this.#expiring.delete(field);
-			if (ttlMs === undefined) continue;
+		const isGone = (field: string): boolean => !Object.hasOwn(data, field);
+		this.#forget([...fields, ...[...this.#expiring.keys()].filter(isGone)]);
+		if (ttlMs === undefined) return;
+		for (const field of new Set(fields)) {
+			if (isGone(field)) continue;
 			const timer = later(ttlMs, () => {
 				this.#expiring.delete(field);
 				over([field]);
@@ -80,8 +98,15 @@ export class Holding {
 	/** Fields that are about to go back; their timers end. */
 	takeExpiring(): string[] {
 		const fields = [...this.#expiring.keys()];
-		this.expire(fields, undefined, () => {});
+		this.#forget(fields);
 		return fields;
+	}
+
+	#forget(fields: readonly string[]): void {
+		for (const field of fields) {
+			clearTimeout(this.#expiring.get(field));
+			this.#expiring.delete(field);
+		}
 	}
 
 	/** Ends its timers. */

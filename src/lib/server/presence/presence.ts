@@ -14,7 +14,7 @@ import {
 	type RealtimePresenceContext,
 	type RealtimePresenceOptions
 } from './options.js';
-import { fullFailure, Room, type PresenceSelf, type RoomReader } from './room.js';
+import { fullFailure, Room, type MemberState, type PresenceSelf, type RoomReader } from './room.js';
 
 /** Milliseconds between two signs of life that a page sends. */
 const BEAT_MS = 30_000;
@@ -25,8 +25,14 @@ const SILENT_MS = 90_000;
 /** Most bytes of a member's data as JSON. */
 const MAX_DATA_BYTES = 16 * 1024;
 
+/** Streams of other processes whose cost is remembered. */
+const MAX_COSTS = 10_000;
+
 /** How long, in milliseconds, after the store was away others may take to renew their leases. */
 const RETURN_MS = 10_000;
+
+/** How many times in a row a process sees leases that it does not know of before it gives up its name. */
+const MAX_SURPLUS = 2;
 
 /** How many times its streams a process looks for what is to be done between two renewals of its leases. */
 const LOOKS = 4;
@@ -42,10 +48,7 @@ export interface PresenceChannel {
 }
 
 /** A stream that is told who is there. */
-export interface PresenceStream {
-	push(chunk: Uint8Array): void;
-	/** Ends the channel for a reason that the reader is told. */
-	refuse(failure: Failure): void;
+export interface PresenceStream extends Omit<RoomReader, 'head'> {
 	/** Ends the whole stream: its line is dead. */
 	lost(): void;
 }
@@ -70,7 +73,17 @@ export interface PresenceOptions {
 	report: Report;
 	/** The options of a registry entry. */
 	optionsOf(entry: string): RealtimePresenceOptions | undefined;
+	/** Members of an entry left, and this process has no hook for them. */
+	passOn(entry: string, left: LeftMembers): void;
 }
+
+/** Members that left channels of one entry. */
+export type LeftMembers = readonly {
+	channelId: string;
+	member: RealtimeMember<Record<string, unknown>>;
+}[];
+
+const encoder = new TextEncoder();
 
 interface Attending {
 	readonly room: Room;
@@ -88,8 +101,14 @@ interface Attending {
 export class Presence {
 	readonly #options: PresenceOptions;
 	readonly #rooms = new Map<string, Room>();
+	/** Names this process in the store. */
+	#owner: string;
+	/** How many times in a row the store had leases of this process that it does not know of. */
+	#surplus = 0;
 	/** By the name of the stream that its page knows. */
 	readonly #attending = new Map<string, Attending>();
+	/** What updates of streams in other processes cost. */
+	readonly #costs = new Map<string, number>();
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#looks = 0;
 	/** When leases that ran out mean again that their process died. */
@@ -98,6 +117,7 @@ export class Presence {
 
 	constructor(options: PresenceOptions) {
 		this.#options = options;
+		this.#owner = options.owner;
 	}
 
 	/** Channels and streams that are watched now. */
@@ -157,7 +177,12 @@ export class Presence {
 		const room = this.#enterRoom(config);
 		const reader: RoomReader = {
 			head: { ...(self && { self: self.id, beatMs: BEAT_MS }), stream: name },
+			get hasRoom() {
+				return stream.hasRoom;
+			},
+			whenRoom: () => stream.whenRoom(),
 			push: (chunk) => stream.push(chunk),
+			pushSync: (chunks) => stream.pushSync(chunks),
 			refuse: (failure) => stream.refuse(failure)
 		};
 		const attending: Attending = {
@@ -186,8 +211,32 @@ export class Presence {
 
 	/** What a request with that stream costs. */
 	costOf({ stream, data }: PresenceRequest): number {
-		if (data === undefined) return 0;
-		return this.#attending.get(stream)?.config.options.cost ?? 1;
+		return data === undefined ? 0 : this.entryCostOf(stream);
+	}
+
+	/** What an update of that stream costs; of one in another process, as far as that was learned. */
+	entryCostOf(stream: string): number {
+		const attending = this.#attending.get(stream);
+		return (attending ? attending.config.options.cost : this.#costs.get(stream)) ?? 1;
+	}
+
+	/** Remembers what an update of a stream in another process costs. */
+	learnCost(stream: string, cost: number): void {
+		this.#costs.delete(stream);
+		this.#costs.set(stream, cost);
+		if (this.#costs.size > MAX_COSTS) this.#costs.delete(this.#costs.keys().next().value!);
+	}
+
+	/** Whether this process has a hook for members of an entry that left. */
+	hearsLeaves(entry: string): boolean {
+		return this.#options.optionsOf(entry)?.onLeave !== undefined;
+	}
+
+	/** Calls the hook for members that left. */
+	tellLeft(entry: string, left: LeftMembers): void {
+		for (const { channelId, member } of left) {
+			this.#call('presence.onLeave', entry, channelId, member);
+		}
 	}
 
 	/**
@@ -214,10 +263,12 @@ export class Presence {
 				'This reader is no member, and has no data to update.'
 			);
 		}
-		const validated = await this.#validate(config, room.dataOf(self.id), data, reset);
-		// It may have been revoked meanwhile.
-		if (!this.#attending.has(stream)) throw unknownStream();
-		room.update(self.id, validated, Object.keys(data), ttlMs);
+		await room.change(self.id, async (current) => {
+			const validated = await this.#validate(config, current, data, reset);
+			// It may have been revoked meanwhile.
+			if (!this.#attending.has(stream)) throw unknownStream();
+			return { data: validated, fields: Object.keys(data), ttlMs };
+		});
 	}
 
 	/**
@@ -263,7 +314,7 @@ export class Presence {
 		const graces = [...this.#attending.values()].map((attending) => this.#graceMs(attending));
 		try {
 			await Promise.all(rooms.map((room) => room.handOver()));
-			await this.#options.store.renew(this.#options.owner, Math.max(...graces, 1));
+			await this.#options.store.renew(this.#owner, Math.max(...graces, 1));
 		} catch {
 			// They leave when their leases run out.
 		}
@@ -282,12 +333,12 @@ export class Presence {
 		const key = keyOf({ entry, channel });
 		let room = this.#rooms.get(key);
 		if (room) return room;
-		const { store, isAway, heartbeatMs, isShared, owner } = this.#options;
+		const { store, isAway, heartbeatMs, isShared } = this.#options;
 		room = new Room(
 			{
 				key,
 				channel,
-				owner,
+				owner: () => this.#owner,
 				store,
 				leaseMs: isShared ? heartbeatMs * 1.5 : Infinity,
 				maxMembers: options.maxMembers,
@@ -318,23 +369,54 @@ export class Presence {
 		try {
 			if (++this.#looks % LOOKS === 0) await this.#renew();
 			if (performance.now() < this.#reapAfterMs) return;
-			for (const { channel: key, member } of await store.reap()) {
-				const [channel, entry] = JSON.parse(key) as [string, string];
-				this.#call('presence.onLeave', entry, channel, fromStored(member));
-			}
+			this.#reaped(await store.reap());
 		} catch {
 			// The breaker tells of a store that is away.
 		}
 	}
 
+	/** The store gives members that are gone to one process alone: another may have the hook for them. */
+	#reaped(reaped: Awaited<ReturnType<PresenceStore['reap']>>): void {
+		const left = new Map<string, { channelId: string; member: ReturnType<typeof fromStored> }[]>();
+		for (const { channel: key, member } of reaped) {
+			const [channelId, entry] = JSON.parse(key) as [string, string];
+			const members = left.get(entry) ?? [];
+			members.push({ channelId, member: fromStored(member) });
+			left.set(entry, members);
+		}
+		for (const [entry, members] of left) {
+			if (this.hearsLeaves(entry)) this.tellLeft(entry, members);
+			// Processes themselves are members, and nobody hears of them.
+			else if (!entry.startsWith('$')) this.#options.passOn(entry, members);
+		}
+	}
+
 	async #renew(): Promise<void> {
-		const { store, heartbeatMs, owner } = this.#options;
+		const { store, heartbeatMs } = this.#options;
 		const before = this.#held;
-		const held = await store.renew(owner, heartbeatMs * 1.5);
+		const isSteady = this.#isSettled;
+		const held = await store.renew(this.#owner, heartbeatMs * 1.5);
 		if (this.#isOver) return;
+		const isSame = before === this.#held;
+		this.#surplus = held > before && isSame && isSteady && this.#isSettled ? this.#surplus + 1 : 0;
 		// Some ran out: this process was too busy, or the store forgot them.
-		if (held < before && before === this.#held) this.#tellAgain();
+		if (held < before && isSame) this.#tellAgain();
+		else if (this.#surplus >= MAX_SURPLUS) this.#rename();
 		else await Promise.all([...this.#rooms.values()].map((room) => room.settle()));
+	}
+
+	/**
+	 * The store took a join that this process has given up, and nobody knows of which channel. Under another
+	 * name this process says again who is here; what it held under the old one runs out.
+	 */
+	#rename(): void {
+		this.#surplus = 0;
+		this.#owner = crypto.randomUUID();
+		this.#tellAgain();
+	}
+
+	get #isSettled(): boolean {
+		return [...this.#rooms.values()].every(({ isSettled }) => isSettled);
 	}
 
 	get #held(): number {
@@ -374,7 +456,7 @@ export class Presence {
 
 	async #validate(
 		{ definition, options, channel }: PresenceChannel,
-		current: { data: Record<string, unknown>; base: Record<string, unknown> } | undefined,
+		current: MemberState | undefined,
 		patch: Record<string, unknown>,
 		reset = false
 	): Promise<Record<string, unknown>> {
@@ -401,7 +483,7 @@ export class Presence {
 				`The data of this member does not match its schema: ${issue?.message ?? 'it is not an object'}.`
 			);
 		}
-		if (json.length > MAX_DATA_BYTES) {
+		if (encoder.encode(json).length > MAX_DATA_BYTES) {
 			throw new Failure(
 				'request-validation',
 				413,

@@ -13,6 +13,9 @@ import { Holding } from './holding.js';
 /** Milliseconds between two frames that the readers of a channel get, at least. */
 const FRAME_MS = 50;
 
+/** Milliseconds after which what the store did not answer is tried again. */
+const RETRY_MS = 500;
+
 /** Who a reader is to the others. */
 export interface PresenceSelf {
 	id: string;
@@ -20,14 +23,39 @@ export interface PresenceSelf {
 	data: Record<string, unknown>;
 }
 
+/** Version of a member that the store has not confirmed. */
+const LOCAL = 0;
+
 /** Somebody who is told who is in a channel. */
 export interface RoomReader {
 	/** What each `sync` of this reader begins with. */
 	readonly head: Record<string, unknown>;
-	/** Writes a frame. */
+	/** Whether it has taken what it was given. */
+	readonly hasRoom: boolean;
+	/** Resolves when it may have room again, or is gone. */
+	whenRoom(): Promise<void>;
+	/** Writes changes. */
 	push(chunk: Uint8Array): void;
+	/** Writes a `sync`, however large it is. */
+	pushSync(chunks: readonly Uint8Array[]): void;
 	/** It may not be a member. */
 	refuse(failure: Failure): void;
+}
+
+/** Data of a member. */
+export interface MemberState {
+	data: Record<string, unknown>;
+	/** What the server said of it. */
+	base: Record<string, unknown>;
+}
+
+/** What becomes of a member's data. */
+export interface MemberChange {
+	data: Record<string, unknown>;
+	/** Those that the page named. */
+	fields: readonly string[];
+	/** Milliseconds after which these go back. */
+	ttlMs: number | undefined;
 }
 
 /** What a room is made with. */
@@ -36,7 +64,7 @@ export interface RoomOptions {
 	key: string;
 	channel: string;
 	/** Names this process in the store. */
-	owner: string;
+	owner(): string;
 	store: PresenceStore;
 	/** How long, in milliseconds, a lease lasts. */
 	leaseMs: number;
@@ -62,12 +90,13 @@ export class Room implements PresenceListener {
 	readonly #shown = new Map<string, PresenceMember>();
 	/** Ids whose member may differ from what was shown. */
 	readonly #dirty = new Set<string>();
-	/** Readers by how far they are: `waiting` for a `sync`, or `told` of everybody. */
-	readonly #readers = new Map<RoomReader, 'entering' | 'waiting' | 'told'>();
+	/** Readers by how far they are: `waiting` for a `sync`, `busy` with what came before, `told` of everybody. */
+	readonly #readers = new Map<RoomReader, 'entering' | 'waiting' | 'busy' | 'told'>();
 	/** Holdings with data that the store has not been told. */
 	readonly #pending = new Set<Holding>();
 	readonly #stopListening: () => void;
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	#retry: ReturnType<typeof setTimeout> | undefined;
 	#isFlushing = false;
 	#nextFlushMs = 0;
 	#isLocal: boolean;
@@ -96,6 +125,11 @@ export class Room implements PresenceListener {
 		let held = 0;
 		for (const { stored } of this.#holdings.values()) if (stored) held++;
 		return held;
+	}
+
+	/** Whether the store is known to have what this process holds. */
+	get isSettled(): boolean {
+		return [...this.#holdings.values()].every(({ stored, step }) => stored !== null && !step);
 	}
 
 	/** The members as this process knows them. */
@@ -144,7 +178,8 @@ export class Room implements PresenceListener {
 
 	/** Tells a reader of everybody again. */
 	sync(reader: RoomReader): void {
-		if (!this.#readers.has(reader)) return;
+		const state = this.#readers.get(reader);
+		if (state === undefined || state === 'busy') return;
 		this.#readers.set(reader, 'waiting');
 		this.#flushSoon();
 	}
@@ -154,27 +189,29 @@ export class Room implements PresenceListener {
 		return fullFailure(this.#options.channel, this.#options.maxMembers);
 	}
 
-	/** Data of a member that reads here, and what the server said of it; nothing for anybody else. */
-	dataOf(id: string): { data: Record<string, unknown>; base: Record<string, unknown> } | undefined {
-		const holding = this.#holdings.get(id);
-		return holding && { data: holding.dataOf(this.#members.get(id)), base: holding.base };
-	}
-
 	/**
-	 * Gives a member that reads here other data.
+	 * Gives a member other data, one change after the other: each begins with what the one before left.
 	 *
-	 * @param fields Those that the page named.
+	 * @param make Is given nothing for somebody who is no member here.
+	 * @throws what `make` throws.
 	 */
-	update(
+	async change(
 		id: string,
-		data: Record<string, unknown>,
-		fields: readonly string[],
-		ttlMs: number | undefined
-	): void {
+		make: (current: MemberState | undefined) => Promise<MemberChange>
+	): Promise<void> {
 		const holding = this.#holdings.get(id);
-		if (!holding || holding.wanted === 0) return;
-		holding.expire(fields, ttlMs, (fields) => this.#revert(holding, fields));
-		this.#setData(holding, data);
+		const before = holding?.changing;
+		const current = (): MemberState | undefined =>
+			holding && { data: holding.dataOf(this.#members.get(id)), base: holding.base };
+		const change = (async () => {
+			await before;
+			const { data, fields, ttlMs } = await make(current());
+			if (!holding || holding.wanted === 0) return;
+			holding.expire(fields, data, ttlMs, (fields) => this.#revert(holding, fields));
+			this.#setData(holding, data);
+		})();
+		if (holding) holding.changing = change.catch(() => {});
+		await change;
 	}
 
 	changes(changes: readonly PresenceChange[]): void {
@@ -197,10 +234,13 @@ export class Room implements PresenceListener {
 		for (const holding of this.#holdings.values()) void this.#settle(holding);
 	}
 
-	/** The store is back, or may have lost leases of this process: tells it everything again. */
+	/** The store is back, or what it has of this process is not what it should be: tells it everything again. */
 	restore(): void {
 		this.#isLocal = false;
-		for (const holding of this.#holdings.values()) holding.stored = null;
+		for (const holding of this.#holdings.values()) {
+			holding.stored = null;
+			holding.isKept = holding.isTold;
+		}
 		this.#load(this.settle());
 	}
 
@@ -208,6 +248,7 @@ export class Room implements PresenceListener {
 	async settle(): Promise<void> {
 		if (this.#isStale && !this.#isLocal) this.#load();
 		await Promise.all([...this.#holdings.values()].map((holding) => this.#settle(holding)));
+		await this.#push();
 	}
 
 	/** Leaves the members to other processes. Fields that were to go back do so now: nobody will do it later. */
@@ -222,6 +263,7 @@ export class Room implements PresenceListener {
 		this.#isClosed = true;
 		this.#stopListening();
 		clearTimeout(this.#timer);
+		clearTimeout(this.#retry);
 		for (const holding of this.#holdings.values()) holding.close();
 	}
 
@@ -239,42 +281,96 @@ export class Room implements PresenceListener {
 				holding.step ??= this.#step(holding).finally(() => (holding.step = undefined));
 				await holding.step;
 			} catch {
-				// It is tried again with the next heartbeat.
 				isAway = true;
 			}
 		}
-		if (isAway || this.#isLocal) this.#settleLocally(holding);
-		const isOver = holding.wanted === 0 && (holding.stored === 0 || holding.isFull);
+		if (this.#isLocal) this.#settleLocally(holding);
+		else if (isAway) {
+			// Others may hold it, too: only who is not shown at all is shown without the store.
+			if (holding.wanted > 0 && !this.#members.has(holding.id)) this.#settleLocally(holding);
+			this.#retrySoon();
+		}
+		const isOver = holding.streams === 0 && holding.wanted === 0 && holding.stored === 0;
 		if (isOver && this.#holdings.get(holding.id) === holding) {
 			this.#holdings.delete(holding.id);
+			this.#pending.delete(holding);
 			holding.close();
 		}
 		this.#endIfIdle();
 	}
 
-	#isSettled({ stored, wanted, isFull }: Holding): boolean {
-		return stored === wanted || isFull || this.#isClosed || this.#isHandedOver;
+	#isSettled({ stored, wanted }: Holding): boolean {
+		return stored === wanted || this.#isClosed || this.#isHandedOver;
 	}
 
+	/** @throws what the store failed with; it may have done what it was asked, or may do so yet. */
 	async #step(holding: Holding): Promise<void> {
+		const { id, wanted } = holding;
+		const known = this.#members.get(id);
+		try {
+			await (wanted === 0 ? this.#leave(holding) : this.#join(holding, wanted));
+		} catch (error) {
+			holding.stored = null;
+			if (wanted === 0) holding.left ??= known;
+			else if (!known) holding.mayHaveJoined = true;
+			throw error;
+		}
+	}
+
+	async #leave(holding: Holding): Promise<void> {
+		const { store, key, owner } = this.#options;
+		const { id } = holding;
+		let gone = await store.leave(key, owner(), id);
+		const shown = this.#members.get(id);
+		if (shown?.version === LOCAL) {
+			// The store did not take its join.
+			this.#show(id, undefined);
+			gone ??= shown;
+		} else if (!shown) gone ??= holding.left ?? null;
+		if (gone) {
+			if (holding.mayHaveJoined && !holding.isTold) this.#options.joined(gone);
+			if (holding.mayHaveJoined || holding.isTold) this.#options.left(gone);
+		}
+		holding.stored = 0;
+		holding.left = undefined;
+		holding.untold = undefined;
+		holding.isTold = holding.isAdmitted = holding.mayHaveJoined = false;
+	}
+
+	async #join(holding: Holding, streams: number): Promise<void> {
 		const { store, key, owner, leaseMs, maxMembers } = this.#options;
-		const { id, wanted: streams } = holding;
-		if (streams === 0) {
-			const gone = await store.leave(key, owner, id);
+		const { id } = holding;
+		const data = JSON.stringify(holding.dataOf(this.#members.get(id)));
+		const limits = { leaseMs, maxMembers: holding.isAdmitted ? undefined : maxMembers };
+		holding.goneVersion = -1;
+		const joined = await store.join(key, owner(), { id, data, streams }, limits);
+		holding.isFull = joined.isFull;
+		if (joined.isFull) {
 			holding.stored = 0;
-			if (gone && holding.isTold) this.#options.left(gone);
-			holding.isTold = false;
 			return;
 		}
-		const data = JSON.stringify(holding.dataOf(this.#members.get(id)));
-		const limits = { leaseMs, maxMembers: holding.isTold ? undefined : maxMembers };
-		const joined = await store.join(key, owner, { id, data, streams }, limits);
-		holding.isFull = joined.isFull;
-		if (joined.isFull) return;
-		holding.stored = streams;
-		this.changes([{ type: 'join', member: joined.member }]);
-		if (joined.isNew && !holding.isTold) this.#options.joined(joined.member);
-		holding.isTold = true;
+		const { member, isNew } = joined;
+		// It was taken out meanwhile: this process had not renewed its lease.
+		holding.stored = member.version > holding.goneVersion ? streams : null;
+		holding.left = undefined;
+		this.changes([{ type: 'join', member }]);
+		const isOwn = holding.mayHaveJoined && !holding.isTold && member.streams === streams;
+		if (isOwn || (isNew && !holding.isKept)) this.#options.joined(member);
+		else if (isNew) holding.untold = member;
+		holding.isTold = holding.isAdmitted = true;
+		holding.isKept = holding.mayHaveJoined = false;
+	}
+
+	#retrySoon(): void {
+		if (this.#isClosed) return;
+		this.#retry ??= detached(() =>
+			unref(
+				setTimeout(() => {
+					this.#retry = undefined;
+					if (!this.#isLocal) void this.settle();
+				}, RETRY_MS)
+			)
+		);
 	}
 
 	/** Shows a holding without the store. */
@@ -294,24 +390,30 @@ export class Room implements PresenceListener {
 			holding.isFull = true;
 			return;
 		}
-		const { joinedAt = Date.now(), version = 0 } = known ?? {};
+		const { joinedAt = Date.now(), version = LOCAL } = known ?? {};
 		const data = JSON.stringify(holding.dataOf(known));
 		this.#show(id, { id, data, streams, joinedAt, version });
 		if (!known && !holding.isTold) this.#options.joined(this.#members.get(id)!);
-		holding.isTold = true;
+		holding.isTold = holding.isKept = holding.isAdmitted = true;
 	}
 
 	#apply({ type, member }: PresenceChange): void {
 		const { id, version } = member;
 		const known = this.#members.get(id);
+		const holding = this.#holdings.get(id);
+		if (type === 'leave' && holding?.untold) {
+			// Somebody was told that it left, before it was a member again.
+			this.#options.joined(holding.untold);
+			holding.untold = undefined;
+		}
 		if (known && known.version >= version) return;
 		if (type !== 'leave') return this.#show(id, member);
 		this.#show(id, undefined);
-		const holding = this.#holdings.get(id);
-		if (!holding?.stored || holding.wanted === 0 || holding.step) return;
+		if (!holding || holding.wanted === 0) return;
 		// Its lease ran out although it is here: this process was too busy to renew it.
+		holding.goneVersion = version;
 		holding.stored = null;
-		holding.isTold = false;
+		holding.isTold = holding.isKept = false;
 		void this.#settle(holding);
 	}
 
@@ -339,6 +441,7 @@ export class Room implements PresenceListener {
 				this.#isStale = false;
 			} catch {
 				this.#isStale = true;
+				this.#retrySoon();
 			}
 			const early = this.#early ?? [];
 			this.#early = undefined;
@@ -370,15 +473,15 @@ export class Room implements PresenceListener {
 	#setData(holding: Holding, data: Record<string, unknown>): void {
 		holding.pending = data;
 		this.#pending.add(holding);
-		void this.#push();
+		if (this.#isLocal) this.#showPending();
+		else void this.#push();
 	}
 
 	/** Tells the store of new data: what comes while it is being told goes together. */
 	async #push(): Promise<void> {
 		if (this.#isPushing) return;
 		this.#isPushing = true;
-		const { store } = this.#options;
-		while (this.#pending.size > 0) {
+		while (this.#pending.size > 0 && !this.#isLocal) {
 			const batch = [...this.#pending].map((holding) => ({ holding, data: holding.pending }));
 			this.#pending.clear();
 			const changes = batch.map(({ holding: { id }, data }) => ({
@@ -386,19 +489,28 @@ export class Room implements PresenceListener {
 				data: JSON.stringify(data)
 			}));
 			try {
-				if (this.#isLocal) throw new Error('The store is away.');
-				await store.update(this.key, changes);
+				await this.#options.store.update(this.key, changes);
 			} catch {
-				for (const { id, data } of changes) {
-					const known = this.#members.get(id);
-					if (known) this.#show(id, { ...known, data });
+				for (const { holding } of batch) {
+					if (this.#holdings.get(holding.id) === holding) this.#pending.add(holding);
 				}
+				this.#showPending();
+				this.#retrySoon();
+				break;
 			}
 			for (const { holding, data } of batch) {
 				if (holding.pending === data) holding.pending = undefined;
 			}
 		}
 		this.#isPushing = false;
+	}
+
+	/** Shows data that the store has not taken yet. */
+	#showPending(): void {
+		for (const { id, pending } of this.#pending) {
+			const known = this.#members.get(id);
+			if (known) this.#show(id, { ...known, data: JSON.stringify(pending) });
+		}
 	}
 
 	#flushSoon(): void {
@@ -422,12 +534,25 @@ export class Room implements PresenceListener {
 		for (const [reader, state] of [...this.#readers]) {
 			if (state === 'told') for (const chunk of frames) reader.push(chunk);
 			else if (state === 'waiting') {
+				if (!reader.hasRoom) {
+					this.#syncLater(reader);
+					continue;
+				}
 				this.#readers.set(reader, 'told');
 				sync ??= new SyncFrame(this.#shown.values());
-				const head = { channel: this.#options.channel, ...reader.head };
-				for (const chunk of sync.partsFor(head)) reader.push(chunk);
+				reader.pushSync(sync.partsFor({ channel: this.#options.channel, ...reader.head }));
 			}
 		}
+	}
+
+	/** However often a reader asks, and however slow it is, one `sync` waits for it at most. */
+	#syncLater(reader: RoomReader): void {
+		this.#readers.set(reader, 'busy');
+		void reader.whenRoom().then(() => {
+			if (!this.#readers.has(reader)) return;
+			this.#readers.set(reader, 'waiting');
+			this.#flushSoon();
+		});
 	}
 
 	#takeChanges(): Uint8Array[] {

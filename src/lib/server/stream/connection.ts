@@ -20,8 +20,8 @@ export interface ConnectionChannel {
 	tick(nowMs: number): void;
 	/** Sends a message to this reader alone, where it may read the topic. @returns whether it may. */
 	send(entry: LogEntry): boolean;
-	/** Writes an event of its own. */
-	push(chunk: Uint8Array): void;
+	/** Whether nothing is read of it any more. */
+	readonly hasEnded: boolean;
 	/** Whether `recheck` can ask; otherwise only a new request can. */
 	readonly canRecheck: boolean;
 	/** Checks whether the channel may still be read. */
@@ -103,7 +103,7 @@ export class Connection implements WheelEntry {
 	readonly #channels = new Set<ConnectionChannel>();
 	readonly #body: ResponseBody;
 	#heldBytes = 0;
-	/** Sizes of the pieces, larger than the whole budget, that wait in the body and before it. */
+	/** Sizes of the pieces that wait in the body and before it, and are free, or larger than the whole budget. */
 	#oversized = { written: 0, held: 0 };
 	#started = false;
 	#startedMs = 0;
@@ -135,6 +135,11 @@ export class Connection implements WheelEntry {
 	get hasPage(): boolean {
 		const pageBytes = Math.min(PAGE_BYTES, this.#settings.maxBufferedBytes / 4);
 		return this.#body.bytes + this.#heldBytes >= pageBytes;
+	}
+
+	/** Whether the reader has taken everything. */
+	get hasRoom(): boolean {
+		return this.#ended || (this.#body.isDrained && !this.hasPage);
 	}
 
 	/** Whether the reader takes less than it is given. */
@@ -198,6 +203,11 @@ export class Connection implements WheelEntry {
 		if (!this.#ended) this.#write(chunk, this.#ownBytes);
 	}
 
+	/** Writes what does not count against the budget, to a reader that has room. */
+	pushFreely(chunk: Uint8Array): void {
+		if (!this.#ended) this.#write(chunk, this.#ownBytes, true);
+	}
+
 	/** Counts bytes that wait elsewhere for this reader, or wait there no more: one piece per call. */
 	hold(bytes: number): void {
 		this.#heldBytes += bytes;
@@ -215,7 +225,7 @@ export class Connection implements WheelEntry {
 
 	/** Resolves when the reader may have room again, or is gone. */
 	drained(): Promise<void> {
-		if (this.#ended || (this.#body.isDrained && !this.hasPage)) return Promise.resolve();
+		if (this.hasRoom) return Promise.resolve();
 		return new Promise((resolve) => this.#whenDrained.push(resolve));
 	}
 
@@ -269,13 +279,14 @@ export class Connection implements WheelEntry {
 		this.#settings.wheel.add(this, Math.max(0, next - nowMs));
 	}
 
-	#write(chunk: Uint8Array, extraBytes: number): void {
+	#write(chunk: Uint8Array, extraBytes: number, isFree = false): void {
 		this.#settings.written(chunk.length);
 		const before = this.#body.bytes;
 		this.#body.push(chunk);
 		if (this.#body.bytes === before) return;
 		if (before === 0) this.#oversized.written = 0;
-		if (chunk.length > this.#settings.maxBufferedBytes) this.#oversized.written ||= chunk.length;
+		const isLarge = isFree || chunk.length > this.#settings.maxBufferedBytes;
+		if (isLarge) this.#oversized.written ||= chunk.length;
 		this.#checkBudget(extraBytes);
 	}
 

@@ -30,8 +30,14 @@ export interface SubscriptionSpec {
 
 /** A reader that is told who else is there. */
 export interface PresentReader {
+	/** Whether it has taken everything that it was given. */
+	readonly hasRoom: boolean;
+	/** Resolves when it may have room again, or is gone. */
+	whenRoom(): Promise<void>;
 	/** Writes a frame. */
 	push(chunk: Uint8Array): void;
+	/** Writes the pieces of a frame that may be as large as it is; only to a reader that has room. */
+	pushSync(chunks: readonly Uint8Array[]): void;
 	/** Ends the channel for a reason that the reader is told. */
 	refuse(failure: Failure): void;
 	/** Ends the whole stream. */
@@ -79,6 +85,10 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		return this.#tail.feed.channel;
 	}
 
+	get hasEnded(): boolean {
+		return this.#ended;
+	}
+
 	get canRecheck(): boolean {
 		return this.#recheck !== undefined;
 	}
@@ -105,10 +115,18 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		);
 		// The reader may have been closed because that was too much.
 		if (this.#ended) return;
+		const connection = this.#connection;
 		this.#present = this.#attend?.({
-			push: (chunk) => this.#connection.push(chunk),
+			get hasRoom() {
+				return connection.hasRoom;
+			},
+			whenRoom: () => connection.drained(),
+			push: (chunk) => connection.push(chunk),
+			pushSync: (chunks) => {
+				for (const chunk of chunks) connection.pushFreely(chunk);
+			},
 			refuse: (failure) => this.fail(failure),
-			lost: () => this.#connection.end('silent')
+			lost: () => connection.end('silent')
 		});
 		this.#attend = undefined;
 		this.#tail.start(start);
@@ -123,10 +141,6 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		if (this.#ended || entry.topic === null || !this.topics.has(entry.topic)) return false;
 		this.take(entry);
 		return true;
-	}
-
-	push(chunk: Uint8Array): void {
-		this.#connection.push(chunk);
 	}
 
 	takeBatch(batch: Batch): void {

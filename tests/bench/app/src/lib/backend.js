@@ -2,8 +2,7 @@ import { memoryBackend } from 'sveltekit-inngest/server/index.js';
 
 const { REDIS_URL, DATABASE_URL } = process.env;
 
-/** What the processes would share. */
-export async function openBackend() {
+async function openBackend() {
 	if (REDIS_URL) {
 		const { createClient } = await import('redis');
 		const { redisBackend } = await import('sveltekit-inngest/redis/index.js');
@@ -17,3 +16,6 @@ export async function openBackend() {
 	}
 	return memoryBackend();
 }
+
+/** What the processes would share. */
+export const backend = await openBackend();

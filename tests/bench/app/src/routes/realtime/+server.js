@@ -5,7 +5,7 @@ import { createRealtime } from 'sveltekit-inngest/server/index.js';
 
 export const { POST } = createRealtime({
 	inngest,
-	backend: await openBackend(),
+	backend,
 	channels: {
 		bench: { channel: benchChannel, authorize: () => true },
 		user: {
