@@ -9,9 +9,7 @@ import type { RealtimeStats } from '../../../src/lib/server/index.js';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Bundles an app for Node. @returns its file, and what deletes it. */
-export async function buildApp(
-	name: 'app' | 'cluster' = 'app'
-): Promise<{ file: string; remove(): Promise<void> }> {
+export async function buildApp(): Promise<{ file: string; remove(): Promise<void> }> {
 	// Inside of the project, where packages are found.
 	const outDir = `${root}node_modules/.cache/test-app-${process.pid}-${Date.now()}`;
 	await build({
@@ -19,7 +17,7 @@ export async function buildApp(
 		configFile: false,
 		logLevel: 'error',
 		build: {
-			ssr: fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
+			ssr: fileURLToPath(new URL('app.ts', import.meta.url)),
 			outDir,
 			emptyOutDir: false,
 			target: 'node20',

@@ -3,7 +3,7 @@ import { jitterMs } from '../../protocol/backoff.js';
 import type { GuardedBackend, SharedStore } from '../backend/guard.js';
 import type { MemoryReplayStore } from '../backend/memory.js';
 import type { ReplayBounds, ReplayedEvent, ReplayEvent, ReplaySlice } from '../backend/replay.js';
-import { unref } from '../runtime/runtime.js';
+import { afterInput, unref } from '../runtime/runtime.js';
 import { isAfter, LogEntry } from './entry.js';
 import { PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
 import { RecentTexts } from './recent.js';
@@ -216,6 +216,8 @@ export class SharedLog implements Log {
 	}
 
 	async #drain(): Promise<void> {
+		// What comes in one burst is one batch.
+		await new Promise<void>(afterInput);
 		while (!this.#isLocal && !this.#isReleased && (this.#waiting.length > 0 || this.#mustRead)) {
 			const events = this.#waiting;
 			const position = this.cursor!;
