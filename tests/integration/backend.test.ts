@@ -289,7 +289,7 @@ test('what came through the log does not come again when its own append fails', 
 	expect(first.texts).toEqual(['1', '2']);
 });
 
-test('what came while the backend was away is in the log before a late process appends it', async () => {
+test('what came while the backend was away, and a late process appends, comes once to everybody', async () => {
 	const late: [log: string, events: readonly ReplayEvent[]][] = [];
 	const one = await startInstance({
 		backend: withAppend((next) => (log, events) => {
@@ -308,12 +308,21 @@ test('what came while the backend was away is in the log before a late process a
 	const [log, events] = late.find(([, [event]]) => event!.payload.includes('"2"'))!;
 	server.start();
 	await first.when(() => first.health().at(-1)!.detail === undefined);
+	// Who comes from another process, where nobody received it, and who comes from this one.
+	const { last } = await server.connect().replay!.bounds(log);
+	const elsewhere = await one.open(last);
+	const back = await one.open(ids(first)[2]);
 	await server.connect().replay!.append(log, events);
 	say('4');
-	await first.when(() => first.texts.includes('4'));
-	expect(first.texts).toEqual(['1', '2', '3', '4']);
 	const resumed = await one.open(ids(first)[0]);
-	await resumed.when(() => resumed.texts.includes('4'));
-	expect(resumed.texts).toEqual(['2', '3', '4']);
+	for (const reader of [first, elsewhere, back, resumed]) {
+		await reader.when(() => reader.texts.includes('4'));
+	}
+	expect(first.texts).toEqual(['1', '2', '3', '4']);
+	expect(elsewhere.texts).toEqual(['2', '4']);
+	expect(reasons(elsewhere)).toEqual([]);
+	expect(back.texts).toEqual(['4']);
+	expect(reasons(back)).toEqual(['restart']);
+	expect(resumed.texts).toEqual(['2', '4']);
 	expect(reasons(resumed)).toEqual(['upstream-gap']);
 });

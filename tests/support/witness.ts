@@ -3,30 +3,19 @@ import type { ChannelState } from '../../src/lib/client/state/channel.js';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { HttpTransport } from '../../src/lib/client/transport/http.js';
 
-/** What a page heard of one channel: messages, in runs between which gaps were announced. */
-type Runs = string[][];
+/** A message, by its topic and number, or an announcement that messages may be missing. */
+type Heard = { topic: string; n: number } | 'gap';
 
 /**
  * A page that notes what it hears of topics whose messages are the numbers from 1 on, published once it is
- * connected, and what breaks the promise: each message once and in order, unless a gap of its channel was announced.
+ * connected.
  */
 export class Witness {
-	/** What broke the promise. */
-	readonly faults: string[] = [];
-	resyncs = 0;
-	/** Messages that came after it had been announced that they may be missing. */
-	late = 0;
 	readonly #name: string;
 	readonly #bus: RealtimeBus;
 	readonly #states: ChannelState[] = [];
-	readonly #runs = new Map<string, Runs>();
-	/** Newest number of each topic. */
-	readonly #last = new Map<string, number>();
-	/** What was skipped where a gap was announced. */
-	readonly #missing = new Set<string>();
-	/** How many gaps of each channel were announced, and how many when each topic was last heard. */
-	readonly #gaps = new Map<string, number>();
-	readonly #gapsBefore = new Map<string, number>();
+	/** By channel, in order. */
+	readonly #heard = new Map<string, Heard[]>();
 
 	constructor(
 		endpoint: string,
@@ -44,11 +33,12 @@ export class Witness {
 		for (const id of subscriptions.keys()) {
 			const state = this.#bus.state(id);
 			this.#states.push(state);
-			this.#runs.set(id, [[]]);
+			const heard: Heard[] = [];
+			this.#heard.set(id, heard);
 			state.frames.listen(({ event, data }) => {
-				if (event === 'message') this.#hear(id, data.topic, data.data as number);
+				if (event === 'message') heard.push({ topic: data.topic, n: data.data as number });
 			});
-			state.onResync(() => this.#gap(id));
+			state.onResync(() => heard.push('gap'));
 		}
 		this.#bus.update({
 			endpoint,
@@ -63,23 +53,74 @@ export class Witness {
 		return this.#states.every(({ health }) => health.ok);
 	}
 
-	/** Messages of all channels. */
 	get heard(): number {
-		return [...this.#runs.values()].flat(2).length;
+		return [...this.#heard.values()].flat().filter((one) => one !== 'gap').length;
 	}
 
+	get gaps(): number {
+		return [...this.#heard.values()].flat().length - this.heard;
+	}
+
+	/** How many messages came after newer ones of their topic. */
+	get late(): number {
+		return this.#topics().reduce(
+			(sum, { numbers }) =>
+				sum + numbers.filter((n, index) => n < Math.max(0, ...numbers.slice(0, index))).length,
+			0
+		);
+	}
+
+	/** The newest number of a topic. */
 	last(id: string, topic: string): number {
-		return this.#last.get(`${id}/${topic}`) ?? 0;
+		return this.#heard
+			.get(id)!
+			.reduce(
+				(last, one) => (one !== 'gap' && one.topic === topic ? Math.max(last, one.n) : last),
+				0
+			);
+	}
+
+	/** @returns messages that came twice. */
+	repeats(): string[] {
+		return this.#topics().flatMap(({ id, topic, numbers }) => {
+			const seen = new Set<number>();
+			return numbers
+				.filter((n) => seen.size === seen.add(n).size)
+				.map((n) => `${this.#name} heard ${id} ${topic} ${n} twice`);
+		});
+	}
+
+	/** @returns messages that did not come, and no gap was announced where they are missing. */
+	losses(): string[] {
+		return this.#topics().flatMap(({ id, topic }) => {
+			const all = this.#heard.get(id)!;
+			const at = (is: (n: number) => boolean, from: number): number =>
+				all.findIndex(
+					(one, index) => index > from && one !== 'gap' && one.topic === topic && is(one.n)
+				);
+			return Array.from({ length: this.last(id, topic) }, (_, index) => index + 1)
+				.filter((n) => at((other) => other === n, -1) === -1)
+				.filter((n) => {
+					const isOlder = (one: Heard): boolean =>
+						one !== 'gap' && one.topic === topic && one.n < n;
+					const newer = at((other) => other > n, -1);
+					const begin = all.slice(0, newer).findLastIndex(isOlder);
+					// An older message may come late, from a process that was held up.
+					const end = Math.max(newer, all.findLastIndex(isOlder));
+					return !all.slice(begin + 1, end).includes('gap');
+				})
+				.map((n) => `${this.#name} missed ${id} ${topic} ${n}`);
+		});
 	}
 
 	/** @returns messages of a channel that this page and another one heard in opposite order. */
 	inversions(id: string, other: Witness): string[] {
 		const places = new Map<string, { run: number; place: number }>();
-		for (const [run, messages] of other.#runs.get(id)!.entries()) {
+		for (const [run, messages] of other.#runs(id).entries()) {
 			for (const [place, message] of messages.entries()) places.set(message, { run, place });
 		}
 		const found: string[] = [];
-		for (const messages of this.#runs.get(id)!) {
+		for (const messages of this.#runs(id)) {
 			/** By run of the other page: what both heard last in these two runs. */
 			const before = new Map<number, { message: string; place: number }>();
 			for (const message of messages) {
@@ -101,29 +142,25 @@ export class Witness {
 		this.#bus.close();
 	}
 
-	#gap(id: string): void {
-		this.resyncs++;
-		const runs = this.#runs.get(id)!;
-		if (runs.at(-1)!.length > 0) runs.push([]);
-		this.#gaps.set(id, (this.#gaps.get(id) ?? 0) + 1);
+	/** What it heard of each topic. */
+	#topics(): { id: string; topic: string; numbers: number[] }[] {
+		return [...this.#heard].flatMap(([id, all]) => {
+			const messages = all.filter((one) => one !== 'gap');
+			return [...new Set(messages.map(({ topic }) => topic))].map((topic) => ({
+				id,
+				topic,
+				numbers: messages.filter((one) => one.topic === topic).map(({ n }) => n)
+			}));
+		});
 	}
 
-	#hear(id: string, topic: string, n: number): void {
-		const key = `${id}/${topic}`;
-		const last = this.#last.get(key) ?? 0;
-		const gaps = this.#gaps.get(id) ?? 0;
-		if (n <= last) {
-			// What was announced as missing may still come, once, from a process that was held up.
-			if (this.#missing.delete(`${key} ${n}`)) this.late++;
-			else this.faults.push(`${this.#name} ${key}: ${n} after ${last}`);
-		} else {
-			if (n !== last + 1 && gaps === (this.#gapsBefore.get(key) ?? 0)) {
-				this.faults.push(`${this.#name} ${key}: ${n} after ${last} with no gap announced`);
-			}
-			for (let i = last + 1; i < n; i++) this.#missing.add(`${key} ${i}`);
-			this.#last.set(key, n);
+	/** What it heard of a channel between two gaps each. */
+	#runs(id: string): string[][] {
+		const runs: string[][] = [[]];
+		for (const one of this.#heard.get(id)!) {
+			if (one === 'gap') runs.push([]);
+			else runs.at(-1)!.push(`${one.topic} ${one.n}`);
 		}
-		this.#gapsBefore.set(key, gaps);
-		this.#runs.get(id)!.at(-1)!.push(`${topic} ${n}`);
+		return runs;
 	}
 }

@@ -16,6 +16,8 @@ export interface LogSlice {
 	missed?: ReplaySlice['missed'];
 	/** More entries follow the last one. */
 	more?: boolean;
+	/** Where a reader goes on whose own position is unknown; without it, with whatever comes. */
+	position?: string;
 }
 
 /** What a log tells its feed. */
@@ -32,6 +34,8 @@ export interface Log {
 	readonly cursor: string | null;
 	/** What is limited now, in words for people; `undefined` where nothing is. */
 	readonly limitation: string | undefined;
+	/** How often the log has come back to a backend that was away. */
+	readonly era: number;
 	/**
 	 * Learns where the log stands, once the feed receives messages.
 	 *
@@ -62,6 +66,7 @@ export interface Log {
 export class ChannelLog implements Log {
 	cursor: string | null = null;
 	readonly limitation = undefined;
+	readonly era = 0;
 	readonly #store: GuardedStore;
 	readonly #key: string;
 	readonly #events: LogEvents;
