@@ -197,6 +197,11 @@ export function isNewLog({ first, last, isNew }: ReplayBounds): boolean {
 	return isNew ?? (first === last && last.endsWith('-0'));
 }
 
+/** Whether a slice answers a position that the log does not know. */
+export function isOfOtherLog({ missed }: Pick<LogSlice, 'missed'>): boolean {
+	return missed !== undefined && missed !== 'expired';
+}
+
 /** @returns the slice with its events as entries. */
 export function readSlice({ events, ...rest }: ReplaySlice): LogSlice {
 	return { ...rest, entries: events.map((event) => new LogEntry(event)) };

@@ -5,7 +5,7 @@ import type { MemoryReplayStore } from '../backend/memory.js';
 import type { ReplayBounds, ReplayedEvent, ReplayEvent, ReplaySlice } from '../backend/replay.js';
 import { afterInput, unref } from '../runtime/runtime.js';
 import { isAfter, LogEntry } from './entry.js';
-import { PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
+import { isOfOtherLog, PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
 import { RecentTexts } from './recent.js';
 
 /** About how often, in milliseconds, a log is compared with what was handed on. */
@@ -153,17 +153,17 @@ export class SharedLog implements Log {
 				await this.#leaveInOrder();
 			}
 		}
-		if (slice && slice.missed !== 'restart') return slice;
+		if (slice && !isOfOtherLog(slice)) return slice;
 		// A reader with a position of another log may have received what this process has not handed on yet.
 		await this.settled();
 		if (!slice || this.#isLocal) return this.#sinceLocally(cursor, limit);
-		return { entries: [], missed: 'restart', position: this.cursor! };
+		return { entries: [], missed: slice.missed!, position: this.cursor! };
 	}
 
 	#sinceLocally(cursor: string, limit: number): LogSlice {
 		this.#hasGuests = true;
 		const slice = readSlice(this.#fallback.since(this.#key, cursor, limit));
-		return slice.missed === 'restart' ? { ...slice, position: this.cursor! } : slice;
+		return isOfOtherLog(slice) ? { ...slice, position: this.cursor! } : slice;
 	}
 
 	/**

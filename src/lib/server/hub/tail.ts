@@ -8,7 +8,7 @@ import type { Batch } from './batch.js';
 import { isAfter, type LogEntry } from './entry.js';
 import type { Feed } from './feed.js';
 import type { Hub } from './hub.js';
-import type { LogSlice } from './log.js';
+import { isOfOtherLog, type LogSlice } from './log.js';
 import type { FeedReader } from './readers.js';
 import type { FeedSpec } from './source.js';
 
@@ -239,7 +239,7 @@ export class Tail implements FeedReader {
 		const reading = this.#reading;
 		if (this.#ended || !reading) return;
 		const { missed, more } = slice;
-		if (missed === 'restart') this.#era = undefined;
+		if (isOfOtherLog(slice)) this.#era = undefined;
 		const entries = this.#withoutSuperseded(slice.entries);
 		if (missed && !this.#isOnlyHistory(entries[0])) this.#consumer.missed(missed);
 		let position: string | null = missed ? (slice.position ?? null) : cursor;
