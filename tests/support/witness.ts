@@ -4,7 +4,9 @@ import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { HttpTransport } from '../../src/lib/client/transport/http.js';
 
 /** A message, by its topic and number, or an announcement that messages may be missing. */
-type Heard = { topic: string; n: number } | 'gap';
+type Heard = { topic: string; n: number } | { gapAtMs: number };
+
+const isMessage = (heard: Heard): heard is { topic: string; n: number } => 'topic' in heard;
 
 /**
  * A page that notes what it hears of topics whose messages are the numbers from 1 on, published once it is
@@ -38,7 +40,7 @@ export class Witness {
 			state.frames.listen(({ event, data }) => {
 				if (event === 'message') heard.push({ topic: data.topic, n: data.data as number });
 			});
-			state.onResync(() => heard.push('gap'));
+			state.onResync(() => heard.push({ gapAtMs: performance.now() }));
 		}
 		this.#bus.update({
 			endpoint,
@@ -54,7 +56,7 @@ export class Witness {
 	}
 
 	get heard(): number {
-		return [...this.#heard.values()].flat().filter((one) => one !== 'gap').length;
+		return [...this.#heard.values()].flat().filter(isMessage).length;
 	}
 
 	get gaps(): number {
@@ -72,12 +74,8 @@ export class Witness {
 
 	/** The newest number of a topic. */
 	last(id: string, topic: string): number {
-		return this.#heard
-			.get(id)!
-			.reduce(
-				(last, one) => (one !== 'gap' && one.topic === topic ? Math.max(last, one.n) : last),
-				0
-			);
+		const messages = this.#heard.get(id)!.filter(isMessage);
+		return Math.max(0, ...messages.filter((one) => one.topic === topic).map(({ n }) => n));
 	}
 
 	/** @returns messages that came twice. */
@@ -90,24 +88,21 @@ export class Witness {
 		});
 	}
 
-	/** @returns messages that did not come, and no gap was announced where they are missing. */
-	losses(): string[] {
-		return this.#topics().flatMap(({ id, topic }) => {
+	/**
+	 * @param publishedAtMs When a message was published, by this process's own clock.
+	 * @returns messages that did not come although no gap was announced between their publication and the
+	 *   first newer message of their topic.
+	 */
+	losses(publishedAtMs: (id: string, topic: string, n: number) => number): string[] {
+		return this.#topics().flatMap(({ id, topic, numbers }) => {
 			const all = this.#heard.get(id)!;
-			const at = (is: (n: number) => boolean, from: number): number =>
-				all.findIndex(
-					(one, index) => index > from && one !== 'gap' && one.topic === topic && is(one.n)
-				);
-			return Array.from({ length: this.last(id, topic) }, (_, index) => index + 1)
-				.filter((n) => at((other) => other === n, -1) === -1)
+			const came = new Set(numbers);
+			return Array.from({ length: Math.max(...numbers) }, (_, index) => index + 1)
+				.filter((n) => !came.has(n))
 				.filter((n) => {
-					const isOlder = (one: Heard): boolean =>
-						one !== 'gap' && one.topic === topic && one.n < n;
-					const newer = at((other) => other > n, -1);
-					const begin = all.slice(0, newer).findLastIndex(isOlder);
-					// An older message may come late, from a process that was held up.
-					const end = Math.max(newer, all.findLastIndex(isOlder));
-					return !all.slice(begin + 1, end).includes('gap');
+					const atMs = publishedAtMs(id, topic, n);
+					const newer = all.findIndex((one) => isMessage(one) && one.topic === topic && one.n > n);
+					return !all.slice(0, newer).some((one) => !isMessage(one) && one.gapAtMs >= atMs);
 				})
 				.map((n) => `${this.#name} missed ${id} ${topic} ${n}`);
 		});
@@ -145,7 +140,7 @@ export class Witness {
 	/** What it heard of each topic. */
 	#topics(): { id: string; topic: string; numbers: number[] }[] {
 		return [...this.#heard].flatMap(([id, all]) => {
-			const messages = all.filter((one) => one !== 'gap');
+			const messages = all.filter(isMessage);
 			return [...new Set(messages.map(({ topic }) => topic))].map((topic) => ({
 				id,
 				topic,
@@ -158,8 +153,8 @@ export class Witness {
 	#runs(id: string): string[][] {
 		const runs: string[][] = [[]];
 		for (const one of this.#heard.get(id)!) {
-			if (one === 'gap') runs.push([]);
-			else runs.at(-1)!.push(`${one.topic} ${one.n}`);
+			if (isMessage(one)) runs.at(-1)!.push(`${one.topic} ${one.n}`);
+			else runs.push([]);
 		}
 		return runs;
 	}

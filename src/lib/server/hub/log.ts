@@ -1,4 +1,6 @@
+import { parseCursor } from '../../protocol/cursor.js';
 import { noAnswer, STORE_TIMEOUT_MS, type GuardedStore } from '../backend/guard.js';
+import { MemoryReplayStore } from '../backend/memory.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice } from '../backend/replay.js';
 import { unref } from '../runtime/runtime.js';
 import { isThenable, whenReady } from '../runtime/thenable.js';
@@ -25,6 +27,8 @@ export interface LogEvents {
 	entries(entries: readonly LogEntry[]): void;
 	/** The store dropped entries before they could be handed on. */
 	missed(): void;
+	/** @returns the event that says that messages may be missing. */
+	gapEvent(key: string): ReplayEvent;
 	error(error: unknown): void;
 }
 
@@ -137,7 +141,22 @@ export class ChannelLog implements Log {
 		if (this.#released) return;
 		this.#released = true;
 		this.#waiting = [];
+		this.#markEnd();
 		this.#store.release?.(this.#key);
+	}
+
+	/**
+	 * Marks the end of a log with nothing in it, if the store keeps that: nobody could tell later that a
+	 * reader who holds its first position has missed something.
+	 */
+	#markEnd(): void {
+		const isEmpty = this.cursor !== null && parseCursor(this.cursor)?.sequence === 0;
+		if (!isEmpty || this.#store instanceof MemoryReplayStore) return;
+		// What fails here is of no use to anybody any more.
+		void (async () =>
+			this.#store.append(this.#key, [this.#events.gapEvent(`end\n${this.cursor}`)]))().catch(
+			() => {}
+		);
 	}
 
 	async #drain(first: PromiseLike<unknown>): Promise<void> {
