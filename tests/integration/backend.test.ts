@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startInngestDev, type InngestDev } from '../../src/lib/dev/index.js';
 import {
 	createRealtime,
+	type BusListener,
 	type Realtime,
 	type RealtimeBackend,
 	type RealtimeServerFailureContext,
@@ -289,7 +290,7 @@ test('what came through the log does not come again when its own append fails', 
 	expect(first.texts).toEqual(['1', '2']);
 });
 
-test('what came while the backend was away is in the log before a late process appends it', async () => {
+test('what came while the backend was away, and a late process appends, comes once to everybody', async () => {
 	const late: [log: string, events: readonly ReplayEvent[]][] = [];
 	const one = await startInstance({
 		backend: withAppend((next) => (log, events) => {
@@ -308,12 +309,112 @@ test('what came while the backend was away is in the log before a late process a
 	const [log, events] = late.find(([, [event]]) => event!.payload.includes('"2"'))!;
 	server.start();
 	await first.when(() => first.health().at(-1)!.detail === undefined);
+	// Who comes from another process, where nobody received it, and who comes from this one.
+	const { last } = await server.connect().replay!.bounds(log);
+	const elsewhere = await one.open(last);
+	const back = await one.open(ids(first)[2]);
 	await server.connect().replay!.append(log, events);
 	say('4');
-	await first.when(() => first.texts.includes('4'));
-	expect(first.texts).toEqual(['1', '2', '3', '4']);
 	const resumed = await one.open(ids(first)[0]);
-	await resumed.when(() => resumed.texts.includes('4'));
-	expect(resumed.texts).toEqual(['2', '3', '4']);
+	for (const reader of [first, elsewhere, back, resumed]) {
+		await reader.when(() => reader.texts.includes('4'));
+	}
+	expect(first.texts).toEqual(['1', '2', '3', '4']);
+	expect(elsewhere.texts).toEqual(['2', '4']);
+	expect(reasons(elsewhere)).toEqual([]);
+	expect(reasons(back)).toHaveLength(1);
+	expect(back.texts).toEqual(['4']);
+	expect(resumed.texts).toEqual(['2', '4']);
 	expect(reasons(resumed)).toEqual(['upstream-gap']);
+});
+
+test('each loss of the source is announced, also where nothing came in between', async () => {
+	const one = await startInstance();
+	const first = await one.open();
+	for (const losses of [1, 2]) {
+		engine.dropSockets();
+		await first.when(() => reasons(first).length === losses);
+		await first.connected();
+	}
+	expect(reasons(first)).toEqual(['upstream-gap', 'upstream-gap']);
+});
+
+describe('a process that loses the backend while nothing comes', () => {
+	/** A process that hears nothing but what another one puts into the log, and its connection. */
+	async function startBeside(): Promise<{
+		one: Instance;
+		setAway(isAway: boolean): void;
+		end(): Promise<void>;
+	}> {
+		const backend = server.connect();
+		const listeners: BusListener[] = [];
+		let isAway = false;
+		const call = <T>(next: () => T): T => {
+			if (isAway) throw new Error('ECONNREFUSED');
+			return next();
+		};
+		const elsewhere = await startInngestDev();
+		const one = await startInstance({
+			engineUrl: elsewhere.url,
+			backend: {
+				...backend,
+				replay: {
+					...backend.replay!,
+					append: (log, events) => call(() => backend.replay!.append(log, events)),
+					since: (...args) => call(() => backend.replay!.since(...args)),
+					bounds: (log) => call(() => backend.replay!.bounds(log))
+				},
+				bus: {
+					...backend.bus!,
+					listen(log, listener) {
+						listeners.push(listener);
+						return backend.bus!.listen(log, listener);
+					}
+				}
+			}
+		});
+		return {
+			one,
+			setAway(value) {
+				isAway = value;
+				// The log is read, which fails.
+				if (isAway) for (const listener of listeners) listener.live();
+			},
+			async end() {
+				await Promise.all(instances.splice(0).map((instance) => instance.close()));
+				await elsewhere.close();
+			}
+		};
+	}
+
+	test.each([
+		{ who: 'nobody came', guests: 0, texts: ['1', '2', '3'], gaps: 0 },
+		{ who: 'somebody came who is ahead of it', guests: 1, texts: ['1', '3'], gaps: 1 }
+	])('goes on where it was if $who: $gaps gaps', async ({ guests, texts, gaps }) => {
+		const { one, setAway, end } = await startBeside();
+		try {
+			const other = await startInstance();
+			const [first, second] = [await one.open(), await other.open()];
+			say('1');
+			await first.when(() => first.texts.length === 1);
+			setAway(true);
+			await first.when(() => first.health().at(-1)!.detail !== undefined);
+			say('2');
+			await second.when(() => second.texts.length === 2);
+			const ahead = ids(second).at(-1);
+			const came = await Promise.all(Array.from({ length: guests }, () => one.open(ahead)));
+			setAway(false);
+			await first.when(() => first.health().at(-1)!.detail === undefined);
+			say('3');
+			await first.when(() => first.texts.at(-1) === '3');
+			expect(first.texts).toEqual(texts);
+			expect(reasons(first)).toHaveLength(gaps);
+			for (const guest of came) {
+				await guest.when(() => guest.texts.length > 0);
+				expect(guest.texts).toEqual(['3']);
+			}
+		} finally {
+			await end();
+		}
+	});
 });

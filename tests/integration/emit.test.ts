@@ -6,6 +6,7 @@ import {
 	createRealtime,
 	MemoryReplayStore,
 	RealtimeError,
+	type ReplayStore,
 	type Realtime
 } from '../../src/lib/server/index.js';
 import { FakeServer } from '../support/backend.js';
@@ -201,6 +202,26 @@ test('a log that was cleared replays nothing, and everybody is told', async () =
 		await realtime.emit(demoChannel().message, { message: 'next' });
 		await reader.when(() => reader.texts.at(-1) === 'next');
 		expect(reader.texts).toEqual(['secret', 'next']);
+	}
+});
+
+test('what cannot be erased is not passed over in silence', async () => {
+	const backend = new FakeServer().connect();
+	const { clear: _, ...replay } = backend.replay!;
+	const memory = new MemoryReplayStore();
+	const store: ReplayStore = {
+		append: (log, events) => memory.append(log, events),
+		since: (...args) => memory.since(...args),
+		bounds: (log) => memory.bounds(log)
+	};
+	const stores = [{ backend: { ...backend, replay } }, { replay: store }];
+	for (const options of [...stores, { scope: 'request' as const }]) {
+		const { realtime } = await start(options);
+		const error = await realtime.clear(demoChannel).catch((error: unknown) => error);
+		expect(error).toMatchObject({
+			code: 'UNSUPPORTED',
+			message: expect.stringContaining('Nothing of channel "demo" was erased')
+		});
 	}
 });
 

@@ -266,3 +266,16 @@ test('a store that fails ends streams, which come back without a silent gap', as
 	expect(reasons(again)).toEqual(['upstream-gap']);
 	expect(JSON.stringify([reader.frames, refused.frames])).not.toContain('hunter2');
 });
+
+test('what nobody listened to is announced, also to who holds the first position of an empty log', async () => {
+	const one = await startInstance();
+	const first = await connect(one);
+	const { cursor } = first.health().at(-1) as { cursor: string };
+	first.close();
+	await one.close();
+	say('lost');
+	const resumed = await connect(await startInstance(), cursor);
+	say('next');
+	await resumed.when(() => entries(resumed).length === 1);
+	expect(reasons(resumed)).toContain('upstream-gap');
+});

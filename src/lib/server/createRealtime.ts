@@ -135,7 +135,8 @@ export interface Realtime {
 	 * Erases what is kept of a channel's messages, in every process. Whoever reads it is told by `resync`.
 	 *
 	 * @throws {RealtimeError} `BACKEND` when the backend is away, `UNKNOWN_TOPIC` for a topic that the
-	 *   channel does not define.
+	 *   channel does not define, `UNSUPPORTED` where the store has no `clear`, and where each stream
+	 *   stands alone (`scope: 'request'`).
 	 * @example
 	 * ```ts
 	 * await realtime.clear(demoChannel);
@@ -632,7 +633,13 @@ export function createRealtime<
 		history: (channel, options) => history(channel, options as never) as never,
 		async clear(channel, options = {}) {
 			const { feed } = registry.feedOf(channel, options);
-			await hubs.shared?.clear(feed);
+			if (!hubs.shared) {
+				throw new RealtimeError(
+					'UNSUPPORTED',
+					`Nothing of channel ${quoted(feed.channel)} was erased: where each stream stands alone (\`scope: "request"\`), no log can be reached.`
+				);
+			}
+			await hubs.shared.clear(feed);
 		},
 		members: (channel, { channelParams } = {}) =>
 			people.members(channel, channelParams) as Promise<never>,

@@ -27,7 +27,7 @@ export interface GuardedStore extends ReplayStore {
  * Appending has no limit: events that a store took late would come after those that followed them.
  */
 export function guardStore(store: ReplayStore): GuardedStore {
-	const { appendAndRead } = store;
+	const { appendAndRead, clear } = store;
 	return {
 		append: (log, events) =>
 			whenReady(store.append(log, events), (cursors) => {
@@ -47,7 +47,7 @@ export function guardStore(store: ReplayStore): GuardedStore {
 		}),
 		limit: (log, limits) => store.limit?.(log, limits),
 		release: (log) => store.release?.(log),
-		clear: (log) => answered(store.clear?.(log), () => {}),
+		...(clear && { clear: (log) => answered(clear.call(store, log), () => {}) }),
 		get size() {
 			return store.size ?? { events: 0, bytes: 0 };
 		}
@@ -65,7 +65,7 @@ export interface SharedStore {
 	): Promise<ReplaySlice>;
 	since(log: string, cursor: string, limit: number): Promise<ReplaySlice>;
 	bounds(log: string): Promise<ReplayBounds>;
-	clear(log: string): Promise<void>;
+	clear?(log: string): Promise<void>;
 	limit: NonNullable<ReplayStore['limit']>;
 	release: NonNullable<ReplayStore['release']>;
 }
@@ -165,7 +165,7 @@ function shareStore(store: ReplayStore, breaker: Breaker): SharedStore {
 				checkCursor(bounds.last);
 				return bounds;
 			}),
-		clear: (log) => breaker.run(async () => store.clear?.(log)),
+		...(store.clear && { clear: (log) => breaker.run(async () => store.clear!(log)) }),
 		limit: (log, limits) => store.limit?.(log, limits),
 		release: (log) => store.release?.(log)
 	};

@@ -3,10 +3,13 @@ import type { LogEntry } from './entry.js';
 /** Entries of one tick for all readers of the same topics. Their bytes are joined once, for the first reader. */
 export class Batch {
 	readonly entries: readonly LogEntry[];
+	/** Whether some readers have received a part of it before. */
+	readonly hasRepeats: boolean;
 	#chunk: Uint8Array | undefined;
 
 	constructor(entries: readonly LogEntry[]) {
 		this.entries = entries;
+		this.hasRepeats = entries.some(({ heardBefore }) => heardBefore > 0);
 	}
 
 	get chunk(): Uint8Array {

@@ -14,14 +14,17 @@ export class LogEntry {
 	readonly kind: ReplayEvent['kind'];
 	/** `null` for a `resync`, which goes to the readers of every topic. */
 	readonly topic: string | null;
+	/** Era of the log before which it was handed on already; 0 where it is new. */
+	readonly heardBefore: number;
 	readonly #payload: string;
 	#envelope: RealtimeTopicEnvelope | undefined;
 	#frame: Uint8Array | undefined;
 
-	constructor({ cursor, kind, topic, payload }: ReplayedEvent) {
+	constructor({ cursor, kind, topic, payload }: ReplayedEvent, heardBefore = 0) {
 		this.cursor = cursor;
 		this.kind = kind ?? (topic === null ? 'resync' : 'message');
 		this.topic = topic;
+		this.heardBefore = heardBefore;
 		this.#payload = payload;
 	}
 

@@ -1,4 +1,6 @@
 import type { TopicDefinitions } from '../../protocol/channel.js';
+import { RealtimeError } from '../../protocol/errors.js';
+import { quoted } from '../../protocol/quote.js';
 import type { BusPublishOptions, Published } from '../backend/backend.js';
 import type { BreakerState } from '../backend/breaker.js';
 import type { GuardedBackend, GuardedStore } from '../backend/guard.js';
@@ -249,11 +251,20 @@ export class Hub implements FeedHost {
 		}
 	}
 
-	/** Erases a channel's log, in all processes. */
+	/**
+	 * Erases a channel's log, in all processes.
+	 *
+	 * @throws {RealtimeError} `UNSUPPORTED` where the store cannot.
+	 */
 	async clear(spec: FeedSpec): Promise<void> {
-		const logKey = this.#logName(spec);
-		if (this.#backend?.replay) await this.#backend.replay.clear(logKey);
-		else await this.#store.clear?.(logKey);
+		const store = this.#backend?.replay ?? this.#store;
+		if (!store.clear) {
+			throw new RealtimeError(
+				'UNSUPPORTED',
+				`Nothing of channel ${quoted(spec.channel)} was erased: its replay store has no \`clear\` method.`
+			);
+		}
+		await store.clear(this.#logName(spec));
 		this.#feeds.get(this.#key(spec))?.feed.cleared();
 	}
 

@@ -1,4 +1,6 @@
+import { parseCursor } from '../../protocol/cursor.js';
 import { noAnswer, STORE_TIMEOUT_MS, type GuardedStore } from '../backend/guard.js';
+import { MemoryReplayStore } from '../backend/memory.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice } from '../backend/replay.js';
 import { unref } from '../runtime/runtime.js';
 import { isThenable, whenReady } from '../runtime/thenable.js';
@@ -16,6 +18,8 @@ export interface LogSlice {
 	missed?: ReplaySlice['missed'];
 	/** More entries follow the last one. */
 	more?: boolean;
+	/** Where a reader goes on whose own position is unknown; without it, with whatever comes. */
+	position?: string;
 }
 
 /** What a log tells its feed. */
@@ -23,6 +27,8 @@ export interface LogEvents {
 	entries(entries: readonly LogEntry[]): void;
 	/** The store dropped entries before they could be handed on. */
 	missed(): void;
+	/** @returns the event that says that messages may be missing. */
+	gapEvent(key: string): ReplayEvent;
 	error(error: unknown): void;
 }
 
@@ -32,6 +38,8 @@ export interface Log {
 	readonly cursor: string | null;
 	/** What is limited now, in words for people; `undefined` where nothing is. */
 	readonly limitation: string | undefined;
+	/** How often the log has come back to a backend that was away. */
+	readonly era: number;
 	/**
 	 * Learns where the log stands, once the feed receives messages.
 	 *
@@ -62,6 +70,7 @@ export interface Log {
 export class ChannelLog implements Log {
 	cursor: string | null = null;
 	readonly limitation = undefined;
+	readonly era = 0;
 	readonly #store: GuardedStore;
 	readonly #key: string;
 	readonly #events: LogEvents;
@@ -132,7 +141,22 @@ export class ChannelLog implements Log {
 		if (this.#released) return;
 		this.#released = true;
 		this.#waiting = [];
+		this.#markEnd();
 		this.#store.release?.(this.#key);
+	}
+
+	/**
+	 * Marks the end of a log with nothing in it, if the store keeps that: nobody could tell later that a
+	 * reader who holds its first position has missed something.
+	 */
+	#markEnd(): void {
+		const isEmpty = this.cursor !== null && parseCursor(this.cursor)?.sequence === 0;
+		if (!isEmpty || this.#store instanceof MemoryReplayStore) return;
+		// What fails here is of no use to anybody any more.
+		void (async () =>
+			this.#store.append(this.#key, [this.#events.gapEvent(`end\n${this.cursor}`)]))().catch(
+			() => {}
+		);
 	}
 
 	async #drain(first: PromiseLike<unknown>): Promise<void> {
@@ -190,6 +214,11 @@ export class ChannelLog implements Log {
 /** Whether nothing was ever appended to a log. */
 export function isNewLog({ first, last, isNew }: ReplayBounds): boolean {
 	return isNew ?? (first === last && last.endsWith('-0'));
+}
+
+/** Whether a slice answers a position that the log does not know. */
+export function isOfOtherLog({ missed }: Pick<LogSlice, 'missed'>): boolean {
+	return missed !== undefined && missed !== 'expired';
 }
 
 /** @returns the slice with its events as entries. */

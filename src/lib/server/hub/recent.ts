@@ -1,7 +1,7 @@
 import { hash } from '../runtime/hash.js';
 
 /** Most texts that are remembered. */
-const MAX_TEXTS = 500;
+const MAX_TEXTS = 1_000;
 
 /** Remembers the newest of many texts by their hashes, so that it holds none of them. */
 export class RecentTexts {
@@ -13,6 +13,6 @@ export class RecentTexts {
 	}
 
 	has(text: string): boolean {
-		return this.#hashes.has(hash(text));
+		return this.#hashes.size > 0 && this.#hashes.has(hash(text));
 	}
 }

@@ -3,9 +3,9 @@ import { jitterMs } from '../../protocol/backoff.js';
 import type { GuardedBackend, SharedStore } from '../backend/guard.js';
 import type { MemoryReplayStore } from '../backend/memory.js';
 import type { ReplayBounds, ReplayedEvent, ReplayEvent, ReplaySlice } from '../backend/replay.js';
-import { unref } from '../runtime/runtime.js';
+import { afterInput, unref } from '../runtime/runtime.js';
 import { isAfter, LogEntry } from './entry.js';
-import { PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
+import { isOfOtherLog, PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
 import { RecentTexts } from './recent.js';
 
 /** About how often, in milliseconds, a log is compared with what was handed on. */
@@ -13,9 +13,6 @@ const CHECK_MS = 15_000;
 
 /** About how long, in milliseconds, a log stays local before the backend is tried again. */
 const RETURN_MS = 1_500;
-
-/** Most messages that are kept to complete the log when the backend is back. */
-const MAX_LOCAL = 1_000;
 
 /** How long, in milliseconds, other processes may take to say that they are live. */
 const PROBE_MS = 300;
@@ -44,10 +41,11 @@ export interface SharedLogEvents {
  *
  * Each process leaves the backend, and comes back, at a moment of its own, while the others may append the
  * same messages. So that nobody receives one of them twice, the log remembers what it handed on last, and
- * what came while it was local.
+ * marks what comes again of what came while it was local.
  */
 export class SharedLog implements Log {
 	cursor: string | null = null;
+	era = 0;
 	readonly #backend: GuardedBackend;
 	readonly #store: SharedStore;
 	readonly #fallback: MemoryReplayStore;
@@ -55,21 +53,26 @@ export class SharedLog implements Log {
 	readonly #isGapless: boolean;
 	readonly #events: SharedLogEvents;
 	#waiting: ReplayEvent[] = [];
+	/** Those who wait until what waits, or is on its way, has been handed on. */
+	#settling: (() => void)[] = [];
 	#mustRead = false;
 	#busy: Promise<void> | undefined;
 	/** Position at which the log left the backend; `null` where it never knew one. */
 	#leftAt: string | null = null;
 	#isLocal = false;
+	/** The log is on its way back to the backend: what comes now has to get into it. */
+	#isReturning = false;
 	/** Somebody resumed while the log was local, from a position that this process does not know. */
 	#hasGuests = false;
-	/** Messages that came while the log was local, by what they say. */
-	readonly #local = new Map<string, ReplayEvent>();
+	/** What was handed on while the log was local. */
+	#local = new RecentTexts();
+	/** What came through the backend. */
 	readonly #recent = new RecentTexts();
 	#isDeaf = false;
 	#isReleased = false;
-	/** Gaps that this process keeps for those who resume. */
-	readonly #quietGaps = new Set<string>();
-	/** Whether a gap was handed on last, so that another one says nothing new. */
+	/** Gaps that this process announced, and whether those who follow know of them. */
+	readonly #ownGaps = new Map<string, { isKnown: boolean }>();
+	/** Whether a gap was handed on last. */
 	#endsWithGap = false;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#stopListening: (() => void) | undefined;
@@ -135,23 +138,32 @@ export class SharedLog implements Log {
 	append(event: ReplayEvent, isQuiet = false): void {
 		// What comes late must not begin a new epoch.
 		if (this.#isReleased) return;
-		if (isQuiet) this.#quietGaps.add(event.payload);
-		if (this.#isLocal) return this.#appendLocally([event]);
+		if (event.kind === 'resync') this.#ownGaps.set(event.payload, { isKnown: isQuiet });
+		if (this.#isLocal && !this.#isReturning) return this.#appendLocally([event]);
 		this.#waiting.push(event);
 		this.#work();
 	}
 
-	since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> | LogSlice {
-		if (this.#isLocal) return this.#sinceLocally(cursor, limit);
-		return this.#sinceOfReader(cursor, limit).catch(async () => {
-			await this.#leaveInOrder();
-			return this.#sinceLocally(cursor, limit);
-		});
+	async since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> {
+		let slice: LogSlice | undefined;
+		if (!this.#isLocal) {
+			try {
+				slice = await this.#sinceOfReader(cursor, limit);
+			} catch {
+				await this.#leaveInOrder();
+			}
+		}
+		if (slice && !isOfOtherLog(slice)) return slice;
+		// A reader with a position of another log may have received what this process has not handed on yet.
+		await this.settled();
+		if (!slice || this.#isLocal) return this.#sinceLocally(cursor, limit);
+		return { entries: [], missed: slice.missed!, position: this.cursor! };
 	}
 
 	#sinceLocally(cursor: string, limit: number): LogSlice {
 		this.#hasGuests = true;
-		return readSlice(this.#fallback.since(this.#key, cursor, limit));
+		const slice = readSlice(this.#fallback.since(this.#key, cursor, limit));
+		return isOfOtherLog(slice) ? { ...slice, position: this.cursor! } : slice;
 	}
 
 	/**
@@ -163,7 +175,8 @@ export class SharedLog implements Log {
 			const { last } = await this.#store.bounds(this.#key);
 			if (isBeyond(cursor, last)) return { entries: [], missed: 'restart' };
 		}
-		return readSlice(await this.#store.since(this.#key, cursor, limit));
+		const slice = await this.#store.since(this.#key, cursor, limit);
+		return { ...slice, entries: slice.events.map((event) => this.#entryOf(event)) };
 	}
 
 	bounds(): Promise<ReplayBounds> | ReplayBounds {
@@ -175,7 +188,7 @@ export class SharedLog implements Log {
 	}
 
 	settled(): Promise<void> | undefined {
-		return this.#busy;
+		return this.#busy && new Promise((resolve) => this.#settling.push(resolve));
 	}
 
 	release(): void {
@@ -197,7 +210,7 @@ export class SharedLog implements Log {
 			if (!isAfter(event.cursor, position)) continue;
 			if (!follows(event.cursor, position)) return this.#read();
 			position = event.cursor;
-			next.push(new LogEntry(event));
+			next.push(this.#entryOf(event));
 		}
 		if (events.length === 0) this.#read();
 		else this.#handOn(next);
@@ -211,15 +224,19 @@ export class SharedLog implements Log {
 
 	/** Appends what waits and reads what there is, one call at a time. */
 	#work(): void {
-		if (this.#busy || this.cursor === null) return;
+		if (this.#busy || this.#isLocal || this.cursor === null) return;
 		this.#busy = this.#drain().finally(() => (this.#busy = undefined));
 	}
 
 	async #drain(): Promise<void> {
+		// What comes in one burst is one batch.
+		await new Promise<void>(afterInput);
 		while (!this.#isLocal && !this.#isReleased && (this.#waiting.length > 0 || this.#mustRead)) {
 			const events = this.#waiting;
+			const settling = this.#settling;
 			const position = this.cursor!;
 			this.#waiting = [];
+			this.#settling = [];
 			this.#mustRead = false;
 			try {
 				const slice =
@@ -231,7 +248,9 @@ export class SharedLog implements Log {
 			} catch {
 				this.#leave(events);
 			}
+			for (const settle of settling) settle();
 		}
+		for (const settle of this.#settling.splice(0)) settle();
 	}
 
 	/** @param appended How many events this process has just appended. */
@@ -251,15 +270,26 @@ export class SharedLog implements Log {
 		this.#handOn(
 			events
 				.filter(({ cursor }) => isAfter(cursor, this.cursor))
-				.map((event) => new LogEntry(event))
+				.map((event) => this.#entryOf(event))
 		);
 		if (more && events.length > 0) this.#mustRead = true;
 		if (slice.missed && !isOtherLog) this.#events.gap();
 	}
 
-	/** @returns whether the gap is news. */
-	#beginGap(): boolean {
-		const isNews = !this.#endsWithGap;
+	/** An entry of the backend's log, marked if it was handed on here before. */
+	#entryOf(event: ReplayedEvent): LogEntry {
+		return new LogEntry(event, this.#local.has(event.payload) ? this.era : 0);
+	}
+
+	/**
+	 * @returns whether those who follow have to be told. A gap that another process announces right after
+	 *   one says nothing new to them, as long as this process receives the messages itself.
+	 */
+	#beginGap(payload: string): boolean {
+		const own = this.#ownGaps.get(payload);
+		this.#ownGaps.delete(payload);
+		if (own?.isKnown) return false;
+		const isNews = own !== undefined || !this.#endsWithGap || !this.#events.isLive();
 		this.#endsWithGap = true;
 		return isNews;
 	}
@@ -281,11 +311,10 @@ export class SharedLog implements Log {
 		if (!last) return;
 		this.cursor = last.cursor;
 		const wanted = entries.filter(({ kind, payload }) => {
-			// A gap of another process counts here, too: this one may not have noticed yet that it misses the same.
-			if (kind === 'resync') return !this.#quietGaps.delete(payload) && this.#beginGap();
+			if (kind === 'resync') return this.#beginGap(payload);
 			this.#endsWithGap = false;
-			this.#recent.add(payload);
-			return this.#isLocal || !this.#local.delete(payload);
+			(this.#isLocal ? this.#local : this.#recent).add(payload);
+			return true;
 		});
 		if (wanted.length > 0) this.#events.entries(wanted);
 	}
@@ -299,17 +328,16 @@ export class SharedLog implements Log {
 	/** Goes on in memory, beginning with events that the backend did not take. */
 	#leave(events: readonly ReplayEvent[]): void {
 		if (this.#isReleased) return;
+		if (this.#isLocal) return this.#appendLocally(events);
 		const pending = [...events, ...this.#waiting.splice(0)];
-		if (this.#isLocal) return this.#appendLocally(pending);
 		this.#isLocal = true;
 		this.#hasGuests = false;
-		this.#local.clear();
+		this.#local = new RecentTexts();
 		this.#leftAt = this.cursor;
 		this.cursor = this.#fallback.bounds(this.#key).last;
 		this.#scheduleReturn();
 		this.#events.limited();
 		// Another process appended some of them before, so that they were handed on.
-		for (const event of pending) this.#remember(event);
 		this.#appendLocally(
 			pending.filter(({ kind, payload }) => kind === 'resync' || !this.#recent.has(payload))
 		);
@@ -317,7 +345,6 @@ export class SharedLog implements Log {
 
 	#appendLocally(events: readonly ReplayEvent[]): void {
 		if (events.length === 0) return;
-		for (const event of events) this.#remember(event);
 		const cursors = this.#fallback.append(this.#key, events);
 		this.#handOn(
 			events.map(
@@ -325,13 +352,6 @@ export class SharedLog implements Log {
 					new LogEntry({ cursor: cursors[index]!, kind, topic, payload })
 			)
 		);
-	}
-
-	/** Keeps a message, with its key, until the log can be completed. */
-	#remember(event: ReplayEvent): void {
-		if (event.kind === 'resync' || this.#local.has(event.payload)) return;
-		this.#local.set(event.payload, { ...event });
-		if (this.#local.size > MAX_LOCAL) this.#local.delete(this.#local.keys().next().value!);
 	}
 
 	#scheduleReturn(): void {
@@ -342,7 +362,8 @@ export class SharedLog implements Log {
 		if (!this.#backend.bus) return;
 		this.#schedule(CHECK_MS, () => {
 			// By now every process has appended what it received while the backend was away.
-			this.#local.clear();
+			this.#local = new RecentTexts();
+			this.#ownGaps.clear();
 			this.#read();
 			this.#scheduleCheck();
 		});
@@ -353,22 +374,23 @@ export class SharedLog implements Log {
 		if (!this.#isReleased) this.#timer = unref(setTimeout(then, jitterMs(aboutMs)));
 	}
 
-	/** Goes back to the backend, if that answers. */
+	/**
+	 * Goes back to the backend, if that answers. What came meanwhile is not added to its log: by then it
+	 * would follow newer messages. A gap stands for it.
+	 */
 	async #return(): Promise<void> {
-		const completed = new Set<string>();
+		this.#isReturning = true;
 		try {
-			let { last } = await this.#store.bounds(this.#key);
+			const { last } = await this.#store.bounds(this.#key);
 			const isGap = !this.#isUntouched;
-			if (isGap) last = await this.#complete(last, completed);
+			if (isGap) await this.#appendGap(last);
 			if (this.#isReleased) return;
 			this.#goOnAt(isGap ? last : this.#leftAt!, isGap);
 		} catch {
+			this.#isReturning = false;
+			this.#appendLocally(this.#waiting.splice(0));
 			this.#scheduleReturn();
 			return;
-		}
-		// What came while the log was completed was handed on here, and has to get into it.
-		for (const [payload, event] of this.#local) {
-			if (!completed.has(payload)) this.#waiting.push(event);
 		}
 		this.#events.limited();
 		this.#scheduleCheck();
@@ -378,49 +400,24 @@ export class SharedLog implements Log {
 	/** Whether nothing happened since the log left the backend, so that it can go on where it was. */
 	get #isUntouched(): boolean {
 		const local = parseCursor(this.#fallback.bounds(this.#key).last);
-		const isEmpty = local?.sequence === 0 && this.#local.size === 0;
-		return isEmpty && !this.#hasGuests && this.#leftAt !== null;
+		return local?.sequence === 0 && !this.#hasGuests && this.#leftAt !== null;
 	}
 
-	/**
-	 * Appends a gap, and what came here while the backend was away, so that no process that is late
-	 * appends it after newer messages. Where others have appended some of it, only what is newer follows.
-	 *
-	 * @param completed Is told what needs no more appending.
-	 * @returns where the log ends then.
-	 */
-	async #complete(last: string, completed: Set<string>): Promise<string> {
-		const known = await this.#readSinceLeft();
-		const local = [...this.#local.values()];
-		const newer = local.slice(local.findLastIndex(({ payload }) => known.has(payload)) + 1);
-		for (const { payload } of local) completed.add(payload);
+	/** Those who left the backend at one position need one gap in the log. */
+	async #appendGap(last: string): Promise<void> {
 		const gap = this.#events.gapEvent(`left\n${this.#leftAt ?? last}`);
-		await this.#store.append(this.#key, [gap, ...newer], last, 1);
-		return (await this.#store.bounds(this.#key)).last;
-	}
-
-	/** What others appended since the log left the backend, if that matters. */
-	async #readSinceLeft(): Promise<ReadonlySet<string>> {
-		const known = new Set<string>();
-		if (this.#local.size === 0) return known;
-		const begin = async (): Promise<string> => (await this.#store.bounds(this.#key)).first;
-		let position = this.#leftAt ?? (await begin());
-		for (let isMore = true; isMore;) {
-			const { events, more, missed } = await this.#store.since(this.#key, position, PAGE_EVENTS);
-			for (const { payload } of events) known.add(payload);
-			const isOtherLog = missed !== undefined && events.length === 0;
-			position = events.at(-1)?.cursor ?? (isOtherLog ? await begin() : position);
-			isMore = isOtherLog || (more === true && events.length > 0);
-		}
-		return known;
+		this.#ownGaps.set(gap.payload, { isKnown: true });
+		await this.#store.append(this.#key, [gap], last, 1);
 	}
 
 	/** The log goes on in the backend. */
 	#goOnAt(position: string, isGap: boolean): void {
 		this.#fallback.clear(this.#key);
 		this.#isLocal = false;
+		this.#isReturning = false;
 		this.cursor = position;
 		if (!isGap) return;
+		this.era++;
 		const { kind, topic, payload } = this.#events.gapEvent('');
 		this.#endsWithGap = true;
 		this.#events.entries([new LogEntry({ cursor: position, kind, topic, payload })]);

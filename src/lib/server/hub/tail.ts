@@ -8,7 +8,7 @@ import type { Batch } from './batch.js';
 import { isAfter, type LogEntry } from './entry.js';
 import type { Feed } from './feed.js';
 import type { Hub } from './hub.js';
-import type { LogSlice } from './log.js';
+import { isOfOtherLog, type LogSlice } from './log.js';
 import type { FeedReader } from './readers.js';
 import type { FeedSpec } from './source.js';
 
@@ -81,6 +81,8 @@ export class Tail implements FeedReader {
 	#reading: Reading | null = { overtaking: [], isCut: false };
 	/** How far the log was read, until the feed, whose store is asynchronous, gets there too. */
 	#ahead: string | null = null;
+	/** Era of the log in which the reader began, if it began with what the log had. */
+	#era: number | undefined;
 	#history: History | undefined;
 	#pageSize = FIRST_PAGE;
 	#ended = false;
@@ -142,7 +144,7 @@ export class Tail implements FeedReader {
 
 	deliver(batch: Batch): void {
 		if (this.#reading) keep(this.#reading, batch.entries);
-		else if (this.#ahead) for (const entry of batch.entries) this.#take(entry);
+		else if (this.#ahead || batch.hasRepeats) for (const entry of batch.entries) this.#take(entry);
 		else this.#consumer.takeBatch(batch);
 	}
 
@@ -176,6 +178,7 @@ export class Tail implements FeedReader {
 	}
 
 	#begin({ after, history = 0 }: TailStart): void | Promise<void> {
+		this.#era = this.feed.log.era;
 		if (after !== undefined) return this.#catchUp(after);
 		return this.#findHistory(history).then((start) => this.#catchUp(start));
 	}
@@ -236,9 +239,10 @@ export class Tail implements FeedReader {
 		const reading = this.#reading;
 		if (this.#ended || !reading) return;
 		const { missed, more } = slice;
+		if (isOfOtherLog(slice)) this.#era = undefined;
 		const entries = this.#withoutSuperseded(slice.entries);
 		if (missed && !this.#isOnlyHistory(entries[0])) this.#consumer.missed(missed);
-		let position: string | null = missed ? null : cursor;
+		let position: string | null = missed ? (slice.position ?? null) : cursor;
 		let taken = 0;
 		const takeAll = (all: readonly LogEntry[]): boolean => {
 			for (const [index, entry] of all.entries()) {
@@ -285,6 +289,8 @@ export class Tail implements FeedReader {
 
 	#take(entry: LogEntry): void {
 		if (!isAfter(entry.cursor, this.#ahead)) return;
+		// Whoever follows the log since before received it then.
+		if (entry.heardBefore > 0 && entry.heardBefore !== this.#era) return;
 		this.#ahead = null;
 		const history = this.#history;
 		if (!history || isAfter(entry.cursor, history.until)) return this.#consumer.take(entry);

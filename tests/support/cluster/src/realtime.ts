@@ -1,0 +1,49 @@
+/**
+ * An app of which several processes run, with a backend that they share. It has two kinds of channels:
+ * `room:…`, fed by Inngest and by `emit`, and `note:…`, fed by `emit` alone.
+ */
+import { channel, topic } from '@inngest/realtime';
+import { Inngest } from 'inngest';
+import { createRealtime, memoryBackend, type RealtimeBackend } from 'sveltekit-inngest/server';
+
+const { ENGINE_URL, REDIS_URL, POSTGRES_URL } = process.env;
+
+async function openBackend(): Promise<RealtimeBackend> {
+	if (REDIS_URL) {
+		const { createClient } = await import('redis');
+		const { redisBackend } = await import('sveltekit-inngest/redis');
+		return redisBackend(createClient({ url: REDIS_URL }));
+	}
+	if (POSTGRES_URL) {
+		const { default: pg } = await import('pg');
+		const { postgresBackend } = await import('sveltekit-inngest/postgres');
+		const pool = new pg.Pool({ connectionString: POSTGRES_URL });
+		// Without a listener, a connection that breaks while it is idle ends the process.
+		pool.on('error', () => {});
+		return postgresBackend(pool, { migrate: true });
+	}
+	return memoryBackend();
+}
+
+export const room = channel((name: string) => `room:${name}`)
+	.addTopic(topic('published').type<number>())
+	.addTopic(topic('emitted').type<number>());
+export const note = channel((name: string) => `note:${name}`).addTopic(
+	topic('emitted').type<number>()
+);
+
+export const realtime = createRealtime({
+	inngest: new Inngest({ id: 'cluster', baseUrl: ENGINE_URL!, isDev: true }),
+	backend: await openBackend(),
+	channels: {
+		room: { channel: room, channelParams: (_event, id) => id.slice(5), authorize: () => true },
+		note: {
+			channel: note,
+			source: false,
+			channelParams: (_event, id) => id.slice(5),
+			authorize: () => true
+		}
+	},
+	healthCheck: { intervalMs: 500 },
+	onFailure: () => {}
+});

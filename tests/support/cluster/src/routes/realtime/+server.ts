@@ -1,0 +1,3 @@
+import { realtime } from '../../realtime.js';
+
+export const { GET, POST } = realtime;
