@@ -5,6 +5,7 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { EventDefinition } from '../protocol/event.js';
 import { quoted } from '../protocol/quote.js';
 import type { PresenceData, RealtimeMember } from '../protocol/presence.js';
+import type { RealtimeRequestParams, SubscriptionRequest } from '../protocol/request.js';
 import type {
 	Positioned,
 	RealtimeTopicEnvelope,
@@ -15,11 +16,11 @@ import type { RealtimeChannelConfig, RequestableTopic } from './access/options.j
 import { Registry } from './access/registry.js';
 import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
 import { readKey } from './access/admission.js';
+import { createView, type View } from './access/view.js';
 import { readIdentity } from './access/identity.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend, retainBackend } from './backend/guard.js';
 import { MemoryIdempotencyStore } from './backend/memoryIdempotency.js';
-import { MemoryRateLimitStore } from './backend/memoryRateLimit.js';
 import { feedCursor } from './cursor.js';
 import { emit, type RealtimeEmit, type RealtimeEmitOptions, type RealtimePublish } from './emit.js';
 import { Events, type HandlerEmit } from './events/events.js';
@@ -28,6 +29,7 @@ import type { RealtimeEventConfig, RealtimeOnce } from './events/options.js';
 import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
 import type { HubStats } from './hub/hub.js';
+import type { FeedSpec } from './hub/source.js';
 import { readHistory, type RealtimeHistory, type RealtimeHistoryRange } from './history.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
@@ -39,7 +41,7 @@ import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
 import { onShutdown } from './runtime/shutdown.js';
-import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
+import { FeedIterator, unseen, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
 import { warmFeeds } from './warm.js';
 
 /** How a realtime endpoint is doing. */
@@ -69,7 +71,8 @@ export interface Realtime {
 	 *
 	 * @throws {RealtimeError} `CLOSED` when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the
 	 *   channel does not define, `INVALID_OPTION` when `history` is not a number of messages; from `next()`,
-	 *   `UPSTREAM` when Inngest cannot be reached at first.
+	 *   `UPSTREAM` when Inngest cannot be reached at first, `DENIED` or `HANDLER` when the `view` for
+	 *   `event` denies or fails.
 	 * @example
 	 * ```ts
 	 * for await (const item of realtime.subscribe(demoChannel, { signal: request.signal })) {
@@ -169,7 +172,7 @@ export interface Realtime {
 	 *   subscription; `missed` where messages after `since` are gone.
 	 * @throws {RealtimeError} `BACKEND` when the backend that keeps the log is away, `INVALID_OPTION` for
 	 *   options that cannot work, `UNKNOWN_TOPIC` for a topic that the channel does not define, `CLOSED`
-	 *   when the endpoint was closed.
+	 *   when the endpoint was closed, `DENIED` or `HANDLER` when the `view` for `event` denies or fails.
 	 * @example
 	 * ```ts
 	 * const { messages, cursor } = await realtime.history(demoChannel, { limit: 20 });
@@ -297,6 +300,17 @@ export interface Realtime {
 	close(): void;
 }
 
+/** On whose behalf server code reads. */
+export interface RealtimeViewerOptions {
+	/**
+	 * The request of the reader: messages are what the `view` of the channel's entry shows it.
+	 * @default server code sees every message as it is
+	 */
+	event?: RequestEvent;
+	/** The `params` that the `view` is given. @default {} */
+	params?: RealtimeRequestParams;
+}
+
 /** Which channel is meant. */
 export interface RealtimeMembersOptions<TChannel extends ChannelLike> {
 	/** Parameters of the channel's builder. */
@@ -315,7 +329,10 @@ export interface RealtimeCursorOptions<TChannel extends ChannelLike> {
 }
 
 /** Options of `subscribe`. Where to start is either a cursor or a number of messages. */
-export type RealtimeSubscribeOptions<TChannel extends ChannelLike, TTopic extends string> = {
+export type RealtimeSubscribeOptions<
+	TChannel extends ChannelLike,
+	TTopic extends string
+> = RealtimeViewerOptions & {
 	/** @default all topics of the channel */
 	topics?: readonly TTopic[];
 	/** Parameters of the channel's builder. */
@@ -325,17 +342,17 @@ export type RealtimeSubscribeOptions<TChannel extends ChannelLike, TTopic extend
 	/** Cursor of the last item that was handled; what followed it comes first. */
 	lastEventId?: string;
 } & (
-	| {
-			/** Cursor to start from where there is no `lastEventId`, as `cursor()` returned it. */
-			since?: string;
-			history?: undefined;
-	  }
-	| {
-			/** Number of recent messages that come first where there is no `lastEventId`. */
-			history?: number;
-			since?: undefined;
-	  }
-);
+		| {
+				/** Cursor to start from where there is no `lastEventId`, as `cursor()` returned it. */
+				since?: string;
+				history?: undefined;
+		  }
+		| {
+				/** Number of recent messages that come first where there is no `lastEventId`. */
+				history?: number;
+				since?: undefined;
+		  }
+	);
 
 /** A message of some topics of a channel, with its position. */
 export type RealtimeMessage<TChannel extends ChannelLike, TTopic extends string> =
@@ -350,12 +367,13 @@ export type RealtimeItem<TChannel extends ChannelLike, TTopic extends string> =
 export type RealtimeHistoryOptions<
 	TChannel extends ChannelLike,
 	TTopic extends string
-> = RealtimeHistoryRange & {
-	/** Parameters of the channel's builder. */
-	channelParams?: ChannelParams<TChannel>;
-	/** @default all topics of the channel */
-	topics?: readonly TTopic[];
-};
+> = RealtimeHistoryRange &
+	RealtimeViewerOptions & {
+		/** Parameters of the channel's builder. */
+		channelParams?: ChannelParams<TChannel>;
+		/** @default all topics of the channel */
+		topics?: readonly TTopic[];
+	};
 
 /**
  * Creates a realtime endpoint with its controls.
@@ -412,8 +430,7 @@ export function createRealtime<
 		events: (options.events ?? {}) as unknown as Record<string, RealtimeEventConfig>,
 		app: inngest.id,
 		once: new Once(guarded?.idempotency ?? new MemoryIdempotencyStore()),
-		rateLimit: guarded?.rateLimit,
-		ownRateLimit: new MemoryRateLimitStore(),
+		rates,
 		onEvent: options.onEvent,
 		report,
 		callbackTimeoutMs,
@@ -422,7 +439,8 @@ export function createRealtime<
 		async identify(event) {
 			const identity = await readIdentity(identify, event, callbackTimeoutMs);
 			const options = { key: limits.key, timeoutMs: callbackTimeoutMs };
-			return { identity, key: await readKey(event, identity, options) };
+			const key = await readKey(event, identity, options);
+			return { identity, key, address: await rates.senderOf(event, identity) };
 		},
 		tools: (handler) => ({
 			emit: (topic: PublishTarget, data: unknown, options?: RealtimeEmitOptions) =>
@@ -476,6 +494,7 @@ export function createRealtime<
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
 			if (parsed.kind === 'event') return await events.handle(event, parsed.event);
+			if (parsed.kind === 'read') return await responder.history(event, parsed.read);
 			if (parsed.kind === 'presence') {
 				return await responder.update(event, parsed.presence, people.take);
 			}
@@ -485,12 +504,21 @@ export function createRealtime<
 			}
 			return await responder.respond(event, parsed);
 		} catch (error) {
-			const subscription =
-				parsed?.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
+			const subscription = parsed && subscriptionOf(parsed);
 			const response = refusal(event, error, report, subscription);
 			if (state !== 'open') closeAfter(event, response.headers);
 			return response;
 		}
+	}
+
+	/** What the reader behind a request sees of a channel that server code reads for it. */
+	function viewFor(
+		{ entry }: FeedSpec,
+		{ event, params = {} }: RealtimeViewerOptions
+	): View | undefined {
+		const config = registry.entries.get(entry);
+		if (!config || !event) return undefined;
+		return createView(config, { event, params }, callbackTimeoutMs);
 	}
 
 	function subscribe(
@@ -511,6 +539,7 @@ export function createRealtime<
 		const iterator = new FeedIterator(hub, feed, {
 			topics: new Set(topics),
 			report,
+			view: viewFor(feed, options),
 			signal: options.signal,
 			onEnd: () => {
 				iterators.delete(iterator);
@@ -528,13 +557,7 @@ export function createRealtime<
 	): Promise<string> {
 		const { feed } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
-		const hub = hubs.acquire();
-		hubs.hold(hub);
-		try {
-			return await feedCursor(hub, feed, report);
-		} finally {
-			hubs.release(hub);
-		}
+		return hubs.use((hub) => feedCursor(hub, feed, report));
 	}
 
 	async function history(
@@ -543,12 +566,12 @@ export function createRealtime<
 	): Promise<RealtimeHistory<Positioned<RealtimeTopicEnvelope>>> {
 		const { feed, topics } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
-		const hub = hubs.acquire();
-		hubs.hold(hub);
+		const check = viewFor(feed, options);
+		const range = { ...options, topics: new Set(topics), report, check };
 		try {
-			return await readHistory(hub, feed, { ...options, topics: new Set(topics), report });
-		} finally {
-			hubs.release(hub);
+			return await hubs.use((hub) => readHistory(hub, feed, range));
+		} catch (error) {
+			throw error instanceof Failure ? unseen(feed.channel, error, report) : error;
 		}
 	}
 
@@ -611,6 +634,12 @@ export function createRealtime<
 		}
 	});
 	return realtime;
+}
+
+/** The only channel that a request names. */
+function subscriptionOf(parsed: ParsedBody): SubscriptionRequest | undefined {
+	if (parsed.kind === 'read') return parsed.read;
+	return parsed.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
 }
 
 function closed(what: string): RealtimeError {

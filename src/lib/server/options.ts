@@ -76,7 +76,7 @@ export interface RealtimeEndpointOptions<
 	 */
 	identify?: RealtimeIdentify;
 	/**
-	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`,
+	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`, `view`,
 	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and an asynchronous schema. After
 	 * that it counts as failed: nothing is sent, the channel ends with 503, and the page tries again. A
 	 * message whose schema does not settle is dropped. `onFailure` is told which callback it was.
@@ -201,6 +201,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`channels.${key}.authorize\` is missing: it decides who may read the channel.`);
 		}
 		isFunction(`channels.${key}.reauthorize`, config.reauthorize);
+		isFunction(`channels.${key}.view`, config.view);
 		checkReplay(`channels.${key}.replay`, config.replay);
 		if (config.warm) checkWarm(key, config);
 		for (const topic of Object.keys(config.latest ?? {})) {
