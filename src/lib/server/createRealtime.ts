@@ -59,7 +59,12 @@ export interface RealtimeStats {
 }
 
 /** A realtime endpoint and its controls. */
-export interface Realtime {
+export interface Realtime<
+	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
+	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+> {
+	/** A type and no value: what the endpoint serves, for what is built on it. */
+	readonly $types?: { channels: TChannels; events: TEvents };
 	/** Serves a plain `EventSource` and `curl -N`: one channel, named by the query. */
 	GET: RequestHandler;
 	/** Serves `<RealtimeManager>`. */
@@ -392,7 +397,7 @@ export type RealtimeHistoryOptions<
 export function createRealtime<
 	const TChannels extends Record<string, ChannelLike>,
 	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
->(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime {
+>(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime<TChannels, TEvents> {
 	const settings = readOptions(options as unknown as RealtimeEndpointOptions<never>);
 	const { inngest, identify } = options;
 	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
@@ -575,7 +580,7 @@ export function createRealtime<
 		}
 	}
 
-	const realtime: Realtime = {
+	const realtime: Realtime<TChannels, TEvents> = {
 		GET: (event) => answer(event, () => parseGet(event.request, event.url, limits)),
 		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
