@@ -281,6 +281,27 @@ describe('statuses', () => {
 		expect((await send(message(), { 'x-user': 'b' })).status).toBe(200);
 	});
 
+	test('who is kept out sends no events either; the rate of the endpoint counts them', async () => {
+		const run = vi.fn(({ id }: { id: string }) => ({ said: id }));
+		const { realtime, send } = await start(
+			{ say: { event: say, ...allowed, run } },
+			{ limits: { rate: { points: 3, intervalMs: 60_000 } } }
+		);
+		await realtime.ban('alice', 60_000);
+		const refused = await send(message(), { 'x-user': 'alice' });
+		expect(refused.status).toBe(429);
+		expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
+		await realtime.unban('alice');
+		// What was refused counts as well.
+		const statuses = [];
+		for (let n = 0; n < 3; n++) {
+			statuses.push((await send(message(), { 'x-user': 'alice' })).status);
+		}
+		expect(statuses).toEqual([200, 200, 429]);
+		expect((await send(message(), { 'x-user': 'bob' })).status).toBe(200);
+		expect(run).toHaveBeenCalledTimes(3);
+	});
+
 	test('a handler that takes too long: its signal aborts, and the page asks again', async () => {
 		let finish!: (value: { said: string }) => void;
 		let signal!: AbortSignal;

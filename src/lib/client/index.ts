@@ -1,4 +1,11 @@
 export { default as RealtimeManager } from './RealtimeManager.svelte';
+export {
+	createRealtimeBus,
+	type RealtimeBusHeaders,
+	type RealtimeBusOptions,
+	type RealtimeListenOptions,
+	type RealtimeStandaloneBus
+} from './createRealtimeBus.js';
 export { getRealtimeBus } from './bus/context.js';
 export { getRealtimeBusChannel } from './hooks/channel.js';
 export { getRealtimeBusTopicMessages } from './hooks/messages.js';

@@ -9,10 +9,11 @@ export type EventChannel = string | { name: string };
 /** What page and server know of an event. */
 export interface EventDefinition<
 	TSchema extends StandardSchemaV1 = StandardSchemaV1,
-	TResult extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined
+	TResult extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined,
+	TName extends string = string
 > {
 	/** What it is called, also in Inngest. */
-	readonly name: string;
+	readonly name: TName;
 	/** What its data must match. A page sends the input; the handler gets the output. */
 	readonly schema: TSchema;
 	/** Version of the schema. */
@@ -79,8 +80,12 @@ const MAX_NAME = 256;
  */
 export function defineEvent<
 	const TSchema extends StandardSchemaV1,
-	const TResult extends StandardSchemaV1 | undefined = undefined
->(name: string, options: DefineEventOptions<TSchema, TResult>): EventDefinition<TSchema, TResult> {
+	const TResult extends StandardSchemaV1 | undefined = undefined,
+	const TName extends string = string
+>(
+	name: TName,
+	options: DefineEventOptions<TSchema, TResult>
+): EventDefinition<TSchema, TResult, TName> {
 	const { schema, channel, version = 1, result } = options;
 	if (typeof name !== 'string' || name === '' || name.length > MAX_NAME) {
 		invalid(`An event needs a name of 1 to ${MAX_NAME} characters.`);

@@ -18,5 +18,19 @@ export interface SubscriptionRequest {
 	history?: number;
 }
 
+/** What a POST with `read` asks for: messages that are still in the log of a channel. */
+export interface HistoryRequest {
+	channel: string;
+	/** Defaults to all topics of the channel. */
+	topics?: string[];
+	params?: RealtimeRequestParams;
+	/** A cursor, or a moment in ISO 8601: only what followed. */
+	since?: string;
+	/** A cursor: only what came before. */
+	before?: string;
+	/** Most messages: with `since` the first, else the newest. @default 100 */
+	limit?: number;
+}
+
 /** Body of a POST: one channel, or several over one stream. */
 export type RealtimeRequest = SubscriptionRequest | { subscriptions: SubscriptionRequest[] };

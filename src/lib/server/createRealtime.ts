@@ -5,6 +5,7 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { EventDefinition } from '../protocol/event.js';
 import { quoted } from '../protocol/quote.js';
 import type { PresenceData, RealtimeMember } from '../protocol/presence.js';
+import type { RealtimeRequestParams, SubscriptionRequest } from '../protocol/request.js';
 import type {
 	Positioned,
 	RealtimeTopicEnvelope,
@@ -15,11 +16,11 @@ import type { RealtimeChannelConfig, RequestableTopic } from './access/options.j
 import { Registry } from './access/registry.js';
 import { checkSite, parseGet, parsePost, type ParsedBody } from './access/request.js';
 import { readKey } from './access/admission.js';
+import { createView, type View } from './access/view.js';
 import { readIdentity } from './access/identity.js';
 import type { Published, RealtimeBackend } from './backend/backend.js';
 import { guardBackend, retainBackend } from './backend/guard.js';
 import { MemoryIdempotencyStore } from './backend/memoryIdempotency.js';
-import { MemoryRateLimitStore } from './backend/memoryRateLimit.js';
 import { feedCursor } from './cursor.js';
 import { emit, type RealtimeEmit, type RealtimeEmitOptions, type RealtimePublish } from './emit.js';
 import { Events, type HandlerEmit } from './events/events.js';
@@ -27,6 +28,8 @@ import { Once } from './events/once.js';
 import type { RealtimeEventConfig, RealtimeOnce } from './events/options.js';
 import { Failure, TEXT } from './failure/failure.js';
 import { createReport, type Report } from './failure/report.js';
+import type { BusyChannel, HubStats } from './hub/hub.js';
+import type { FeedSpec } from './hub/source.js';
 import { readHistory, type RealtimeHistory, type RealtimeHistoryRange } from './history.js';
 import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
@@ -37,13 +40,12 @@ import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
-import type { BusyChannel, HubStats } from './hub/hub.js';
 import { EndpointMeters } from './metrics/endpointMeters.js';
 import type { RealtimeMetric } from './metrics/metric.js';
 import { readMetrics } from './metrics.js';
 import { Pressure, type PressureReading, type RealtimePriority } from './access/pressure.js';
 import { onShutdown } from './runtime/shutdown.js';
-import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
+import { FeedIterator, unseen, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
 import { warmFeeds } from './warm.js';
 
 /** How a realtime endpoint is doing. */
@@ -73,7 +75,12 @@ const BUSIEST = 20;
 const DRAIN_MS = 10_000;
 
 /** A realtime endpoint and its controls. */
-export interface Realtime {
+export interface Realtime<
+	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
+	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+> {
+	/** A type and no value: what the endpoint serves, for what is built on it. */
+	readonly $types?: { channels: TChannels; events: TEvents };
 	/** Serves a plain `EventSource` and `curl -N`: one channel, named by the query. */
 	GET: RequestHandler;
 	/** Serves `<RealtimeManager>`. */
@@ -85,7 +92,8 @@ export interface Realtime {
 	 *
 	 * @throws {RealtimeError} `CLOSED` when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the
 	 *   channel does not define, `INVALID_OPTION` when `history` is not a number of messages; from `next()`,
-	 *   `UPSTREAM` when Inngest cannot be reached at first.
+	 *   `UPSTREAM` when Inngest cannot be reached at first, `DENIED` or `HANDLER` when the `view` for
+	 *   `event` denies or fails.
 	 * @example
 	 * ```ts
 	 * for await (const item of realtime.subscribe(demoChannel, { signal: request.signal })) {
@@ -186,7 +194,7 @@ export interface Realtime {
 	 *   subscription; `missed` where messages after `since` are gone.
 	 * @throws {RealtimeError} `BACKEND` when the backend that keeps the log is away, `INVALID_OPTION` for
 	 *   options that cannot work, `UNKNOWN_TOPIC` for a topic that the channel does not define, `CLOSED`
-	 *   when the endpoint was closed.
+	 *   when the endpoint was closed, `DENIED` or `HANDLER` when the `view` for `event` denies or fails.
 	 * @example
 	 * ```ts
 	 * const { messages, cursor } = await realtime.history(demoChannel, { limit: 20 });
@@ -344,6 +352,17 @@ export interface Realtime {
 	close(): void;
 }
 
+/** On whose behalf server code reads. */
+export interface RealtimeViewerOptions {
+	/**
+	 * The request of the reader: messages are what the `view` of the channel's entry shows it.
+	 * @default server code sees every message as it is
+	 */
+	event?: RequestEvent;
+	/** The `params` that the `view` is given. @default {} */
+	params?: RealtimeRequestParams;
+}
+
 /** Which channel is meant. */
 export interface RealtimeMembersOptions<TChannel extends ChannelLike> {
 	/** Parameters of the channel's builder. */
@@ -362,7 +381,10 @@ export interface RealtimeCursorOptions<TChannel extends ChannelLike> {
 }
 
 /** Options of `subscribe`. Where to start is either a cursor or a number of messages. */
-export type RealtimeSubscribeOptions<TChannel extends ChannelLike, TTopic extends string> = {
+export type RealtimeSubscribeOptions<
+	TChannel extends ChannelLike,
+	TTopic extends string
+> = RealtimeViewerOptions & {
 	/** @default all topics of the channel */
 	topics?: readonly TTopic[];
 	/** Parameters of the channel's builder. */
@@ -372,17 +394,17 @@ export type RealtimeSubscribeOptions<TChannel extends ChannelLike, TTopic extend
 	/** Cursor of the last item that was handled; what followed it comes first. */
 	lastEventId?: string;
 } & (
-	| {
-			/** Cursor to start from where there is no `lastEventId`, as `cursor()` returned it. */
-			since?: string;
-			history?: undefined;
-	  }
-	| {
-			/** Number of recent messages that come first where there is no `lastEventId`. */
-			history?: number;
-			since?: undefined;
-	  }
-);
+		| {
+				/** Cursor to start from where there is no `lastEventId`, as `cursor()` returned it. */
+				since?: string;
+				history?: undefined;
+		  }
+		| {
+				/** Number of recent messages that come first where there is no `lastEventId`. */
+				history?: number;
+				since?: undefined;
+		  }
+	);
 
 /** A message of some topics of a channel, with its position. */
 export type RealtimeMessage<TChannel extends ChannelLike, TTopic extends string> =
@@ -397,12 +419,13 @@ export type RealtimeItem<TChannel extends ChannelLike, TTopic extends string> =
 export type RealtimeHistoryOptions<
 	TChannel extends ChannelLike,
 	TTopic extends string
-> = RealtimeHistoryRange & {
-	/** Parameters of the channel's builder. */
-	channelParams?: ChannelParams<TChannel>;
-	/** @default all topics of the channel */
-	topics?: readonly TTopic[];
-};
+> = RealtimeHistoryRange &
+	RealtimeViewerOptions & {
+		/** Parameters of the channel's builder. */
+		channelParams?: ChannelParams<TChannel>;
+		/** @default all topics of the channel */
+		topics?: readonly TTopic[];
+	};
 
 /**
  * Creates a realtime endpoint with its controls.
@@ -421,7 +444,7 @@ export type RealtimeHistoryOptions<
 export function createRealtime<
 	const TChannels extends Record<string, ChannelLike>,
 	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
->(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime {
+>(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime<TChannels, TEvents> {
 	const settings = readOptions(options as unknown as RealtimeEndpointOptions<never>);
 	const { inngest, identify } = options;
 	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
@@ -468,8 +491,7 @@ export function createRealtime<
 		events: (options.events ?? {}) as unknown as Record<string, RealtimeEventConfig>,
 		app: inngest.id,
 		once: new Once(guarded?.idempotency ?? new MemoryIdempotencyStore()),
-		rateLimit: guarded?.rateLimit,
-		ownRateLimit: new MemoryRateLimitStore(),
+		rates,
 		onEvent: options.onEvent,
 		meters,
 		checkPressure: (priority) => pressure.check(priority),
@@ -480,7 +502,8 @@ export function createRealtime<
 		async identify(event) {
 			const identity = await readIdentity(identify, event, callbackTimeoutMs);
 			const options = { key: limits.key, timeoutMs: callbackTimeoutMs };
-			return { identity, key: await readKey(event, identity, options) };
+			const key = await readKey(event, identity, options);
+			return { identity, key, address: await rates.senderOf(event, identity) };
 		},
 		tools: (handler) => ({
 			emit: (topic: PublishTarget, data: unknown, options?: RealtimeEmitOptions) =>
@@ -546,6 +569,7 @@ export function createRealtime<
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
 			if (parsed.kind === 'event') return await events.handle(event, parsed.event);
+			if (parsed.kind === 'read') return await responder.history(event, parsed.read);
 			if (parsed.kind === 'presence') {
 				return await responder.update(event, parsed.presence, people.take);
 			}
@@ -555,12 +579,21 @@ export function createRealtime<
 			}
 			return await responder.respond(event, parsed);
 		} catch (error) {
-			const subscription =
-				parsed?.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
+			const subscription = parsed && subscriptionOf(parsed);
 			const response = refusal(event, error, report, subscription);
 			if (state !== 'open') closeAfter(event, response.headers);
 			return response;
 		}
+	}
+
+	/** What the reader behind a request sees of a channel that server code reads for it. */
+	function viewFor(
+		{ entry }: FeedSpec,
+		{ event, params = {} }: RealtimeViewerOptions
+	): View | undefined {
+		const config = registry.entries.get(entry);
+		if (!config || !event) return undefined;
+		return createView(config, { event, params }, callbackTimeoutMs);
 	}
 
 	function subscribe(
@@ -581,6 +614,7 @@ export function createRealtime<
 		const iterator = new FeedIterator(hub, feed, {
 			topics: new Set(topics),
 			report,
+			view: viewFor(feed, options),
 			signal: options.signal,
 			onEnd: () => {
 				iterators.delete(iterator);
@@ -598,13 +632,7 @@ export function createRealtime<
 	): Promise<string> {
 		const { feed } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
-		const hub = hubs.acquire();
-		hubs.hold(hub);
-		try {
-			return await feedCursor(hub, feed, report);
-		} finally {
-			hubs.release(hub);
-		}
+		return hubs.use((hub) => feedCursor(hub, feed, report));
 	}
 
 	async function history(
@@ -613,16 +641,16 @@ export function createRealtime<
 	): Promise<RealtimeHistory<Positioned<RealtimeTopicEnvelope>>> {
 		const { feed, topics } = registry.feedOf(channel, options);
 		checkReadable(feed.channel);
-		const hub = hubs.acquire();
-		hubs.hold(hub);
+		const check = viewFor(feed, options);
+		const range = { ...options, topics: new Set(topics), report, check };
 		try {
-			return await readHistory(hub, feed, { ...options, topics: new Set(topics), report });
-		} finally {
-			hubs.release(hub);
+			return await hubs.use((hub) => readHistory(hub, feed, range));
+		} catch (error) {
+			throw error instanceof Failure ? unseen(feed.channel, error, report) : error;
 		}
 	}
 
-	const realtime: Realtime = {
+	const realtime: Realtime<TChannels, TEvents> = {
 		GET: (event) => answer(event, () => parseGet(event.request, event.url, limits)),
 		POST: (event) => answer(event, () => parsePost(event.request, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
@@ -710,6 +738,12 @@ export function createRealtime<
 		}
 	});
 	return realtime;
+}
+
+/** The only channel that a request names. */
+function subscriptionOf(parsed: ParsedBody): SubscriptionRequest | undefined {
+	if (parsed.kind === 'read') return parsed.read;
+	return parsed.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
 }
 
 function closed(what: string): RealtimeError {

@@ -1,10 +1,14 @@
 import { compareCursors, parseCursor } from '../protocol/cursor.js';
 import { RealtimeError } from '../protocol/errors.js';
+import type { HistoryRequest } from '../protocol/request.js';
 import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
+import { isDate } from './access/request.js';
+import type { View } from './access/view.js';
 import type { ReplaySlice } from './backend/replay.js';
 import { feedCursor } from './cursor.js';
 import type { Report } from './failure/report.js';
 import type { Hub } from './hub/hub.js';
+import type { LogEntry } from './hub/entry.js';
 import type { FeedSpec } from './hub/source.js';
 
 /** Which messages `history` returns. */
@@ -41,9 +45,9 @@ const MAX_LIMIT = 1_000;
 export async function readHistory(
 	hub: Hub,
 	feed: FeedSpec,
-	options: RealtimeHistoryRange & { topics: ReadonlySet<string>; report: Report }
+	options: RealtimeHistoryRange & { topics: ReadonlySet<string>; report: Report; check?: View }
 ): Promise<RealtimeHistory<Message>> {
-	const { since, before, limit = DEFAULT_LIMIT, topics, report } = options;
+	const { since, before, limit = DEFAULT_LIMIT, topics, report, check } = options;
 	checkRange({ since, before, limit });
 	const most = Math.min(limit, MAX_LIMIT);
 	// A log in this process has something only while its feed lives.
@@ -57,26 +61,50 @@ export async function readHistory(
 			position = (await log.bounds()).first;
 			slice = await log.since(position);
 		}
-		const messages: Message[] = [];
-		const end = (): RealtimeHistory<Message> => ({
-			messages,
-			cursor: position,
-			...(missed && { missed })
-		});
+		/** What a reader may still see. */
+		const found: LogEntry[] = [];
+		const seen: LogEntry[] = [];
+		const end = async (): Promise<RealtimeHistory<Message>> => {
+			while (found.length > 0 && seen.length < most) {
+				const entry = found.pop()!;
+				const passed = check ? await check(entry) : entry;
+				if (passed) seen.unshift(passed);
+			}
+			return {
+				messages: seen.map(({ envelope, cursor }) => ({ ...envelope, cursor })),
+				cursor: position,
+				...(missed && { missed })
+			};
+		};
 		for (;;) {
-			for (const { cursor, kind, topic, envelope } of slice.entries) {
+			for (const entry of slice.entries) {
+				const { cursor, kind, topic } = entry;
 				if (before !== undefined && !isBefore(cursor, before)) return end();
 				position = cursor;
 				if (kind !== 'message' || !topics.has(topic!)) continue;
-				if (since instanceof Date && new Date(envelope.createdAt) < since) continue;
-				messages.push({ ...envelope, cursor });
-				if (since !== undefined && messages.length === most) return end();
-				if (messages.length > most) messages.shift();
+				if (since instanceof Date && new Date(entry.envelope.createdAt) < since) continue;
+				if (since === undefined) {
+					found.push(entry);
+					if (!check && found.length > most) found.shift();
+					continue;
+				}
+				const passed = check ? await check(entry) : entry;
+				if (passed) seen.push(passed);
+				if (seen.length === most) return end();
 			}
 			if (!slice.more || slice.entries.length === 0) return end();
 			slice = await log.since(position);
 		}
 	});
+}
+
+/** The range that a request asks for. */
+export function rangeOf({ since, before, limit }: HistoryRequest): RealtimeHistoryRange {
+	return {
+		...(since !== undefined && { since: isDate(since) ? new Date(since) : since }),
+		...(before !== undefined && { before }),
+		...(limit !== undefined && { limit })
+	};
 }
 
 function isBefore(cursor: string, other: string): boolean {

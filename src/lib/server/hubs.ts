@@ -73,6 +73,17 @@ export class Hubs {
 		if (this.#single.delete(hub)) hub.close();
 	}
 
+	/** Calls `work` with a hub that is held meanwhile. */
+	async use<T>(work: (hub: Hub) => Promise<T>): Promise<T> {
+		const hub = this.acquire();
+		this.hold(hub);
+		try {
+			return await work(hub);
+		} finally {
+			this.release(hub);
+		}
+	}
+
 	/** Stops keeping feeds warm. */
 	drain(): void {
 		this.#shared?.hub.drain();

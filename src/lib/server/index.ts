@@ -7,7 +7,8 @@ export {
 	type RealtimeMessage,
 	type RealtimeMembersOptions,
 	type RealtimeStats,
-	type RealtimeSubscribeOptions
+	type RealtimeSubscribeOptions,
+	type RealtimeViewerOptions
 } from './createRealtime.js';
 export { createRealtimeEndpoint } from './createRealtimeEndpoint.js';
 export type {
@@ -21,7 +22,8 @@ export type {
 	RealtimeChannelConfig,
 	RealtimeLimits,
 	RealtimeRate,
-	RealtimeReauthorizeContext
+	RealtimeReauthorizeContext,
+	RealtimeViewContext
 } from './access/options.js';
 export type {
 	BackendBus,

@@ -77,7 +77,7 @@ export interface RealtimeEndpointOptions<
 	 */
 	identify?: RealtimeIdentify;
 	/**
-	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`,
+	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`, `view`,
 	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and an asynchronous schema. After
 	 * that it counts as failed: nothing is sent, the channel ends with 503, and the page tries again. A
 	 * message whose schema does not settle is dropped. `onFailure` is told which callback it was.
@@ -205,6 +205,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		}
 		isFunction(`channels.${key}.reauthorize`, config.reauthorize);
 		checkPriority(`channels.${key}`, config.priority);
+		isFunction(`channels.${key}.view`, config.view);
 		checkReplay(`channels.${key}.replay`, config.replay);
 		if (config.warm) checkWarm(key, config);
 		for (const topic of Object.keys(config.latest ?? {})) {

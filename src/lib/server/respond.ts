@@ -1,6 +1,7 @@
 import type { RequestEvent } from '@sveltejs/kit';
+import { RealtimeError } from '../protocol/errors.js';
 import type { PresenceRequest } from '../protocol/presence.js';
-import type { SubscriptionRequest } from '../protocol/request.js';
+import type { HistoryRequest, SubscriptionRequest } from '../protocol/request.js';
 import { Admission } from './access/admission.js';
 import { Authorization } from './access/authorization.js';
 import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './access/identity.js';
@@ -9,9 +10,11 @@ import type { RateLimiter } from './access/rate.js';
 import type { Pressure } from './access/pressure.js';
 import type { ParsedRequest } from './access/request.js';
 import { leaveStarting } from './access/starting.js';
+import { createCheck, createView, type View } from './access/view.js';
 import { failureResponse } from './failure/answer.js';
-import { Failure } from './failure/failure.js';
+import { Failure, TEXT } from './failure/failure.js';
 import type { Report } from './failure/report.js';
+import { rangeOf, readHistory } from './history.js';
 import type { Hub } from './hub/hub.js';
 import type { TailStart } from './hub/tail.js';
 import type { Hubs } from './hubs.js';
@@ -48,6 +51,19 @@ interface Reader {
 	key: string | undefined;
 	/** What its sender counts as where rates are limited. */
 	sender: string | undefined;
+}
+
+/** A channel that a request names. */
+type ChannelRequest = Pick<SubscriptionRequest, 'channel' | 'topics' | 'params'>;
+
+/** A channel that a request may read. */
+interface Access {
+	match: Match;
+	authorization: Authorization;
+	/** What may be read. */
+	topics: ReadonlySet<string>;
+	/** What each message passes. */
+	check: View | undefined;
 }
 
 /** What a responder works with. */
@@ -142,6 +158,31 @@ export class Responder {
 		await this.#options.rates.check('answer', sender);
 		await reply(identity?.id);
 		return empty();
+	}
+
+	/**
+	 * Reads the log of a channel, as the reader may see it.
+	 *
+	 * @throws {Failure} when it is refused.
+	 */
+	async history(event: RequestEvent, request: HistoryRequest): Promise<Response> {
+		const { rates, registry, hubs, report } = this.#options;
+		const { sender } = await this.#read(event);
+		await rates.check('history', sender);
+		this.#admission.start(1);
+		try {
+			const { match, topics, check } = await this.#access(event, request);
+			const feed = registry.feedSpec(match, [...topics]);
+			const history = await hubs.use((hub) =>
+				readHistory(hub, feed, { ...rangeOf(request), topics, report, check })
+			);
+			return Response.json(history, { headers: { 'cache-control': 'no-store' } });
+		} catch (error) {
+			if (!(error instanceof RealtimeError) || error.code !== 'BACKEND') throw error;
+			throw new Failure('backend', 503, TEXT.historyAway, { cause: error });
+		} finally {
+			leaveStarting();
+		}
 	}
 
 	/** Open streams. */
@@ -242,29 +283,18 @@ export class Responder {
 		subscription: SubscriptionRequest,
 		{ identity }: Reader
 	): Promise<SubscriptionSpec> {
-		const { settings, registry, report, pressure } = this.#options;
-		const match = await registry.resolve(event, subscription);
-		pressure.check(match.config.priority);
-		const authorization = new Authorization(
-			match,
-			event,
-			subscription.params ?? {},
-			settings.callbackTimeoutMs
-		);
-		const topics = await this.#measured(match.entry, () => authorization.authorize());
-		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
+		const { settings, registry, report } = this.#options;
+		const { match, authorization, topics, check } = await this.#access(event, subscription);
 		// Who has a name can be asked about at any time; other streams do not hold their request for that.
 		const isRechecked =
 			settings.recheckMs !== false || Boolean(identity) || Boolean(match.config.presence);
 		// Callbacks run in their own request's context, whoever's message or timer leads to them.
-		const run = isChecked || isRechecked ? captureContext() : undefined;
+		const run = check || isRechecked ? captureContext() : undefined;
 		const present = await this.#presentOf(event, subscription, match, identity);
 		return {
 			feed: registry.feedSpec(match, [...topics]),
 			topics,
-			check: isChecked
-				? ({ envelope }) => run!(() => authorization.checkMessage(envelope))
-				: undefined,
+			check: check && ((entry) => run!(() => check(entry))),
 			recheck: isRechecked
 				? () => run!(() => this.#measured(match.entry, () => authorization.recheck()))
 				: undefined,
@@ -287,6 +317,21 @@ export class Responder {
 			authorizations.of(entry, outcome).value++;
 			authorizing.of(entry).observe((performance.now() - startedMs) / 1_000);
 		}
+	}
+
+	/** What a request may read of one channel. */
+	async #access(event: RequestEvent, subscription: ChannelRequest): Promise<Access> {
+		const { settings, registry, pressure } = this.#options;
+		const { callbackTimeoutMs } = settings;
+		const match = await registry.resolve(event, subscription);
+		pressure.check(match.config.priority);
+		const { params = {} } = subscription;
+		const authorization = new Authorization(match, event, params, callbackTimeoutMs);
+		const topics = await this.#measured(match.entry, () => authorization.authorize());
+		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
+		const view = createView(match.config, { event, params }, callbackTimeoutMs);
+		const check = createCheck(isChecked ? authorization : undefined, view);
+		return { match, authorization, topics, check };
 	}
 
 	/** @returns how the reader takes part in presence, where the channel has that. */

@@ -2,12 +2,16 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { ResyncPayload, ResyncReason } from '../protocol/health.js';
 import { quoted } from '../protocol/quote.js';
 import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { View } from './access/view.js';
+import { Failure, TEXT } from './failure/failure.js';
 import type { Report } from './failure/report.js';
 import type { Batch } from './hub/batch.js';
 import type { LogEntry } from './hub/entry.js';
 import type { Hub } from './hub/hub.js';
 import type { FeedSpec } from './hub/source.js';
 import { Tail, type TailConsumer, type TailStart } from './hub/tail.js';
+import { captureContext } from './runtime/context.js';
+import { Gate } from './stream/gate.js';
 
 /** What an iteration yields where messages may be missing. */
 export interface RealtimeResync extends ResyncPayload {
@@ -39,6 +43,7 @@ const MAX_WAITING = 1_000;
  */
 export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 	readonly #tail: Tail;
+	readonly #gate: Gate | undefined;
 	readonly #signal: AbortSignal | undefined;
 	readonly #onEnd: () => void;
 	readonly #items: Item[] = [];
@@ -53,15 +58,27 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		options: {
 			topics: ReadonlySet<string>;
 			report: Report;
+			/** What the consumer sees of each message. */
+			view: View | undefined;
 			signal: AbortSignal | undefined;
 			/** Called once, at the end. */
 			onEnd: () => void;
 		}
 	) {
-		const { topics, report, signal, onEnd } = options;
+		const { topics, report, view, signal, onEnd } = options;
 		this.#signal = signal;
 		this.#onEnd = onEnd;
 		this.#tail = new Tail(hub, feed, { topics, report }, this);
+		if (!view) return;
+		const run = captureContext();
+		this.#gate = new Gate((entry) => run(() => view(entry)), {
+			pass: (entry) => this.#push(itemOf(entry)),
+			deny: (error) => {
+				this.#error = unseen(feed.channel, error, report);
+				this.#finish();
+			},
+			held() {}
+		});
 	}
 
 	/** Begins to read. This may end it at once. */
@@ -91,28 +108,28 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 	}
 
 	get isFull(): boolean {
-		return this.#items.length >= MAX_WAITING;
+		return this.#items.length + (this.#gate?.size ?? 0) >= MAX_WAITING;
 	}
 
 	take(entry: LogEntry): void {
-		this.#items.push(itemOf(entry));
-		this.#serve();
+		if (this.#gate) this.#gate.push(entry);
+		else this.#push(itemOf(entry));
 	}
 
 	takeBatch({ entries }: Batch): void {
 		for (const entry of entries) {
-			this.#items.push(itemOf(entry));
+			this.take(entry);
 			if (!this.isFull) continue;
 			this.#tail.pauseAfter(entry.cursor);
 			break;
 		}
-		this.#serve();
 	}
 
 	missed(reason: ResyncReason): void {
 		const { channel } = this.#tail.feed;
-		this.#items.push({ kind: 'resync', channel, reason, ts: Date.now() });
-		this.#serve();
+		const tell = (): void => this.#push({ kind: 'resync', channel, reason, ts: Date.now() });
+		if (this.#gate) this.#gate.after(tell);
+		else tell();
 	}
 
 	changed(): void {
@@ -128,9 +145,16 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		this.#finish();
 	}
 
-	drained(): Promise<void> {
-		if (this.#items.length === 0) return Promise.resolve();
-		return new Promise((resolve) => (this.#whenDrained = resolve));
+	async drained(): Promise<void> {
+		const gate = this.#gate;
+		if (gate) await new Promise<void>((resolve) => gate.after(resolve));
+		if (this.#items.length === 0) return;
+		await new Promise<void>((resolve) => (this.#whenDrained = resolve));
+	}
+
+	#push(item: Item): void {
+		this.#items.push(item);
+		this.#serve();
 	}
 
 	#serve(): void {
@@ -146,6 +170,7 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		if (this.#done) return;
 		this.#done = true;
 		this.#items.length = 0;
+		this.#gate?.shut();
 		this.#signal?.removeEventListener('abort', this.#finish);
 		this.#tail.end();
 		this.#onEnd();
@@ -154,6 +179,20 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 			else resolve({ done: true, value: undefined });
 		}
 	};
+}
+
+/** Why a reader may not see what server code reads for it. */
+export function unseen(channel: string, error: unknown, report: Report): RealtimeError {
+	const failure =
+		error instanceof Failure
+			? error
+			: new Failure('reauthorization', 503, TEXT.unchecked, { cause: error });
+	const text = report(failure, { channelId: channel });
+	return new RealtimeError(
+		failure.status < 500 ? 'DENIED' : 'HANDLER',
+		`Realtime channel ${quoted(channel)} cannot be read: ${text}`,
+		{ cause: failure.cause }
+	);
 }
 
 function itemOf({ kind, envelope, cursor }: LogEntry): Item {

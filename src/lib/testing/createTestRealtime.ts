@@ -50,7 +50,10 @@ export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
 }
 
 /** A realtime endpoint without Inngest and without a network, and what a test does with it. */
-export interface TestRealtime extends Realtime {
+export interface TestRealtime<
+	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
+	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
+> extends Realtime<TChannels, TEvents> {
 	/** Asks the endpoint in this process; give it to `<RealtimeManager fetch>`. */
 	fetch: typeof globalThis.fetch;
 	/**
@@ -111,7 +114,7 @@ export function createTestRealtime<
 >({
 	locals = {} as App.Locals,
 	...options
-}: TestRealtimeOptions<TChannels, TEvents>): TestRealtime {
+}: TestRealtimeOptions<TChannels, TEvents>): TestRealtime<TChannels, TEvents> {
 	const source = new TestSource();
 	const channels = Object.fromEntries(
 		Object.entries(options.channels ?? {}).map(([key, config]) => [key, { source, ...config }])

@@ -79,7 +79,9 @@ export class Outbox {
 		this.#set(name, [...this.pending(name), entry]);
 		const end = new AbortController();
 		const { signal } = end;
+		let echoTimer: ReturnType<typeof setTimeout> | undefined;
 		const drop = (): void => {
+			clearTimeout(echoTimer);
 			stopListening();
 			this.#set(
 				name,
@@ -98,7 +100,7 @@ export class Outbox {
 				);
 			});
 			const waits = event.hasEcho(answer) && this.pending(name).includes(entry);
-			if (waits) setTimeout(drop, ECHO_MS);
+			if (waits) echoTimer = setTimeout(drop, ECHO_MS);
 			else drop();
 			return answer;
 		} catch (error) {

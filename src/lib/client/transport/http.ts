@@ -40,9 +40,10 @@ export class HttpTransport implements Transport {
 	/** How often the server says something, in milliseconds, once it has said so. */
 	#intervalMs = Infinity;
 
-	constructor(owner: TransportOwner) {
+	/** @param watch Watches the page, where there is one. */
+	constructor(owner: TransportOwner, watch = watchPage) {
 		this.#owner = owner;
-		this.#page = watchPage({
+		this.#page = watch({
 			onChange: () => this.#wake(),
 			// Where the network changed, what is open may be dead and not know it.
 			onOnline: () => {

@@ -39,6 +39,18 @@ export interface RealtimeReauthorizeContext<
 	message: TMessage;
 }
 
+/** What `view` is given. */
+export interface RealtimeViewContext<TMessage = unknown> {
+	/** The request of the reader. */
+	event: RequestEvent;
+	/** `event.locals`: as it was when the stream was opened. */
+	locals: App.Locals;
+	/** Parameters sent by the page: primitives or `null`. */
+	params: RealtimeRequestParams;
+	/** The message: a copy of this reader's own. */
+	message: TMessage;
+}
+
 /** `true` allows all topics asked for, `false` none, `{ allowedTopics }` those of them. */
 export type RealtimeAuthorizeResult<TTopic extends string = string> =
 	boolean | { allowedTopics: readonly TTopic[] };
@@ -85,6 +97,20 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	reauthorize?: (
 		context: RealtimeReauthorizeContext<TTopic, RealtimeTopicMessage<TChannel>>
 	) => MaybePromise<boolean>;
+	/**
+	 * What a reader sees of each message: the message, a changed one of the same shape, or `null` to skip it.
+	 * So rows of several teams can share a channel. Asked for each reader and each message, live, replayed or
+	 * of the history, in order, after `reauthorize`. Topic, channel, kind, time and position of a message stay
+	 * as they are. Where it throws, or does not settle within `callbackTimeoutMs`, the message is not
+	 * sent and the channel ends, as with `reauthorize`.
+	 *
+	 * It costs one call and one encoding per reader; without it readers share both. With a `view`, `latest`
+	 * has no effect: what is newest for one reader may be hidden from another.
+	 * @default everybody sees everything
+	 */
+	view?: (
+		context: RealtimeViewContext<RealtimeTopicMessage<TChannel>>
+	) => MaybePromise<RealtimeTopicMessage<TChannel> | null>;
 	/** Per-channel override. @default the endpoint's `reauthorizeOnEachMessage` */
 	reauthorizeOnEachMessage?: boolean;
 	/**

@@ -7,7 +7,7 @@ import type { RealtimeIdentity } from './identity.js';
 import type { RealtimeRate } from './options.js';
 
 /** Kinds of what a page can send. Each is counted by itself, so that none uses up what another needs. */
-export type RateKind = 'stream' | 'presence' | 'answer' | 'event';
+export type RateKind = 'stream' | 'history' | 'presence' | 'answer' | 'event' | `event ${string}`;
 
 /** A rule that only shows whether a key is kept out. */
 const NO_RULE: RateRule = { points: 1, intervalMs: 1 };

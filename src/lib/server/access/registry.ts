@@ -231,6 +231,8 @@ function isIncomplete(params: unknown): boolean {
 }
 
 function latestOf(config: RealtimeChannelConfig | undefined): string[] {
+	// What is newest for one reader may be hidden from another, who needs the one before.
+	if (config?.view) return [];
 	return Object.entries<boolean | undefined>(config?.latest ?? {})
 		.filter(([, isLatest]) => isLatest)
 		.map(([topic]) => topic);

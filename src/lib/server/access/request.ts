@@ -1,7 +1,12 @@
 import { z } from 'zod';
+import { parseCursor } from '../../protocol/cursor.js';
 import { MAX_BODY_BYTES, MAX_TIMER_MS } from '../../protocol/constants.js';
 import type { AnswerRequest, PresenceRequest } from '../../protocol/presence.js';
-import type { RealtimeRequestParams, SubscriptionRequest } from '../../protocol/request.js';
+import type {
+	HistoryRequest,
+	RealtimeRequestParams,
+	SubscriptionRequest
+} from '../../protocol/request.js';
 import { quoted } from '../../protocol/quote.js';
 import { Failure, thrownStatus } from '../failure/failure.js';
 
@@ -35,11 +40,14 @@ export interface ParsedRequest {
 export type ParsedBody =
 	| ParsedRequest
 	| { kind: 'event'; event: { event: unknown } }
+	| { kind: 'read'; read: HistoryRequest }
 	| { kind: 'presence'; presence: PresenceRequest }
 	| { kind: 'answer'; answer: AnswerRequest };
 
 /** Anything but a primitive becomes `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
+
+const LIMIT = 'limit must be a positive whole number';
 
 const HISTORY = 'history must be a positive whole number';
 
@@ -55,6 +63,22 @@ const subscriptionSchema = z.object({
 		.positive({ error: HISTORY })
 		.optional()
 });
+
+const cursor = z.string().refine((text) => parseCursor(text) !== null, {
+	error: '`before` must be a cursor'
+});
+
+const cursorOrDate = z.string().refine(isCursorOrDate, {
+	error: '`since` must be a cursor or a date in ISO 8601'
+});
+
+const historySchema = subscriptionSchema
+	.pick({ channel: true, topics: true, params: true })
+	.extend({
+		since: cursorOrDate.optional(),
+		before: cursor.optional(),
+		limit: z.number({ error: LIMIT }).int({ error: LIMIT }).positive({ error: LIMIT }).optional()
+	});
 
 const presenceSchema = z.object({
 	stream: z.string(),
@@ -104,6 +128,22 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	if (isKind(body, 'event') && !isKind(body, 'channel') && !isKind(body, 'subscriptions')) {
 		checkBytes(bytes, []);
 		return { kind: 'event', event: body };
+	}
+	if (isKind(body, 'read')) {
+		checkBytes(bytes, []);
+		const { since, before, limit, ...named } = checked(historySchema, body.read);
+		const { channel, topics, params } = normalize(named, limits);
+		return {
+			kind: 'read',
+			read: {
+				channel,
+				...(topics && { topics }),
+				...(params && { params }),
+				...(since !== undefined && { since }),
+				...(before !== undefined && { before }),
+				...(limit !== undefined && { limit: Math.min(limit, limits.maxHistory) })
+			}
+		};
 	}
 	if (isKind(body, 'presence')) {
 		checkBytes(bytes, []);
@@ -171,6 +211,18 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 		history: history === null ? undefined : Number(history)
 	});
 	return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
+}
+
+/** No cursor has two hyphens. */
+const DATE = /^\d{4}-\d\d-\d\d(T|$)/;
+
+/** Whether a text is a moment in ISO 8601. */
+export function isDate(text: string): boolean {
+	return DATE.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+function isCursorOrDate(text: string): boolean {
+	return isDate(text) || parseCursor(text) !== null;
 }
 
 type Checked = z.infer<typeof subscriptionSchema>;

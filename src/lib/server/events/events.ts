@@ -9,7 +9,7 @@ import {
 } from '../../protocol/event.js';
 import type { RealtimePriority } from '../access/pressure.js';
 import type { RealtimeIdentity } from '../access/identity.js';
-import type { RateDecision, RateLimitStore, RateRule } from '../backend/rateLimit.js';
+import type { RateLimiter } from '../access/rate.js';
 import { failureResponse } from '../failure/answer.js';
 import { callApp, CallbackError } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
@@ -28,8 +28,10 @@ import { parseEvent, requestIdOf, type ParsedEvent } from './request.js';
 /** Who sent an event. */
 export interface Sender {
 	identity: RealtimeIdentity | null;
-	/** What ids and rates are counted by. */
+	/** What ids, and the rates of single events, are counted by. */
 	key: string;
+	/** What it counts as where the endpoint's rate is limited. */
+	address: string | undefined;
 }
 
 /** A message that a handler emits, on its way. */
@@ -46,10 +48,7 @@ export interface EventsOptions {
 	/** Tells what this app remembers from what others do in one backend. */
 	app: string;
 	once: Once;
-	/** Counts for all processes, where the backend does. */
-	rateLimit: RateLimitStore | undefined;
-	/** Counts for this process alone, where the backend does not, or is away. */
-	ownRateLimit: RateLimitStore;
+	rates: RateLimiter;
 	onEvent: RealtimeOnEvent | undefined;
 	report: Report;
 	callbackTimeoutMs: number;
@@ -129,7 +128,7 @@ export class Events {
 			const parsed = parseEvent(body);
 			const config = this.#configs.get(parsed.name);
 			if (!config) throw new Failure('event-validation', 400, 'Unknown event');
-			const sender = { identity: null, key: '' };
+			const sender = { identity: null, key: '', address: undefined };
 			visit = { request, requestId, startedMs, parsed, config, sender, channel: undefined };
 			return answer(await this.#answer(visit), requestId);
 		} catch (error) {
@@ -191,27 +190,11 @@ export class Events {
 		}
 	}
 
-	/** @throws {Failure} `admission` 429. */
-	async #checkRate({ config, sender }: Visit): Promise<void> {
-		if (!config.rate) return;
-		const { isAllowed, retryAfterMs } = await this.#take(
-			this.#key('event', config.event.name, sender.key),
-			config.rate
-		);
-		if (isAllowed) return;
-		throw new Failure('admission', 429, TEXT.eventRate, {
-			headers: retryAfter(retryAfterMs / 1_000)
-		});
-	}
-
-	async #take(key: string, rule: RateRule): Promise<RateDecision> {
-		const { rateLimit, ownRateLimit } = this.#options;
-		try {
-			if (rateLimit) return await rateLimit.take(key, 1, rule);
-		} catch {
-			// The breaker reports that the backend is away.
-		}
-		return ownRateLimit.take(key, 1, rule);
+	/** @throws {Failure} `admission` 429 when it sends too much, or is kept out. */
+	async #checkRate({ config: { event, rate }, sender }: Visit): Promise<void> {
+		const { rates } = this.#options;
+		await rates.check('event', sender.address);
+		if (rate) await rates.check(`event ${event.name}`, sender.key, 1, rate);
 	}
 
 	/** @throws {Failure} `event-authorization`. */

@@ -9,6 +9,7 @@ import { Failure, thrownMessage, thrownStatus } from './failure.js';
 export type RealtimeCallback =
 	| 'authorize'
 	| 'reauthorize'
+	| 'view'
 	| 'channelParams'
 	| 'identify'
 	| 'limits.key'

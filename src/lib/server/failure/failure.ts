@@ -39,6 +39,7 @@ export class Failure extends Error {
 export const TEXT = {
 	upstream: 'Realtime is not available right now; it will be tried again.',
 	upstreamLost: 'The connection to Inngest was lost; it is being restored.',
+	historyAway: 'The history cannot be read right now; try again in a moment.',
 	store: 'The replay store failed; the stream starts anew.',
 	backendAway: (name: string) =>
 		`The backend "${name}" is away: messages arrive, but what is published meanwhile cannot be replayed.`,
@@ -50,7 +51,6 @@ export const TEXT = {
 	stopping: 'This server is stopping.',
 	closed: 'This realtime endpoint was closed.',
 	eventsBusy: 'This server handles as many events as it may; try again in a moment.',
-	eventRate: 'Too many of these events; try again later.',
 	eventDenied: 'Not allowed to send this event.',
 	eventUnchecked: 'The event could not be checked; it will be tried again.',
 	eventInvalid: 'The data of the event does not match its schema.',

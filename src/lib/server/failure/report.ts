@@ -18,7 +18,7 @@ export interface RealtimeServerFailureContext {
 	topics?: readonly string[];
 	/**
 	 * The callback of your app that threw or did not settle within `callbackTimeoutMs`: `authorize`,
-	 * `reauthorize`, `channelParams`, `identify`, `limits.key` or `schema`; of an event also `upgrade` and
+	 * `reauthorize`, `view`, `channelParams`, `identify`, `limits.key` or `schema`; of an event also `upgrade` and
 	 * `run`, which has a limit of its own.
 	 */
 	callback?: string;

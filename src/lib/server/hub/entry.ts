@@ -59,13 +59,13 @@ export class LogEntry {
 
 	/** The same message, marked as published before its reader's subscription began. */
 	get asHistory(): LogEntry {
+		return this.as(`${this.#payload.slice(0, -1)},"history":true}`);
+	}
+
+	/** Another message in the same place. */
+	as(payload: string): LogEntry {
 		const { cursor, kind, topic } = this;
-		return new LogEntry({
-			cursor,
-			kind,
-			topic,
-			payload: `${this.#payload.slice(0, -1)},"history":true}`
-		});
+		return new LogEntry({ cursor, kind, topic, payload });
 	}
 }
 

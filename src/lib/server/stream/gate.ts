@@ -1,8 +1,11 @@
 import type { LogEntry } from '../hub/entry.js';
-import { isThenable } from '../runtime/thenable.js';
+import { isThenable, type Answer } from '../runtime/thenable.js';
 
-/** Checks one message: passes it by returning, denies it by throwing or rejecting. */
-export type Check = (entry: LogEntry) => void | PromiseLike<void>;
+/**
+ * Checks one message: passes what it returns, skips the message by returning `null`, and denies it by
+ * throwing or rejecting.
+ */
+export type Check = (entry: LogEntry) => Answer<LogEntry | null>;
 
 /** What a gate does with its entries. */
 export interface GateEvents {
@@ -28,6 +31,11 @@ export class Gate {
 	constructor(check: Check, events: GateEvents) {
 		this.#check = check;
 		this.#events = events;
+	}
+
+	/** How many entries are inside. */
+	get size(): number {
+		return this.#waiting.length + (this.idle ? 0 : 1);
 	}
 
 	/** Whether everything put in has come out. */
@@ -70,11 +78,11 @@ export class Gate {
 		this.#checking = entry;
 		try {
 			// A `resync` carries no message to check.
-			const answer = entry.kind === 'resync' ? undefined : this.#check(entry);
-			if (!isThenable(answer)) return this.#finish(entry);
+			const answer = entry.kind === 'resync' ? entry : this.#check(entry);
+			if (!isThenable(answer)) return this.#finish(entry, answer);
 			Promise.resolve(answer).then(
-				() => {
-					this.#finish(entry);
+				(passed) => {
+					this.#finish(entry, passed);
 					this.#drain();
 				},
 				(error: unknown) => this.#deny(error)
@@ -84,11 +92,11 @@ export class Gate {
 		}
 	}
 
-	#finish(entry: LogEntry): void {
+	#finish(entry: LogEntry, passed: LogEntry | null): void {
 		if (this.#shut) return;
 		this.#checking = undefined;
 		this.#events.held(-entry.frame.length);
-		this.#events.pass(entry);
+		if (passed) this.#events.pass(passed);
 	}
 
 	#deny(error: unknown): void {

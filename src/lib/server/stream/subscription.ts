@@ -16,7 +16,7 @@ export interface SubscriptionSpec {
 	feed: FeedSpec;
 	/** What may be read. */
 	topics: ReadonlySet<string>;
-	/** Checks each message before it is sent. */
+	/** Checks each message before it is sent, and may change or skip it. */
 	check?: Check | undefined;
 	/** Checks the right to read at all; rejects with a `Failure` when it is gone or cannot be told. */
 	recheck?: (() => Promise<void>) | undefined;

@@ -1,0 +1,11 @@
+export { realtimeRouter, type RealtimeTrpcRouter } from './router.js';
+export { realtimeErrorData, type RealtimeTrpcErrorData } from './errors.js';
+export type {
+	RealtimeTrpcContext,
+	RealtimeTrpcEvent,
+	RealtimeTrpcHistory,
+	RealtimeTrpcHistoryInput,
+	RealtimeTrpcItem,
+	RealtimeTrpcSent,
+	RealtimeTrpcSubscription
+} from './types.js';
