@@ -9,7 +9,7 @@ import { BROWSER } from './tests/support/browser.js';
 const withBrowser = process.env.CI === 'true' || existsSync(BROWSER.executablePath);
 
 /** A Vitest project that runs in Node. */
-const node = (name: string, testTimeout = 30_000, globalSetup: string[] = []) => ({
+const node = (name: string, globalSetup: string[] = []) => ({
 	extends: true as const,
 	test: {
 		name,
@@ -17,8 +17,8 @@ const node = (name: string, testTimeout = 30_000, globalSetup: string[] = []) =>
 		include: [`tests/${name}/**/*.test.ts`],
 		// When a process dies, its file fails; a thread that dies takes Vitest with it.
 		pool: 'forks' as const,
-		testTimeout,
-		// Servers and browsers are started there, on machines that do other things as well.
+		// Machines do other things as well, and hooks start servers and browsers.
+		testTimeout: 60_000,
 		hookTimeout: 120_000,
 		globalSetup,
 		// It imports its own files without their extensions, which only a bundler takes.
@@ -35,7 +35,7 @@ export default defineConfig({
 			node('unit'),
 			node('integration'),
 			node('ssr'),
-			node('docs', 60_000),
+			node('docs'),
 			{
 				extends: true,
 				test: {
@@ -66,7 +66,7 @@ export default defineConfig({
 								}
 							}
 						},
-						node('e2e', 60_000, ['tests/e2e/support/build.ts'])
+						node('e2e', ['tests/e2e/support/build.ts'])
 					]
 				: [])
 		]

@@ -87,3 +87,16 @@ test('a job is cancelled: its run ends, and the page says how far it came', asyn
 	await page.reload();
 	await page.getByText(/Cancelled after [1-4] of 5 steps\./).waitFor();
 });
+
+test('a job goes on after its server was killed and started again', async () => {
+	const { page, forgive } = await app.visit('/job');
+	await page.getByLabel('All goes well').check();
+	await page.getByRole('button', { name: 'Start' }).click();
+	await page.getByText('1 of 5 steps done.').waitFor();
+	await app.restart();
+	await page.getByText('An album of 48 pages is ready.').waitFor();
+	const states = await page.locator('li .state').allInnerTexts();
+	// The step that the server was at has begun again.
+	expect(states).toEqual(Array(5).fill(expect.stringMatching(/^done/)));
+	forgive(/ERR_|Failed to|50[0-9]/);
+});

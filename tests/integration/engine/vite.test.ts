@@ -143,7 +143,7 @@ it('starts an engine, points the app at it, registers it, and says so in one lin
 	expect(lines()).toEqual([`  ➜  Inngest: embedded engine at ${url}`]);
 	expect(process.env.INNGEST_DEV).toBe('1');
 	expect(globals[LOADS]).toBe(1);
-	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
+	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 30_000);
 	const sent = await fetch(`${url}/e/key`, { method: 'POST', body: '{"name":"a"}' });
 	const { ids } = (await sent.json()) as { ids: string[] };
 	await vi.waitFor(async () => {
@@ -151,7 +151,7 @@ it('starts an engine, points the app at it, registers it, and says so in one lin
 			data: unknown;
 		};
 		expect(data).toMatchObject([{ status: 'Completed', output: 'done' }]);
-	}, 5_000);
+	}, 30_000);
 });
 
 it('ends the engine with the server and gives the environment back', async () => {
@@ -166,12 +166,12 @@ it('ends the engine with the server and gives the environment back', async () =>
 
 it('registers the app again when its server code changes, and ends what holds on to the old', async () => {
 	await start();
-	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
+	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 30_000);
 	const reload = vi.fn();
 	globals[RELOAD]!.add(reload);
 	try {
 		await writeApp('second');
-		await vi.waitFor(async () => expect(await registered()).toEqual(['app-second']), 5_000);
+		await vi.waitFor(async () => expect(await registered()).toEqual(['app-second']), 30_000);
 		expect(reload).toHaveBeenCalledTimes(1);
 		expect(globals[LOADS]).toBeGreaterThan(1);
 	} finally {
@@ -182,7 +182,7 @@ it('registers the app again when its server code changes, and ends what holds on
 it('keeps its engine when the server restarts', async () => {
 	await start();
 	const url = process.env.INNGEST_BASE_URL;
-	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 5_000);
+	await vi.waitFor(async () => expect(await registered()).toEqual(['app-first']), 30_000);
 	await server!.restart();
 	expect(process.env.INNGEST_BASE_URL).toBe(url);
 	expect(await registered(url)).toEqual(['app-first']);
@@ -200,7 +200,7 @@ it('uses the dev server that answers at INNGEST_BASE_URL, and registers the app 
 	expect(process.env.INNGEST_DEV).toBe('1');
 	const { port } = vite.httpServer!.address() as AddressInfo;
 	const appUrl = `http://localhost:${port}/api/inngest`;
-	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 30_000);
 	expect(outcomes()).toEqual([
 		`[inngest dev] Registered the app at ${appUrl} with the dev server at ${url}`
 	]);
@@ -214,14 +214,14 @@ it('registers there again at each start, and when server code has changed', asyn
 	const ids = (): string[] =>
 		registrations.flatMap(({ functions }) => functions.map(({ id }) => id));
 	await start();
-	await vi.waitFor(() => expect(ids()).toEqual(['app-first']), 5_000);
+	await vi.waitFor(() => expect(ids()).toEqual(['app-first']), 30_000);
 	await writeApp('second');
-	await vi.waitFor(() => expect(ids()).toEqual(['app-first', 'app-second']), 5_000);
+	await vi.waitFor(() => expect(ids()).toEqual(['app-first', 'app-second']), 30_000);
 	expect(outcomes()).toHaveLength(1);
 	await server!.close();
 	vi.stubEnv('INNGEST_BASE_URL', url);
 	await start();
-	await vi.waitFor(() => expect(ids()).toHaveLength(3), 5_000);
+	await vi.waitFor(() => expect(ids()).toHaveLength(3), 30_000);
 	expect(ids()[2]).toBe('app-second');
 	await close();
 });
@@ -230,11 +230,11 @@ it('says once why the app did not register, and that it then did', async () => {
 	const { url, answer, close } = await external(0, 400);
 	vi.stubEnv('INNGEST_BASE_URL', url);
 	await start();
-	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 30_000);
 	expect(warn.mock.calls).toEqual([[expect.stringContaining('broken cron')]]);
 	answer.status = 200;
 	await writeApp('second');
-	await vi.waitFor(() => expect(outcomes()).toHaveLength(2), 5_000);
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(2), 30_000);
 	expect(info.mock.lastCall).toEqual([expect.stringContaining('[inngest dev] Registered the app')]);
 	await close();
 });
@@ -243,7 +243,7 @@ it('says in one line that nothing is served at its path', async () => {
 	const { url, close } = await external();
 	vi.stubEnv('INNGEST_BASE_URL', url);
 	await start({ servePath: '/elsewhere' });
-	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+	await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 30_000);
 	expect(outcomes()[0]).toMatch(/\/elsewhere did not register\..*servePath/);
 	await close();
 });
@@ -259,7 +259,7 @@ it('registers by the name with which a dev server in a container calls the app',
 	];
 	server = await createServer(config({}));
 	await server.listen(port);
-	await vi.waitFor(() => expect(registrations).toHaveLength(1), 5_000);
+	await vi.waitFor(() => expect(registrations).toHaveLength(1), 30_000);
 	expect(registrations[0]!.url).toBe(`http://host.docker.internal:${port}/api/inngest`);
 	await close();
 });
@@ -269,7 +269,7 @@ it.each(['/api/inngest', '/base/api/inngest'])(
 	async (servePath) => {
 		const vite = await start({ servePath }, '/base');
 		const { port } = vite.httpServer!.address() as AddressInfo;
-		await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 5_000);
+		await vi.waitFor(() => expect(outcomes()).toHaveLength(1), 30_000);
 		expect(outcomes()).toEqual([
 			`[inngest dev] Registered the app at http://localhost:${port}/base/api/inngest`
 		]);

@@ -32,7 +32,7 @@ async function start(waiting: Promise<void>, data = {}): Promise<void> {
 	await client.send({ name: event, data });
 	await waiting;
 	// The step waits as soon as the engine has read the app's answer.
-	await new Promise((resolve) => setTimeout(resolve, 200));
+	await new Promise((resolve) => setTimeout(resolve, 1_000));
 }
 
 it('resumes a step with the event that matches, and with no other', async () => {

@@ -27,7 +27,7 @@ export function contract(name: keyof typeof clients): void {
 		const driver: BackendDriver = {
 			connect() {
 				const { client, end } = clients[name](server);
-				const options = { migrate: true, timeoutMs: 1_000, heartbeatMs: 1_000 };
+				const options = { migrate: true, timeoutMs: 2_000, heartbeatMs: 1_000 };
 				const backend = postgresBackend(client, options);
 				ends.set(backend, end);
 				return backend;

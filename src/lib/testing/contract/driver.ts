@@ -117,7 +117,7 @@ async function inContext(
 export async function until(
 	condition: () => unknown,
 	what: string,
-	timeoutMs = 10_000
+	timeoutMs = 20_000
 ): Promise<void> {
 	for (const deadline = Date.now() + timeoutMs; ;) {
 		if (await condition()) return;

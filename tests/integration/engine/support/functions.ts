@@ -142,7 +142,7 @@ export function testFunctions({ serve, NonRetriableError }: Sdk): void {
 		});
 		const ended = run({ k: 1 });
 		await started;
-		await new Promise((resolve) => setTimeout(resolve, 300));
+		await new Promise((resolve) => setTimeout(resolve, 1_000));
 		await dev.send([
 			{ name: 'b', data: { k: 2 } },
 			{ name: 'b', data: { k: 1, x: 'y' } }
