@@ -3,6 +3,7 @@
 //   npm run bench -- 500x100      one fan-out: streams x messages per second
 //   npm run bench -- backends     one fan-out with each of the backends
 //   npm run bench -- presence     1,000 members, 50 changes/s, beside as many messages
+//   npm run bench -- cursors      a page with twenty moving cursors, in Chromium
 //   npm run bench -- channels     1,000 streams, each on a channel of its own
 //   npm run bench -- polling      pages that ask once a second
 //   npm run bench -- events       a page sends, and shows what its handler emits; needs Chromium
@@ -13,6 +14,7 @@ import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright';
 import { runnerImport } from 'vite';
+import { measureCursors } from './cursors.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const LINGER_MS = 1_000;
@@ -281,6 +283,11 @@ function print(title, rows, base = 'floor') {
 		];
 		console.log(`| ${cells.join(' | ')} |`);
 	}
+}
+
+if (only.length === 1 && only[0] === 'cursors') {
+	await measureCursors();
+	process.exit();
 }
 
 execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'pipe' });

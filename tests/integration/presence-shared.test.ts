@@ -16,6 +16,8 @@ import { eventually } from '../support/wait.js';
 interface Shared {
 	/** What one process has of it. */
 	connect(): RealtimeBackend;
+	/** What of its members it keeps for good. */
+	left(): Promise<number>;
 	stop(): Promise<void>;
 	start(): Promise<void>;
 	close(): Promise<void>;
@@ -29,6 +31,14 @@ const servers: Record<string, { isHere: boolean; start(): Promise<Shared> }> = {
 			return {
 				connect: () =>
 					redisBackend(new Redis(server.url, { lazyConnect: true }), { heartbeatMs: 300 }),
+				async left() {
+					const client = new Redis(server.url);
+					const keys = await client.keys('*');
+					const ttls = await Promise.all(keys.map((key) => client.pttl(key)));
+					await client.quit();
+					// An empty channel remembers its last version for a minute.
+					return ttls.filter((ms) => ms > 61_000 || ms < 0).length;
+				},
 				stop: () => server.stop(),
 				start: () => server.start(),
 				close: () => server.close()
@@ -45,6 +55,14 @@ const servers: Record<string, { isHere: boolean; start(): Promise<Shared> }> = {
 					const pool = new pg.Pool({ connectionString: server.url });
 					pools.push(pool);
 					return postgresBackend(pool, { migrate: true, heartbeatMs: 1_000 });
+				},
+				async left() {
+					// An empty channel remembers its last version for a minute.
+					const [row] = await server.query(
+						`select ((select count(*) from sveltekit_inngest.members) +
+							(select count(*) from sveltekit_inngest.leases))::int as sum`
+					);
+					return Number(row!.sum);
 				},
 				stop: () => server.stop(),
 				start: () => server.start(),
@@ -139,6 +157,28 @@ describe.each(Object.keys(servers))('processes that share members through %s', (
 		}
 		expect(people.hooks).toEqual(['join alice', 'join bob', 'join carol']);
 	}, 60_000);
+
+	// `JOINS=10000` is the long run.
+	test('joins and leaves leave nothing behind', async () => {
+		const { presence } = shared.connect();
+		const connected = presence!;
+		const leaseMs = 1_000;
+		for (let from = 0; from < Number(process.env.JOINS ?? 1_000); from += 250) {
+			await Promise.all(
+				Array.from({ length: 250 }, async (_, n) => {
+					const id = `member ${from + n}`;
+					const channel = `channel ${n % 20}`;
+					await connected.join(channel, 'me', { id, data: '{}', streams: 1 }, { leaseMs });
+					expect(await connected.leave(channel, 'me', id)).toMatchObject({ id });
+				})
+			);
+		}
+		expect(await connected.members('channel 0')).toEqual([]);
+		await new Promise((resolve) => setTimeout(resolve, leaseMs + 100));
+		expect(await connected.renew('me', leaseMs)).toBe(0);
+		expect(await connected.reap()).toEqual([]);
+		expect(await shared.left()).toBe(0);
+	}, 90_000);
 
 	test.each(seeds())(
 		'members come, go, reconnect and die with their process (seed %i)',

@@ -36,7 +36,7 @@ export async function storm(
 	const next = seeded(seed);
 	const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
 	const schema = z.object({ x: z.number() }).partial();
-	const options = { heartbeatMs: 400, presence: { graceMs: 250, schema } };
+	const options = { heartbeatMs: 900, presence: { graceMs: 250, schema } };
 	let alive = await Promise.all(Array.from({ length: processes }, () => start(options)));
 	const open = new Map<Watcher, Instance>();
 	const all: Watcher[] = [];

@@ -34,8 +34,11 @@ const RETURN_MS = 10_000;
 /** How many times in a row a process sees leases that it does not know of before it gives up its name. */
 const MAX_SURPLUS = 2;
 
-/** How many times its streams a process looks for what is to be done between two renewals of its leases. */
+/** How many times in a heartbeat a process looks for what is to be done. */
 const LOOKS = 4;
+
+/** Looks from one renewal of its leases to the next: one that is missed ends no lease. */
+const LOOKS_PER_RENEWAL = 2;
 
 /** A channel with presence. */
 export interface PresenceChannel {
@@ -367,7 +370,7 @@ export class Presence {
 		if (!this.#options.isShared || this.#options.isAway()) return;
 		const { store } = this.#options;
 		try {
-			if (++this.#looks % LOOKS === 0) await this.#renew();
+			if (++this.#looks % LOOKS_PER_RENEWAL === 0) await this.#renew();
 			if (performance.now() < this.#reapAfterMs) return;
 			this.#reaped(await store.reap());
 		} catch {
