@@ -1,6 +1,6 @@
 import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
 import type { ChannelState } from '../../src/lib/client/state/channel.js';
-import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
+import type { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { HttpTransport } from '../../src/lib/client/transport/http.js';
 
 /** A message, by its topic and number, or an announcement that messages may be missing. */
