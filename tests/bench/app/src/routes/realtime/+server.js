@@ -1,4 +1,4 @@
-import { openBackend } from '$lib/backend.js';
+import { backend } from '$lib/backend.js';
 import { echo } from '$lib/events.js';
 import { benchChannel, inngest, userChannel } from '$lib/realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
