@@ -223,6 +223,7 @@ export class Responder {
 			match,
 			event,
 			subscription.params ?? {},
+			identity,
 			settings.callbackTimeoutMs
 		);
 		const topics = await authorization.authorize();
