@@ -19,8 +19,14 @@ import type { Post } from './push/post.js';
 import { Puller } from './pull/puller.js';
 import { Versions } from './pull/versions.js';
 import { Clock, isStamp } from './shared/clock.js';
-import type { SyncAction } from './shared/table.js';
-import { channelName, type ChangeMessage, type RowWrite, type WriteAnswer } from './shared/wire.js';
+import type { SyncAction, SyncKey, SyncValues } from './shared/table.js';
+import {
+	channelName,
+	type ChangeMessage,
+	type RowChange,
+	type RowWrite,
+	type WriteAnswer
+} from './shared/wire.js';
 import { Changes } from './signal.js';
 import { Copy, type CopiedTable, type ServerRow } from './storage/copy.js';
 import {
@@ -65,6 +71,8 @@ class Client implements SyncControls {
 	/** What may change the copy runs one after another. */
 	#order: Promise<unknown> = Promise.resolve();
 	readonly #versions = new Versions();
+	/** Rows that were said to be gone, the last ones. */
+	readonly #removed = new Recent<SyncValues>(1_000);
 	#entries: readonly OutboxEntry[] = [];
 	#pusher: Pusher | undefined;
 	#line: Line | undefined;
@@ -406,11 +414,10 @@ class Client implements SyncControls {
 				return undefined;
 			}
 			const { stamp, row } = result;
-			// What was answered late is in what was fetched since.
-			const isKnown =
-				this.#versions.isFetched(name, stamp) || (answer as WriteAnswer).version !== version;
+			// Rows of another version are fetched.
+			const isForeign = (answer as WriteAnswer).version !== version;
 			const isNew = this.#versions.take(name, laneOf(name, write.key), stamp, row !== null);
-			return isNew && !isKnown ? { key: write.key, row } : undefined;
+			return isNew && !isForeign ? { key: write.key, row } : undefined;
 		});
 		await this.#copy.settle(table, entry, results);
 		table.hasNews = true;
@@ -447,19 +454,21 @@ class Client implements SyncControls {
 		void this.#inOrder(async () => {
 			const rows: ServerRow[] = [];
 			for (const change of changes) {
-				const key =
-					'row' in change
-						? (change.row[table.definition.key] as string)
-						: 'gone' in change
-							? change.gone
-							: change.key;
-				const isRow = !('gone' in change);
-				if (!this.#versions.take(name, laneOf(name, key), change.stamp, isRow)) continue;
-				if (!('key' in change)) rows.push({ key, row: 'row' in change ? change.row : null });
+				const key = keyOf(table, change);
+				const lane = laneOf(name, key);
+				if (!this.#versions.take(name, lane, change.stamp, !('gone' in change))) continue;
+				if ('row' in change) rows.push({ key, row: change.row });
 				else {
 					const known = await this.#copy.serverRow(table, key);
-					if (known) rows.push({ key, row: { ...known, ...change.fields } });
-					else table.puller.tell('gap');
+					if ('gone' in change) {
+						rows.push({ key, row: null });
+						if (known) this.#removed.set(lane, known);
+					} else {
+						// The word that it is gone, for others, may have come first.
+						const row = known ?? this.#removed.get(lane);
+						if (row) rows.push({ key, row: { ...row, ...change.fields } });
+						if (!known) table.puller.tell('gap');
+					}
 				}
 			}
 			await this.#copy.take(table, rows);
@@ -526,6 +535,32 @@ class Client implements SyncControls {
 		this.#options.onError?.(error);
 		this.#changes.emit();
 	}
+}
+
+/** The newest of what was set, by key. */
+class Recent<T> {
+	readonly #size: number;
+	readonly #values = new Map<string, T>();
+
+	constructor(size: number) {
+		this.#size = size;
+	}
+
+	get(key: string): T | undefined {
+		return this.#values.get(key);
+	}
+
+	set(key: string, value: T): void {
+		this.#values.delete(key);
+		this.#values.set(key, value);
+		if (this.#values.size > this.#size) this.#values.delete(this.#values.keys().next().value!);
+	}
+}
+
+/** The key of a row that changed. */
+function keyOf({ definition }: CopiedTable, change: RowChange): SyncKey {
+	if ('row' in change) return change.row[definition.key] as SyncKey;
+	return 'gone' in change ? change.gone : change.key;
 }
 
 /** A refusal, as it is told to other tabs. */

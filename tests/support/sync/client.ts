@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import type { Realtime } from '../../../src/lib/server/index.js';
 import type { TableSync } from '../../../src/lib/sync/server/index.js';
@@ -43,11 +44,18 @@ export async function serveTables(
 	};
 }
 
+/** One that any number of requests listen to. */
+function endless(): AbortController {
+	const controller = new AbortController();
+	setMaxListeners(0, controller.signal);
+	return controller;
+}
+
 /** The way of one person to a server, which can be cut. */
 export class Way {
 	isUp = true;
 	readonly #headers: Record<string, string>;
-	#cutter = new AbortController();
+	#cutter = endless();
 
 	constructor(user: string, teams: readonly string[] = []) {
 		this.#headers = { 'x-user': user, 'x-teams': teams.join(',') };
@@ -70,7 +78,7 @@ export class Way {
 
 	cut(): void {
 		this.#cutter.abort();
-		this.#cutter = new AbortController();
+		this.#cutter = endless();
 	}
 
 	down(): void {

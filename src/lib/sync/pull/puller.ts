@@ -106,7 +106,6 @@ export class Puller {
 		} catch (error) {
 			return this.#failed(fetch, error);
 		}
-		this.#owner.versions.begin(this.#table.definition.name);
 		await this.#page(fetch);
 	}
 
@@ -180,7 +179,9 @@ export class Puller {
 		const fresh = found.filter((one) => {
 			const lane = laneOf(name, one.key);
 			if (one.row) fetch.kept?.add(lane);
-			return !versions.isTouched(name, lane);
+			if (versions.isNewer(lane, answer.stamp)) return false;
+			versions.note(lane, answer.stamp);
+			return true;
 		});
 		const note = (more: object): Promise<void> =>
 			copy.note(this.#table, { scopes: answer.scopes, ...more });
@@ -194,7 +195,8 @@ export class Puller {
 		const { kept } = fetch;
 		const done = (): Promise<void> => note({ cursor, lastSyncAt: new Date().toISOString() });
 		if (kept) {
-			const isKept = (lane: string): boolean => kept.has(lane) || versions.isTouched(name, lane);
+			const isKept = (lane: string): boolean =>
+				kept.has(lane) || versions.isNewer(lane, fetch.stamp);
 			await copy.keepOnly(this.#table, isKept, done);
 		} else await copy.take(this.#table, [], done);
 		versions.end(name, fetch.stamp);

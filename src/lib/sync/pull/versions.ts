@@ -1,52 +1,50 @@
 /**
- * Which version of each row this tab has taken over, so that a message or an answer that comes late does not
- * replace a newer one.
+ * Which version of each row this tab has taken over, so that a message, an answer or a page that comes late does
+ * not replace a newer one. Versions are stamps of the server's clock; a page of a fetch has the one of the
+ * moment when the server began to read it.
  */
 export class Versions {
+	/** By lane. Rows that are older than the last fetch of their table need none. */
 	readonly #taken = new Map<string, string>();
-	/** Rows that were taken over while a table is fetched, by the table. */
-	readonly #touched = new Map<string, Set<string>>();
-	/** When the last fetch of each table began, by the clock of the server. */
+	/** When the last fetch of each table began. */
 	readonly #fetched = new Map<string, string>();
-
-	/**
-	 * Takes a version over, unless it is older than what is here.
-	 *
-	 * @param isRow Whether it brings the row; the word that a row is gone counts less than the row with the same
-	 *   stamp.
-	 * @returns whether it is newer.
-	 */
-	take(table: string, lane: string, stamp: string, isRow: boolean): boolean {
-		const version = `${stamp} ${Number(isRow)}`;
-		if (version <= (this.#taken.get(lane) ?? '')) return false;
-		this.#taken.set(lane, version);
-		this.#touched.get(table)?.add(lane);
-		return true;
-	}
 
 	/** Forgets everything: this tab did not follow for a while. */
 	clear(): void {
-		for (const map of [this.#taken, this.#touched, this.#fetched]) map.clear();
+		this.#taken.clear();
+		this.#fetched.clear();
 	}
 
-	/** Whether what was written then is in the last fetch. */
-	isFetched(table: string, stamp: string): boolean {
-		return stamp < (this.#fetched.get(table) ?? '');
+	/**
+	 * Takes a version of a row over.
+	 *
+	 * @param isRow Whether it brings the row; the word that a row is gone counts less than the row with the same
+	 *   stamp.
+	 * @returns whether it is newer than what is here.
+	 */
+	take(table: string, lane: string, stamp: string, isRow: boolean): boolean {
+		if (stamp < (this.#fetched.get(table) ?? '')) return false;
+		const version = `${stamp} ${Number(isRow)}`;
+		if (version <= (this.#taken.get(lane) ?? '')) return false;
+		this.#taken.set(lane, version);
+		return true;
 	}
 
-	/** A fetch of a table begins. */
-	begin(table: string): void {
-		this.#touched.set(table, new Set());
+	/** Whether a row was taken over that is newer than a page. */
+	isNewer(lane: string, stamp: string): boolean {
+		return (this.#taken.get(lane) ?? '') > stamp;
 	}
 
-	/** Whether a row was taken over since the fetch began. */
-	isTouched(table: string, lane: string): boolean {
-		return this.#touched.get(table)?.has(lane) === true;
+	/** Notes that a row is the one of a page. */
+	note(lane: string, stamp: string): void {
+		this.#taken.set(lane, stamp);
 	}
 
-	/** A fetch has ended that began then. */
+	/** A fetch has ended whose first page had this stamp: all that was written before is here. */
 	end(table: string, stamp: string): void {
 		this.#fetched.set(table, stamp);
-		this.#touched.delete(table);
+		for (const [lane, version] of this.#taken) {
+			if (version < stamp && lane.startsWith(`${table} `)) this.#taken.delete(lane);
+		}
 	}
 }

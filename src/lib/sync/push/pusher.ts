@@ -23,7 +23,7 @@ export interface PusherOwner {
 }
 
 /** Writes that are on their way at the same time. */
-const MAX_SENDING = 16;
+const MAX_SENDING = 10;
 /** The first and the longest wait, in milliseconds, after a fault. */
 const MIN_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;

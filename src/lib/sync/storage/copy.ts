@@ -179,10 +179,11 @@ export class Copy {
 		await this.#database.write([name], async () => {
 			const upgraded = (row: SyncValues): SyncValues | undefined =>
 				upgradeRow(definition, row, from);
-			const rows = (await this.#table(name).toArray()).map((row) => upgraded(row));
+			const old: SyncValues[] = await this.#table(name).toArray();
+			const rows = old.map(upgraded);
 			const isPossible = from < version && rows.every((row) => row !== undefined);
 			await this.#table(name).clear();
-			if (isPossible) await this.#table(name).bulkPut(rows as SyncValues[]);
+			if (isPossible) await this.#table(name).bulkPut(rows.flatMap((row) => row ?? []));
 			for (const known of await base.where('table').equals(name).toArray()) {
 				const row = isPossible && known.row ? upgraded(known.row)! : null;
 				await base.put({ ...known, row });
