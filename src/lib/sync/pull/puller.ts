@@ -4,8 +4,9 @@ import { newId } from '../outbox/id.js';
 import { request, type Post } from '../push/post.js';
 import { eventName, type FetchAnswer, type SyncCursor } from '../shared/wire.js';
 import type { SyncKey } from '../shared/table.js';
-import type { CopiedTable, Copy, ServerRow } from '../storage/copy.js';
+import type { CopiedTable, Copy } from '../storage/copy.js';
 import { laneOf } from '../storage/database.js';
+import type { ServerRow } from '../storage/show.js';
 import { TRANSITIONS, type PullEvent, type PullState } from './machine.js';
 import type { Versions } from './versions.js';
 

@@ -1,9 +1,9 @@
 import type { SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
-import { upgradeRow } from '../shared/upgrade.js';
 import { newId } from '../outbox/id.js';
 import type { RowWrite, SyncCursor } from '../shared/wire.js';
 import { laneOf, type Database, type OutboxEntry, type TableMeta } from './database.js';
-import { fold, isSame } from './fold.js';
+import { fold } from './fold.js';
+import { showRows, waitingOf, type ServerRow } from './show.js';
 
 /** Makes one row of the server's and the local one, where both have changed. */
 export type Merge = (server: SyncValues, local: SyncValues) => SyncValues;
@@ -14,17 +14,8 @@ export interface CopiedTable {
 	merge: Merge | undefined;
 }
 
-/** The server's version of a row; `null` where there is none. */
-export interface ServerRow {
-	key: SyncKey;
-	row: SyncValues | null;
-}
-
-/** Rows that are compared before they are written, so that queries do not run for nothing. */
-const MAX_COMPARED = 100;
-
 /**
- * Changes the local copy, one transaction each. The visible row is always the server's version of it with the
+ * Takes over what the server says, one transaction each. The visible row is always the server's version of it with the
  * writes of the outbox on top.
  */
 export class Copy {
@@ -32,50 +23,6 @@ export class Copy {
 
 	constructor(database: Database) {
 		this.#database = database;
-	}
-
-	/**
-	 * Writes rows here, and into the outbox.
-	 *
-	 * @param prepare Settles what is written, in the same transaction.
-	 * @param split Makes entries of it, each one event.
-	 */
-	async add(
-		{ definition: { name } }: CopiedTable,
-		prepare: () => Promise<RowWrite[]>,
-		split: (rows: RowWrite[]) => Omit<OutboxEntry, 'seq'>[]
-	): Promise<OutboxEntry[]> {
-		const { base, outbox, meta } = this.#database;
-		return this.#database.write([name], async () => {
-			const entries = split(await prepare()) as OutboxEntry[];
-			for (const entry of entries) {
-				const { lanes, stamp } = entry;
-				const keys = entry.rows.map(({ key }) => key);
-				const known = await base.bulkGet(lanes);
-				const before = await this.#table(name).bulkGet(keys);
-				const fresh = keys.flatMap((key, index) =>
-					known[index]
-						? []
-						: [{ lane: lanes[index]!, table: name, key, row: before[index] ?? null }]
-				);
-				if (fresh.length > 0) await base.bulkPut(fresh);
-				entry.seq = await outbox.add(entry);
-				await meta.put({ key: 'clock', value: stamp } as never);
-				await this.#show(
-					name,
-					keys.map((key, index) => ({ key, row: fold(before[index] ?? null, key, [entry]) }))
-				);
-			}
-			return entries;
-		});
-	}
-
-	/** Writes to the local copy alone. */
-	async local<T>(
-		table: string,
-		work: (rows: ReturnType<Database['table']>) => Promise<T>
-	): Promise<T> {
-		return this.#database.write([table], () => work(this.#table(table)));
 	}
 
 	/**
@@ -92,7 +39,7 @@ export class Copy {
 		await this.#database.write([name], async () => {
 			const waiting = new Set(await this.#database.outbox.orderBy('lanes').uniqueKeys());
 			const isFree = ({ key }: ServerRow): boolean => !waiting.has(laneOf(name, key));
-			await this.#show(name, rows.filter(isFree));
+			await showRows(this.#database, name, rows.filter(isFree));
 			for (const one of rows) if (!isFree(one)) await this.#rebase(table, one);
 			await also();
 		});
@@ -112,7 +59,7 @@ export class Copy {
 				const rest = await this.#waiting(lane);
 				const known = await base.get(lane);
 				const row = results[index] ? results[index].row : (known?.row ?? null);
-				await this.#show(name, [{ key, row: fold(row, key, rest) }]);
+				await showRows(this.#database, name, [{ key, row: fold(row, key, rest) }]);
 				if (rest.length === 0) await base.delete(lane);
 				else await base.put({ lane, table: name, key, row });
 			}
@@ -169,54 +116,12 @@ export class Copy {
 		await this.#database.meta.put({ ...known, ...more });
 	}
 
-	/** Brings the copy of an older version to the present one, or empties it, so that it is fetched again. */
-	async migrate(table: CopiedTable): Promise<void> {
-		const { definition } = table;
-		const { name, version } = definition;
-		const { version: from } = await this.meta(table);
-		if (from === version) return;
-		const { base, meta } = this.#database;
-		await this.#database.write([name], async () => {
-			const upgraded = (row: SyncValues): SyncValues | undefined =>
-				upgradeRow(definition, row, from);
-			const old: SyncValues[] = await this.#table(name).toArray();
-			const rows = old.map(upgraded);
-			const isPossible = from < version && rows.every((row) => row !== undefined);
-			await this.#table(name).clear();
-			if (isPossible) await this.#table(name).bulkPut(rows.flatMap((row) => row ?? []));
-			for (const known of await base.where('table').equals(name).toArray()) {
-				const row = isPossible && known.row ? upgraded(known.row)! : null;
-				await base.put({ ...known, row });
-				if (isPossible) continue;
-				const shown = fold(row, known.key, await this.#waiting(known.lane));
-				if (shown) await this.#table(name).put(shown);
-			}
-			const known = await this.meta(table);
-			await meta.put({ ...known, version, ...(!isPossible && { cursor: null }) });
-		});
-	}
-
 	#table(name: string): ReturnType<Database['table']> {
 		return this.#database.table(name);
 	}
 
-	/** Writes of a row, oldest first. */
 	#waiting(lane: string): Promise<OutboxEntry[]> {
-		return this.#database.outbox.where('lanes').equals(lane).sortBy('seq');
-	}
-
-	/** Makes rows visible. */
-	async #show(name: string, rows: readonly ServerRow[]): Promise<void> {
-		const table = this.#table(name);
-		let changed = rows;
-		if (rows.length <= MAX_COMPARED) {
-			const now = await table.bulkGet(rows.map(({ key }) => key));
-			changed = rows.filter(({ row }, index) => !isSame(now[index], row));
-		}
-		const gone = changed.filter(({ row }) => row === null).map(({ key }) => key);
-		if (gone.length > 0) await table.bulkDelete(gone);
-		const there = changed.flatMap(({ row }) => row ?? []);
-		if (there.length > 0) await table.bulkPut(there);
+		return waitingOf(this.#database, lane);
 	}
 
 	/** Puts the writes that wait on top of another version of their row. */
@@ -247,6 +152,6 @@ export class Copy {
 				shown = merged;
 			}
 		}
-		await this.#show(name, [{ key, row: shown }]);
+		await showRows(this.#database, name, [{ key, row: shown }]);
 	}
 }
