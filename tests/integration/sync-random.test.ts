@@ -288,7 +288,7 @@ async function live(steps: readonly Step[]): Promise<void> {
 			else if (one.do === 'start') await world.start();
 			else if (one.do === 'pause') await sleep(one.ms);
 			else if (one.do === 'forget') {
-				for (const name of NAMES) world.stores[name].since = world.stores[name].count;
+				for (const name of NAMES) world.stores[name].epoch++;
 			} else {
 				const { owner, n } = one;
 				const store = world.stores[one.table];
@@ -319,7 +319,10 @@ async function live(steps: readonly Step[]): Promise<void> {
 						.sort(byId)
 				)
 			);
-		const isQuiet = (): boolean => browsers.every(({ sync }) => sync.pending.length === 0);
+		const errors = (): unknown[] =>
+			browsers.flatMap(({ sync }) => NAMES.map((name) => sync.status.tables[name].error?.code));
+		const isQuiet = (): boolean =>
+			browsers.every(({ sync }) => sync.pending.length === 0) && errors().every((code) => !code);
 		const deadline = performance.now() + 30_000;
 		let isEqual = false;
 		while (!isEqual && performance.now() < deadline) {
@@ -327,6 +330,7 @@ async function live(steps: readonly Step[]): Promise<void> {
 			for (const browser of browsers) await browser.look();
 			isEqual = isQuiet() && JSON.stringify(await copies()) === JSON.stringify(expected());
 		}
+		expect(errors()).toEqual(Array(12).fill(undefined));
 		expect(browsers.map(({ sync }) => sync.pending)).toEqual(PEOPLE.map(() => []));
 		expect(await copies()).toEqual(expected());
 		for (const [person, { written, rejected, seen }] of browsers.entries()) {

@@ -127,6 +127,7 @@ export class Session {
 
 	/** Tries at once what waits or has stopped. */
 	retry(): void {
+		if (!this.#isConnected) this.#line?.reconnect();
 		this.#pusher.retry();
 		for (const { puller } of this.#tables.values()) puller.tell('retry');
 	}

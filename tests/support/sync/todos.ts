@@ -23,8 +23,8 @@ export class Store<TRow extends { id: string; owner: string }> {
 	/** What each handler was called with. */
 	readonly calls: unknown[][] = [];
 	count = 0;
-	/** Changes before this one are forgotten: older cursors are not known. */
-	since = 0;
+	/** Cursors of another epoch are not known. */
+	epoch = 0;
 
 	set(row: TRow): TRow {
 		this.rows.set(row.id, row);
@@ -38,8 +38,9 @@ export class Store<TRow extends { id: string; owner: string }> {
 
 	/** Pages of `size` rows; those that the reader may not see count as deleted. */
 	fetch(cursor: unknown, size: number, maySee: (row: TRow) => boolean) {
-		const isReset = typeof cursor === 'number' && cursor < this.since;
-		const after = typeof cursor === 'number' && !isReset ? cursor : 0;
+		const [epoch, at] = typeof cursor === 'string' ? cursor.split(':').map(Number) : [];
+		const isReset = epoch !== undefined && epoch !== this.epoch;
+		const after = isReset ? 0 : (at ?? 0);
 		const changes = [...this.changed]
 			.filter(([, at]) => at > after)
 			.sort(([, one], [, other]) => one - other)
@@ -50,7 +51,7 @@ export class Store<TRow extends { id: string; owner: string }> {
 			deleted: changes
 				.map(([id]) => id)
 				.filter((id) => !this.rows.has(id) || !maySee(this.rows.get(id)!)),
-			cursor: changes.at(-1)?.[1] ?? (cursor as number | null),
+			cursor: `${this.epoch}:${changes.at(-1)?.[1] ?? after}`,
 			...(isReset && { reset: true })
 		};
 	}

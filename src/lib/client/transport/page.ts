@@ -58,16 +58,16 @@ export function watchPage({ onChange, onOnline }: PageEvents): Page {
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
 		else hiddenTimer = setTimeout(() => set(isLeft, true), pauseMs as number);
 	};
-	// A program that is no page has neither a window nor a document.
+	// A program that is no page has no such targets.
 	const on = (target: EventTarget | undefined, type: string, listener: () => void): void =>
-		target?.addEventListener(type, listener, { signal });
-	on(globalThis.window, 'online', onOnline);
-	on(globalThis.window, 'beforeunload', () => (leavingAt = performance.now()));
-	on(globalThis.window, 'pagehide', () => {
+		target?.addEventListener?.(type, listener, { signal });
+	on(globalThis, 'online', onOnline);
+	on(globalThis, 'beforeunload', () => (leavingAt = performance.now()));
+	on(globalThis, 'pagehide', () => {
 		clearTimeout(stayTimer);
 		set(true, isHidden);
 	});
-	on(globalThis.window, 'pageshow', () => {
+	on(globalThis, 'pageshow', () => {
 		leavingAt = -Infinity;
 		set(false, isHidden);
 	});
