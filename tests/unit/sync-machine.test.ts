@@ -14,7 +14,7 @@ const cells = (line: string): string[] =>
 test('the table of transitions in the docs is the one of the code, cell by cell', () => {
 	const [, table] = DOCS.split(/<!-- (?:end of )?transitions -->/);
 	const [head, , ...rows] = table!.trim().split('\n').map(cells);
-	const documented = Object.fromEntries(
+	const documented: Record<string, object> = Object.fromEntries(
 		rows.map(([state, ...next]) => [
 			state,
 			Object.fromEntries(next.map((cell, index) => [head![index + 1], cell.split(' · ')]))

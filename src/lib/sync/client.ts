@@ -16,7 +16,7 @@ import { parts } from './outbox/parts.js';
 import type { Post } from './push/post.js';
 import type { RefusedRow, Session } from './session.js';
 import { Clock, isStamp } from './shared/clock.js';
-import type { SyncAction, TableDefinition } from './shared/table.js';
+import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
 import type { RowWrite } from './shared/wire.js';
 import { Changes } from './signal.js';
 import type { CopiedTable } from './storage/copy.js';
@@ -27,7 +27,7 @@ import {
 	type OutboxEntry,
 	type TableMeta
 } from './storage/database.js';
-import { createSyncTable } from './tables/table.js';
+import { createSyncTable, type TableTarget } from './tables/table.js';
 
 const headers = { 'content-type': 'application/json' };
 
@@ -77,7 +77,7 @@ class Client implements SyncControls {
 			this.#tables.push({ definition: table, merge: merge as CopiedTable['merge'] });
 			const value = createSyncTable(table, {
 				rows: () => this.#database.table(table.name),
-				write: (action, prepare) => this.#write(table, action, prepare),
+				write: (action, keys, prepare) => this.#write(table, action, keys, prepare),
 				local: async (work) => {
 					await this.#opened();
 					return this.#database.write([table.name], () => work(this.#database.table(table.name)));
@@ -171,9 +171,9 @@ class Client implements SyncControls {
 	/** Opens the copy, and follows it. @returns whether that was possible. */
 	async #open(): Promise<boolean> {
 		const { name } = this.#options;
-		const { meta, outbox } = this.#database;
 		try {
 			await this.#database.open();
+			const { meta, outbox } = this.#database;
 			this.#setMetas(await meta.toArray());
 			for (const { definition } of this.#tables) {
 				const known = this.#metas.get(definition.name);
@@ -315,11 +315,12 @@ class Client implements SyncControls {
 	async #write(
 		{ name, version }: TableDefinition,
 		action: SyncAction,
-		prepare: () => Promise<RowWrite[]>
+		keys: readonly SyncKey[],
+		prepare: Parameters<TableTarget['write']>[2]
 	): Promise<RowWrite[]> {
 		await this.#opened();
 		try {
-			const written = await addWrites(this.#database, name, prepare, (rows) =>
+			const written = await addWrites(this.#database, name, keys, prepare, (rows) =>
 				parts(rows, name).map((rows) => ({
 					id: newId(),
 					table: name,

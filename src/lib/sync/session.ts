@@ -3,11 +3,11 @@ import type { EventIssue } from '../protocol/event.js';
 import { useBus, type SyncBus } from './line/bus.js';
 import type { Line, LineOwner } from './line/line.js';
 import { Puller } from './pull/puller.js';
-import { Recent } from './pull/recent.js';
 import { Versions } from './pull/versions.js';
 import { Pusher, type WriteRefusal } from './push/pusher.js';
 import type { Post } from './push/post.js';
-import type { SyncAction, SyncKey, SyncValues } from './shared/table.js';
+import { markOf } from './shared/mark.js';
+import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
 import {
 	channelName,
 	type ChangeMessage,
@@ -58,7 +58,12 @@ interface Followed extends CopiedTable {
 	scopes: readonly string[];
 	/** Whether something was received since the last fetch. */
 	hasNews: boolean;
+	/** What was received while it is fetched: the fetch may bring what is newer. */
+	deferred: RowChange[];
 }
+
+/** Changes that wait for the end of a fetch; of more, the next fetch tells. */
+const MAX_DEFERRED = 10_000;
 
 /**
  * What the tab does that syncs: it listens, fetches and sends. Begins when it is made, ends with `close`. Loaded
@@ -69,8 +74,6 @@ export class Session {
 	readonly #copy: Copy;
 	readonly #tables = new Map<string, Followed>();
 	readonly #versions = new Versions();
-	/** Rows that were said to be gone, the last ones. */
-	readonly #removed = new Recent<SyncValues>(1_000);
 	readonly #pusher: Pusher;
 	readonly #timer: ReturnType<typeof setInterval> | undefined;
 	/** What changes the copy runs one after another. */
@@ -85,7 +88,7 @@ export class Session {
 		this.#host = host;
 		this.#copy = new Copy(database);
 		this.#pusher = new Pusher({
-			table: (name) => this.#tables.get(name)?.definition,
+			table: (name) => this.#ready(name),
 			post,
 			settle: (entry, answer) => this.#inOrder(() => this.#settle(entry, answer)),
 			reached: (failure) => this.#reached(failure)
@@ -98,10 +101,20 @@ export class Session {
 				inOrder: (work) => this.#inOrder(work),
 				scopes: (name, scopes) => this.#listen(name, scopes),
 				reached: (failure) => this.#reached(failure),
-				changed: () => host.changed(),
+				changed: () => {
+					this.#flush(table.definition.name);
+					this.#pusher.pump();
+					host.changed();
+				},
 				onError: (error) => host.stopped(error)
 			});
-			this.#tables.set(table.definition.name, { ...table, puller, scopes: [], hasNews: false });
+			this.#tables.set(table.definition.name, {
+				...table,
+				puller,
+				scopes: [],
+				hasNews: false,
+				deferred: []
+			});
 		}
 		if (refreshMs !== false) {
 			this.#timer = setInterval(() => this.#refresh(), refreshMs);
@@ -128,8 +141,8 @@ export class Session {
 	/** Tries at once what waits or has stopped. */
 	retry(): void {
 		if (!this.#isConnected) this.#line?.reconnect();
-		this.#pusher.retry();
 		for (const { puller } of this.#tables.values()) puller.tell('retry');
+		this.#pusher.retry();
 	}
 
 	close(): void {
@@ -168,6 +181,12 @@ export class Session {
 		this.#subscribe();
 	}
 
+	/** The table of a write that may be sent: what is to be merged needs the server's rows first. */
+	#ready(name: string): TableDefinition | undefined {
+		const { merge, puller, definition } = this.#tables.get(name) ?? {};
+		return merge && puller?.state !== 'current' ? undefined : definition;
+	}
+
 	#inOrder<T>(work: () => Promise<T>): Promise<T> {
 		const done = this.#order.then(work);
 		this.#order = done.catch(() => {});
@@ -191,12 +210,12 @@ export class Session {
 			const { stamp, row } = result;
 			// Rows of another version are fetched.
 			const isForeign = (answer as WriteAnswer).version !== version;
-			const isNew = this.#versions.take(name, laneOf(name, write.key), stamp, row !== null);
+			const isNew = this.#versions.take(name, laneOf(name, write.key), stamp);
 			return isNew && !isForeign ? { key: write.key, row } : undefined;
 		});
-		await this.#copy.settle(table, entry, results);
+		const isFirst = await this.#copy.settle(table, entry, results);
 		table.hasNews = true;
-		this.#host.settled(entry, refused);
+		this.#host.settled(entry, isFirst ? refused : []);
 	}
 
 	/** Takes a message of a channel over. */
@@ -207,11 +226,26 @@ export class Session {
 		// Something changed, or rows of another version: the fetch says what.
 		if (changes.length === 0 || version !== table.definition.version) table.puller.tell('gap');
 		else {
+			table.deferred.push(...changes);
+			this.#flush(table.definition.name);
+		}
+	}
+
+	/** Takes over what was received, unless the table is fetched now. */
+	#flush(name: string): void {
+		const table = this.#tables.get(name);
+		if (!table || table.deferred.length === 0) return;
+		const { puller } = table;
+		if (puller.state === 'current' || puller.state === 'stopped') {
+			const changes = table.deferred.splice(0);
 			this.#inOrder(() => this.#take(table, changes)).catch((error: unknown) => {
 				this.#host.failed(error);
 				// What it said is fetched.
-				table.puller.tell('gap');
+				puller.tell('gap');
 			});
+		} else if (table.deferred.length > MAX_DEFERRED) {
+			table.deferred.length = 0;
+			puller.tell('gap');
 		}
 	}
 
@@ -219,23 +253,19 @@ export class Session {
 		const { name } = table.definition;
 		const rows: ServerRow[] = [];
 		for (const change of changes) {
+			const { stamp } = change;
 			const key = keyOf(table, change);
-			const lane = laneOf(name, key);
-			if (!this.#versions.take(name, lane, change.stamp, !('gone' in change))) continue;
-			if ('row' in change) {
-				rows.push({ key, row: change.row });
-				continue;
+			const marks = 'gone' in change ? (change.except ?? []) : [];
+			// It is gone for others.
+			if (table.scopes.some((scope) => marks.includes(markOf(scope, stamp)))) continue;
+			if (!this.#versions.take(name, laneOf(name, key), stamp)) continue;
+			if ('row' in change) rows.push({ key, row: change.row });
+			else if ('gone' in change) rows.push({ key, row: null });
+			else {
+				const known = await this.#copy.serverRow(table, key);
+				if (known) rows.push({ key, row: { ...known, ...change.fields } });
+				else table.puller.tell('gap');
 			}
-			const known = await this.#copy.serverRow(table, key);
-			if ('gone' in change) {
-				rows.push({ key, row: null });
-				if (known) this.#removed.set(lane, known);
-				continue;
-			}
-			// The word that it is gone, for others, may have come first.
-			const row = known ?? this.#removed.get(lane);
-			if (row) rows.push({ key, row: { ...row, ...change.fields } });
-			if (!known) table.puller.tell('gap');
 		}
 		await this.#copy.take(table, rows);
 	}

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
+import { expect } from 'vitest';
 import type { Realtime } from '../../../src/lib/server/index.js';
 import type { TableSync } from '../../../src/lib/sync/server/index.js';
 import { syncTables } from '../../../src/lib/sync/server/index.js';
@@ -7,6 +8,9 @@ import { createRealtime } from '../../../src/lib/server/index.js';
 import { serve, type TestServer } from '../server.js';
 import { clientAt } from '../upstream.js';
 import { personOf } from './todos.js';
+
+/** Expects something that comes to pass soon; on a busy machine a little later. */
+export const soon = <T>(read: () => T) => expect.poll(read, { timeout: 15_000 });
 
 /** A storage of its own, as every browser has one. */
 export function storage(): { indexedDB: IDBFactory; IDBKeyRange: typeof IDBKeyRange } {

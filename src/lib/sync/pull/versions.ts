@@ -18,15 +18,12 @@ export class Versions {
 	/**
 	 * Takes a version of a row over.
 	 *
-	 * @param isRow Whether it brings the row; the word that a row is gone counts less than the row with the same
-	 *   stamp.
 	 * @returns whether it is newer than what is here.
 	 */
-	take(table: string, lane: string, stamp: string, isRow: boolean): boolean {
+	take(table: string, lane: string, stamp: string): boolean {
 		if (stamp < (this.#fetched.get(table) ?? '')) return false;
-		const version = `${stamp} ${Number(isRow)}`;
-		if (version <= (this.#taken.get(lane) ?? '')) return false;
-		this.#taken.set(lane, version);
+		if (stamp <= (this.#taken.get(lane) ?? '')) return false;
+		this.#taken.set(lane, stamp);
 		return true;
 	}
 

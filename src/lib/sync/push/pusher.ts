@@ -14,6 +14,7 @@ export interface WriteRefusal {
 
 /** What a pusher works for. */
 export interface PusherOwner {
+	/** The table of a write; nothing while its writes have to wait. */
 	table(name: string): TableDefinition | undefined;
 	post: Post;
 	/** Takes the answer to a write over. */
@@ -56,14 +57,14 @@ export class Pusher {
 		this.#entries = entries;
 		const ids = new Set(entries.map(({ id }) => id));
 		for (const id of this.#done) if (!ids.has(id)) this.#done.delete(id);
-		this.#pump();
+		this.pump();
 	}
 
 	/** Waits no longer. */
 	retry(): void {
 		this.#openAtMs = 0;
 		for (const failure of this.#failed.values()) failure.atMs = 0;
-		this.#pump();
+		this.pump();
 	}
 
 	close(): void {
@@ -71,7 +72,8 @@ export class Pusher {
 		this.#end.abort();
 	}
 
-	#pump(): void {
+	/** Sends what can be sent now. */
+	pump(): void {
 		clearTimeout(this.#timer);
 		if (this.#end.signal.aborted) return;
 		const now = performance.now();
@@ -83,18 +85,17 @@ export class Pusher {
 			if (this.#done.has(entry.id)) continue;
 			const isFirst = entry.lanes.every((lane) => !busy.has(lane));
 			for (const lane of entry.lanes) busy.add(lane);
-			if (!isFirst || this.#sending.has(entry.id)) continue;
+			const table = this.#owner.table(entry.table);
+			if (!isFirst || !table || this.#sending.has(entry.id)) continue;
 			const { atMs = 0 } = this.#failed.get(entry.id) ?? {};
 			if (atMs > now) nextMs = Math.min(nextMs, atMs);
-			else if (this.#sending.size < room) void this.#send(entry);
+			else if (this.#sending.size < room) void this.#send(entry, table);
 		}
-		if (nextMs < Infinity) this.#timer = setTimeout(() => this.#pump(), nextMs - now);
+		if (nextMs < Infinity) this.#timer = setTimeout(() => this.pump(), nextMs - now);
 	}
 
-	async #send(entry: OutboxEntry): Promise<void> {
+	async #send(entry: OutboxEntry, table: TableDefinition): Promise<void> {
 		const { id, action, rows, stamp, version } = entry;
-		const table = this.#owner.table(entry.table);
-		if (!table) return;
 		this.#sending.add(id);
 		const event = eventName(table, action);
 		const outcome = await request<WriteAnswer>(
@@ -125,7 +126,7 @@ export class Pusher {
 			this.#fail(id, 0);
 		} finally {
 			this.#sending.delete(id);
-			this.#pump();
+			this.pump();
 		}
 	}
 

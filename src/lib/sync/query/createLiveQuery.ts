@@ -54,7 +54,7 @@ export function createLiveQuery<T, TDeps = undefined, TInitial = undefined>(
 				}
 				hasRun = true;
 				const start = (): (() => void) => {
-					const subscription = liveQuery(() => query(given)).subscribe({
+					const subscription = liveQuery(async () => query(given)).subscribe({
 						next(result) {
 							current = result;
 							isLoading = false;

@@ -1,5 +1,6 @@
 import type { RealtimeEmit } from '../../server/emit.js';
 import type { TopicRef } from '../../server/inngest/target.js';
+import { markOf } from '../shared/mark.js';
 import type { TableDefinition } from '../shared/table.js';
 import { channelName, TOPIC, type ChangeMessage, type RowChange } from '../shared/wire.js';
 import type { Audience } from './audience.js';
@@ -29,13 +30,14 @@ export async function announce(
 	const gone = new Map<string, RowChange[]>();
 	for (const { change, audience, before } of announcements) {
 		for (const scope of targets(audience)) add(rows, scope, change);
-		if (audience === 'all') continue;
-		const word = { stamp: change.stamp, gone: keyOf(table, change) };
+		if (audience === 'all' || 'gone' in change) continue;
+		const { stamp } = change;
+		const except = audience.map((scope) => markOf(scope, stamp));
+		const word = { stamp, gone: keyOf(table, change), except };
 		for (const scope of targets(before ?? 'all')) {
 			if (!audience.includes(scope)) add(gone, scope, word);
 		}
 	}
-	// Rows come first: who has got one knows that the word of the same stamp is for others.
 	for (const [scope, changes] of [...rows, ...gone]) {
 		for (const part of parts(changes)) {
 			const message: ChangeMessage = { version: table.version, changes: part };

@@ -85,8 +85,8 @@ export type RowChange = { stamp: string } & (
 	| { row: SyncValues }
 	/** Of this row only these fields are known. */
 	| { key: SyncKey; fields: SyncValues }
-	/** It was deleted, or left the scope of whoever did not get the row with the same stamp. */
-	| { gone: SyncKey }
+	/** It was deleted; or, with `except`, left all scopes but those that have one of these marks. */
+	| { gone: SyncKey; except?: number[] }
 );
 
 /** A message of a table's channel. Without changes it says that there are some. */

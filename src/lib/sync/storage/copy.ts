@@ -45,14 +45,19 @@ export class Copy {
 		});
 	}
 
-	/** Takes a write out of the outbox, and the server's answer over. */
+	/**
+	 * Takes a write out of the outbox, and the server's answer over.
+	 *
+	 * @returns whether it was there: another tab may have done so.
+	 */
 	async settle(
 		{ definition: { name } }: CopiedTable,
 		entry: OutboxEntry,
 		results: readonly (ServerRow | undefined)[]
-	): Promise<void> {
-		const { outbox, base } = this.#database;
-		await this.#database.write([name], async () => {
+	): Promise<boolean> {
+		return this.#database.write([name], async () => {
+			const { outbox, base } = this.#database;
+			if ((await outbox.get(entry.seq))?.id !== entry.id) return false;
 			await outbox.delete(entry.seq);
 			for (const [index, { key }] of entry.rows.entries()) {
 				const lane = laneOf(name, key);
@@ -63,6 +68,7 @@ export class Copy {
 				if (rest.length === 0) await base.delete(lane);
 				else await base.put({ lane, table: name, key, row });
 			}
+			return true;
 		});
 	}
 

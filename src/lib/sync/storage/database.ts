@@ -141,13 +141,14 @@ export class Database {
 		return this.#guarded(() =>
 			this.#dexie.transaction('rw', [...tables, ...Object.keys(OWN)], async (transaction) => {
 				this.#own.add(transaction);
-				if (this.#life !== undefined && (await this.meta.get('life'))?.value !== this.#life) {
-					throw new RealtimeError(
-						'CLOSED',
-						`The local copy "${this.#options.name}" was cleared. Create a new SyncClient.`
-					);
-				}
-				return work();
+				const life = this.#life;
+				const known = life === undefined ? undefined : this.meta.get('life');
+				const [done, now] = await Promise.all([work(), known]);
+				if (life === undefined || now?.value === life) return done;
+				throw new RealtimeError(
+					'CLOSED',
+					`The local copy "${this.#options.name}" was cleared. Create a new SyncClient.`
+				);
 			})
 		);
 	}
@@ -160,7 +161,7 @@ export class Database {
 			for (const { name } of this.#dexie.tables) await this.#dexie.table(name).clear();
 			await this.meta.put({ key: 'life', value: Math.random().toString(36) } as never);
 		});
-		this.#life = '';
+		this.#life = 'over';
 	}
 
 	close(): void {
@@ -201,12 +202,14 @@ export class Database {
 
 	#create(): Dexie {
 		const { name, stores, memory } = this.#options;
+		const { indexedDB, IDBKeyRange } = this.#isInMemory ? memory! : globalThis;
 		// Live queries do nothing where Dexie has found no IndexedDB.
-		if (this.#isInMemory) Dexie.dependencies.indexedDB ??= memory!.indexedDB;
+		Dexie.dependencies.indexedDB ??= indexedDB;
 		const dexie = new Dexie(`sveltekit-inngest ${name}`, {
+			indexedDB,
+			IDBKeyRange,
 			// Queries would see what is written before it is there.
-			cache: 'disabled',
-			...(this.#isInMemory && memory)
+			cache: 'disabled'
 		});
 		dexie.version(1).stores({ ...stores, ...OWN });
 		dexie.on('blocked', () => {

@@ -14,10 +14,10 @@ export async function migrate(
 	meta: TableMeta
 ): Promise<void> {
 	const { name, version } = definition;
-	const table = database.table(name);
 	const upgraded = (row: SyncValues): SyncValues | undefined =>
 		upgradeRow(definition, row, meta.version);
 	await database.write([name], async () => {
+		const table = database.table(name);
 		const old: SyncValues[] = await table.toArray();
 		const rows = meta.version < version ? old.map(upgraded) : [undefined];
 		const isPossible = rows.every((row) => row !== undefined);

@@ -25,7 +25,7 @@ export async function showRows(
 	}
 	const gone = changed.filter(({ row }) => row === null).map(({ key }) => key);
 	if (gone.length > 0) await table.bulkDelete(gone);
-	const there = changed.flatMap(({ row }) => row ?? []);
+	const there = changed.flatMap(({ row }): SyncValues[] => (row ? [row] : []));
 	if (there.length > 0) await table.bulkPut(there);
 }
 

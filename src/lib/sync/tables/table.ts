@@ -76,8 +76,17 @@ export type SyncTable<TTable extends TableDefinition> = Reads<SyncRow<TTable>, S
 export interface TableTarget {
 	/** Reads the copy. */
 	rows(): Table<SyncValues, SyncKey>;
-	/** Writes here and sends: what, is settled in the transaction. */
-	write(action: SyncAction, prepare: () => Promise<RowWrite[]>): Promise<RowWrite[]>;
+	/**
+	 * Writes here and sends.
+	 *
+	 * @param keys The rows that may be written.
+	 * @param prepare Settles what is written, in the transaction; it gets these rows as they are.
+	 */
+	write(
+		action: SyncAction,
+		keys: readonly SyncKey[],
+		prepare: (now: readonly (SyncValues | undefined)[]) => RowWrite[] | Promise<RowWrite[]>
+	): Promise<RowWrite[]>;
 	/** Writes here alone. */
 	local<T>(work: (rows: Table<SyncValues, SyncKey>) => Promise<T>): Promise<T>;
 }
@@ -89,23 +98,23 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 	const keyOf = (row: SyncValues): SyncKey => keyIn(definition, row);
 	const add = async (given: readonly unknown[]): Promise<SyncKey | undefined> => {
 		const rows = given.map(toPlain);
-		await target.write('create', async () => {
-			const keys = rows.map(keyOf);
-			const there = await target.rows().bulkGet(keys);
-			const taken = there.findIndex((row) => row !== undefined);
-			const isTwice = new Set(keys).size < keys.length;
-			if (taken >= 0 || isTwice) {
+		const keys = rows.map(keyOf);
+		if (rows.length === 0) return undefined;
+		await target.write('create', keys, (now) => {
+			const taken = now.findIndex((row) => row !== undefined);
+			if (taken >= 0 || new Set(keys).size < keys.length) {
 				const text = `Table "${definition.name}" has a row with the key ${JSON.stringify(keys[Math.max(taken, 0)])} already.`;
 				throw new Dexie.ConstraintError(text);
 			}
 			return checked(definition, rows);
 		});
-		return rows.length > 0 ? keyOf(rows.at(-1)!) : undefined;
+		return keys.at(-1);
 	};
 	const update = async (changes: readonly Change[]): Promise<number> => {
 		const plain = changes.map(({ key, changes }) => ({ key, changes: toPlain(changes) }));
-		const written = await target.write('update', async () => {
-			const now = await target.rows().bulkGet(plain.map(({ key }) => key));
+		if (plain.length === 0) return 0;
+		const keys = plain.map(({ key }) => key);
+		const written = await target.write('update', keys, async (now) => {
 			const found = plain.flatMap(({ key, changes }, index) => {
 				const fields = Object.keys(changes).filter((field) => field !== definition.key);
 				return now[index] && fields.length > 0 ? [{ key, changes, fields, now: now[index] }] : [];
@@ -130,16 +139,22 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 		return rows.length > 0 ? keyOf(rows.at(-1)!) : undefined;
 	};
 	const remove = async (keys: readonly SyncKey[]): Promise<void> => {
-		await target.write('delete', async () => {
-			const there = await target.rows().bulkGet([...keys]);
-			return keys.flatMap((key, index) => (there[index] ? [{ key }] : []));
-		});
+		if (keys.length === 0) return;
+		await target.write('delete', keys, (now) =>
+			keys.flatMap((key, index) => (now[index] ? [{ key }] : []))
+		);
 	};
 	const local = (method: keyof Table) => {
 		return (...args: unknown[]): Promise<unknown> =>
-			target.local((rows) =>
-				(rows[method] as (...args: unknown[]) => Promise<unknown>)(...args.map(plainArgument))
-			);
+			target.local(async (rows) => {
+				const plain = args.map(plainArgument);
+				const given = /^bulk(Add|Put)$/.test(method)
+					? await checked(definition, plain[0] as SyncValues[])
+					: /^(add|put)$/.test(method) && (await checked(definition, [plain[0] as SyncValues]));
+				if (given)
+					plain[0] = method.startsWith('bulk') ? given.map(({ row }) => row) : given[0]!.row;
+				return (rows[method] as (...args: unknown[]) => Promise<unknown>)(...plain);
+			});
 	};
 	const own: Record<string, unknown> = {
 		add: (row: unknown) => add([row]),
