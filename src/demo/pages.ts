@@ -4,6 +4,7 @@ export const pages = [
 	{ path: '/job', name: 'A job' },
 	{ path: '/answer', name: 'An AI answer' },
 	{ path: '/team', name: 'Team feed' },
+	{ path: '/todos', name: 'Offline list' },
 	{ path: '/nested', name: 'Nested managers' },
 	{ path: '/break', name: 'Break it' },
 	{ path: '/stats', name: 'Server stats' }

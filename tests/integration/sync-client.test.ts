@@ -106,7 +106,7 @@ test('what JSON has no word for, and proxies, are written as JSON', async () => 
 		key: 'id'
 	});
 	const sync = client({ tables: { things: { table } } }) as unknown as SyncClient<{
-		things: { table: typeof table };
+		things: typeof table;
 	}>;
 	const list = new Proxy(['a', 'b'], {});
 	await sync.things.put(new Proxy({ id: 1, at: new Date(0), list }, {}));

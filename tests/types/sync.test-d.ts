@@ -68,7 +68,9 @@ test('handlers get the output of the schema, and return rows', () => {
 			expectTypeOf(changes.done).toEqualTypeOf<boolean | undefined>();
 			return null;
 		},
-		delete: (_, id) => expectTypeOf(id).toBeString()
+		delete: (_, id) => {
+			expectTypeOf(id).toBeString();
+		}
 	});
 	// @ts-expect-error scope is required
 	defineSync({ table: todos, authorize: () => true, fetch: () => ({ rows: [], cursor: null }) });

@@ -9,6 +9,7 @@ import {
 } from '$demo/channels.js';
 import { backend } from './backend.js';
 import { inngest } from './inngest.js';
+import { todoTables } from './todos.js';
 
 /** Finds the name in a channel such as `user:alice`, as the parameter of the channel's builder. */
 const nameAfter = (prefix: string) => (_event: unknown, channelId: string) =>
@@ -27,6 +28,8 @@ export const realtime = createRealtime({
 	// Checks rights again although nothing is published. This ends the streams of people who lost theirs.
 	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },
+	identify: ({ locals }) => locals.person.name,
+	events: todoTables.events,
 	channels: {
 		demo: {
 			channel: demoChannel,
@@ -67,7 +70,8 @@ export const realtime = createRealtime({
 			channel: counterChannel,
 			channelParams: nameAfter('counter:'),
 			authorize: ownOnly('counter:')
-		}
+		},
+		...todoTables.channels
 	},
 	onFailure: ({ stage, channelId, message, error }) => {
 		const text = `[realtime:${stage}] ${channelId ?? ''} ${message}`;

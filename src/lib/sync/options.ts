@@ -23,7 +23,7 @@ export interface SyncTableOptions<TTable extends TableDefinition = TableDefiniti
 }
 
 /** The tables of a `SyncClient`, by the names of its properties. */
-export type SyncTables = Record<string, SyncTableOptions>;
+export type SyncTables = Record<string, TableDefinition>;
 
 /** A write that the server refused. The row shows the server's version again. */
 export interface SyncRejection {
@@ -45,7 +45,7 @@ export interface SyncRejection {
 export interface SyncClientOptions<TTables extends SyncTables = SyncTables> {
 	/** Names the local copy. Make it of the user's id, so that two people of one browser never share rows. */
 	name: string;
-	tables: { [K in keyof TTables]: TTables[K] };
+	tables: { [K in keyof TTables]: SyncTableOptions<TTables[K]> };
 	/** URL of the endpoint. @default '/api/events', or that of `bus` */
 	endpoint?: string;
 	/** Replaces the global `fetch`. @default that of `bus` */
@@ -123,5 +123,5 @@ export interface SyncControls<TKey extends string = string> {
 
 /** A client with its tables. */
 export type SyncClient<TTables extends SyncTables> = SyncControls<keyof TTables & string> & {
-	readonly [K in keyof TTables]: SyncTable<TTables[K]['table']>;
+	readonly [K in keyof TTables]: SyncTable<TTables[K]>;
 };

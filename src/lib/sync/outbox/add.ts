@@ -30,7 +30,9 @@ export function addWrites(
 			entries.flatMap((entry) => {
 				const rows = entry.rows.map(({ key }) => ({ key, row: before.get(key) ?? null }));
 				const fresh = rows.filter(({ key }) => !isBased.has(laneOf(name, key)));
-				const shown = rows.flatMap(({ key, row }) => fold(row, key, [entry]) ?? []);
+				const shown = rows
+					.map(({ key, row }) => fold(row, key, [entry]))
+					.filter((row) => row !== null);
 				return [
 					base.bulkPut(
 						fresh.map(({ key, row }) => ({ lane: laneOf(name, key), table: name, key, row }))

@@ -102,15 +102,8 @@ export interface SyncOptions<TTable extends TableDefinition = TableDefinition> {
 		key: SyncKeyOf<TTable>,
 		changes: Partial<SyncServerRow<TTable>>
 	): MaybePromise<AnyRow<TTable> | null>;
-	/**
-	 * Deletes a row.
-	 *
-	 * @returns nothing, or the row as it was, which counts as `context.previous(row)`.
-	 */
-	delete?(
-		context: SyncWriteContext<AnyRow<TTable>>,
-		key: SyncKeyOf<TTable>
-	): MaybePromise<AnyRow<TTable> | null | undefined | void>;
+	/** Deletes a row. What it returns counts for nothing: see `context.previous`. */
+	delete?(context: SyncWriteContext<AnyRow<TTable>>, key: SyncKeyOf<TTable>): MaybePromise<unknown>;
 	/**
 	 * Who may read the table, and who may write what: `true` lets it pass. To refuse, return anything else,
 	 * or throw SvelteKit's `error(4xx)` or `RealtimeDenied`, whose text the page sees.

@@ -129,7 +129,6 @@ export class Writes {
 			const returned: unknown = await callApp('run', false, () =>
 				this.#call(given, action, write.key, values)
 			);
-			if (action === 'delete') previous ??= returned;
 			const before = previous ? await this.#audience(asked, 'read', previous) : undefined;
 			if (action === 'delete' || returned === null) {
 				return { row: null, audience: before ?? 'all' };

@@ -60,7 +60,7 @@ export interface DefineTableOptions<TSchema extends StandardSchemaV1, TKey exten
 	 */
 	schema: TSchema;
 	/** The field that is a row's key: a string or a number. */
-	key: TKey & (SyncKeyField<TSchema> extends never ? string : SyncKeyField<TSchema>);
+	key: TKey & SyncKeyField<TSchema>;
 	/** Version of the schema, from 1. Raise it when older copies cannot go on as they are. @default 1 */
 	version?: number;
 	/**
