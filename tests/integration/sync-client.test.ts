@@ -1,4 +1,4 @@
-import { IDBDatabase, IDBFactory, IDBKeyRange, IDBObjectStore } from 'fake-indexeddb';
+import { IDBDatabase, IDBKeyRange, IDBObjectStore, type IDBFactory } from 'fake-indexeddb';
 import { afterEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { defineSync, defineTable } from '../../src/lib/sync/server/index.js';

@@ -150,6 +150,7 @@ export class Puller {
 	}
 
 	async #take(fetch: Fetch, answer: FetchAnswer): Promise<void> {
+		if (fetch.end.signal.aborted) return;
 		const { copy, versions } = this.#owner;
 		const { name, key } = this.#table.definition;
 		const { scopes: known, cursor: stored } = await copy.meta(this.#table);

@@ -150,7 +150,8 @@ export class Writes {
 		const { create, update, delete: remove } = this.#handlers;
 		if (action === 'create') return create!(context, values);
 		if (action === 'delete') return remove!(context, key);
-		const { [this.#table.key]: _, ...changes } = values;
+		const changes = { ...values };
+		delete changes[this.#table.key];
 		return update!(context, key, changes);
 	}
 

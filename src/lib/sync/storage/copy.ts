@@ -1,6 +1,6 @@
 import type { SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
 import { newId } from '../outbox/id.js';
-import type { RowWrite, SyncCursor } from '../shared/wire.js';
+import type { SyncCursor } from '../shared/wire.js';
 import { laneOf, type Database, type OutboxEntry, type TableMeta } from './database.js';
 import { fold } from './fold.js';
 import { showRows, waitingOf, type ServerRow } from './show.js';
@@ -145,16 +145,18 @@ export class Copy {
 			);
 			if (fields.length > 0) {
 				// What both sides agree on is another write of this side.
-				const { seq: _, ...last } = entries.at(-1)!;
-				const write = { key, row: merged, fields };
-				await this.#database.outbox.add({
-					...last,
+				const { version, stamp } = entries.at(-1)!;
+				const entry: Omit<OutboxEntry, 'seq'> = {
 					id: newId(),
+					table: name,
 					action: 'update',
-					rows: [write],
+					rows: [{ key, row: merged, fields }],
 					lanes: [lane],
+					version,
+					stamp,
 					createdAt: new Date().toISOString()
-				} as OutboxEntry);
+				};
+				await this.#database.outbox.add(entry as OutboxEntry);
 				shown = merged;
 			}
 		}
