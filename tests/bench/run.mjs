@@ -3,6 +3,7 @@
 //   npm run bench -- 500x100      one fan-out: streams x messages per second
 //   npm run bench -- backends     one fan-out with each of the backends
 //   npm run bench -- channels     1,000 streams, each on a channel of its own
+//   npm run bench -- sync         synced tables in Chromium
 //   npm run bench -- polling      pages that ask once a second
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
 import { fork, execFileSync } from 'node:child_process';
@@ -234,6 +235,9 @@ function print(title, rows, base = 'floor') {
 		console.log(`| ${cells.join(' | ')} |`);
 	}
 }
+
+if (only.length === 0 || only.includes('sync')) await import('./sync.mjs');
+if (only.join() === 'sync') process.exit();
 
 execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'pipe' });
 if (existsSync(here('app/build'))) rmSync(here('app/build'), { recursive: true });

@@ -267,7 +267,7 @@ export class Session {
 				else table.puller.tell('gap');
 			}
 		}
-		await this.#copy.take(table, rows);
+		if (rows.length > 0) await this.#copy.take(table, rows);
 	}
 
 	#tableOf(channel: string): Followed | undefined {

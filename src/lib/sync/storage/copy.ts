@@ -1,7 +1,13 @@
 import type { SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
 import { newId } from '../outbox/id.js';
 import type { SyncCursor } from '../shared/wire.js';
-import { laneOf, type Database, type OutboxEntry, type TableMeta } from './database.js';
+import {
+	laneOf,
+	type BaseRow,
+	type Database,
+	type OutboxEntry,
+	type TableMeta
+} from './database.js';
 import { fold } from './fold.js';
 import { showRows, waitingOf, type ServerRow } from './show.js';
 
@@ -57,17 +63,30 @@ export class Copy {
 	): Promise<boolean> {
 		return this.#database.write([name], async () => {
 			const { outbox, base } = this.#database;
-			if ((await outbox.get(entry.seq))?.id !== entry.id) return false;
-			await outbox.delete(entry.seq);
+			const { seq, id, lanes } = entry;
+			const [waiting, known] = await Promise.all([
+				outbox.where('lanes').anyOf(lanes).distinct().sortBy('seq'),
+				base.bulkGet(lanes)
+			]);
+			if (!waiting.some((one) => one.seq === seq && one.id === id)) return false;
+			const shown: ServerRow[] = [];
+			const based: BaseRow[] = [];
+			const free: string[] = [];
 			for (const [index, { key }] of entry.rows.entries()) {
-				const lane = laneOf(name, key);
-				const rest = await this.#waiting(lane);
-				const known = await base.get(lane);
-				const row = results[index] ? results[index].row : (known?.row ?? null);
-				await showRows(this.#database, name, [{ key, row: fold(row, key, rest) }]);
-				if (rest.length === 0) await base.delete(lane);
-				else await base.put({ lane, table: name, key, row });
+				const lane = lanes[index]!;
+				const rest = waiting.filter((one) => one.seq !== seq && one.lanes.includes(lane));
+				const result = results[index];
+				const row = result ? result.row : (known[index]?.row ?? null);
+				shown.push({ key, row: fold(row, key, rest) });
+				if (rest.length === 0) free.push(lane);
+				else based.push({ lane, table: name, key, row });
 			}
+			await Promise.all([
+				outbox.delete(seq),
+				base.bulkDelete(free),
+				base.bulkPut(based),
+				showRows(this.#database, name, shown)
+			]);
 			return true;
 		});
 	}
