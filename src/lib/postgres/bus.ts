@@ -200,7 +200,8 @@ export class PostgresBus implements BackendBus {
 		if (!payload.startsWith('{')) return;
 		try {
 			const said = JSON.parse(payload) as Notice | Question | Answer;
-			if ('ask' in said) void this.#answer(said);
+			// Others may send on the same channel whatever they like.
+			if ('ask' in said) this.#answer(said).catch(() => {});
 			else if ('answer' in said) this.#answered(said);
 			else this.#announce(said);
 		} catch {

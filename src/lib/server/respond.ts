@@ -167,11 +167,11 @@ export class Responder {
 	 */
 	async history(event: RequestEvent, request: HistoryRequest): Promise<Response> {
 		const { rates, registry, hubs, report } = this.#options;
-		const { sender } = await this.#read(event);
-		await rates.check('history', sender);
+		const reader = await this.#read(event);
+		await rates.check('history', reader.sender);
 		this.#admission.start(1);
 		try {
-			const { match, topics, check } = await this.#access(event, request);
+			const { match, topics, check } = await this.#access(event, request, reader);
 			const feed = registry.feedSpec(match, [...topics]);
 			const history = await hubs.use((hub) =>
 				readHistory(hub, feed, { ...rangeOf(request), topics, report, check })
@@ -281,10 +281,11 @@ export class Responder {
 	async #prepare(
 		event: RequestEvent,
 		subscription: SubscriptionRequest,
-		{ identity }: Reader
+		reader: Reader
 	): Promise<SubscriptionSpec> {
+		const { identity } = reader;
 		const { settings, registry, report } = this.#options;
-		const { match, authorization, topics, check } = await this.#access(event, subscription);
+		const { match, authorization, topics, check } = await this.#access(event, subscription, reader);
 		// Who has a name can be asked about at any time; other streams do not hold their request for that.
 		const isRechecked =
 			settings.recheckMs !== false || Boolean(identity) || Boolean(match.config.presence);
@@ -320,13 +321,17 @@ export class Responder {
 	}
 
 	/** What a request may read of one channel. */
-	async #access(event: RequestEvent, subscription: ChannelRequest): Promise<Access> {
+	async #access(
+		event: RequestEvent,
+		subscription: ChannelRequest,
+		{ identity }: Reader
+	): Promise<Access> {
 		const { settings, registry, pressure } = this.#options;
 		const { callbackTimeoutMs } = settings;
 		const match = await registry.resolve(event, subscription);
 		pressure.check(match.config.priority);
 		const { params = {} } = subscription;
-		const authorization = new Authorization(match, event, params, callbackTimeoutMs);
+		const authorization = new Authorization(match, event, params, identity, callbackTimeoutMs);
 		const topics = await this.#measured(match.entry, () => authorization.authorize());
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
 		const view = createView(match.config, { event, params }, callbackTimeoutMs);

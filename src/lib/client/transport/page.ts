@@ -58,19 +58,20 @@ export function watchPage({ onChange, onOnline }: PageEvents): Page {
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
 		else hiddenTimer = setTimeout(() => set(isLeft, true), pauseMs as number);
 	};
-	const on = (target: EventTarget, type: string, listener: () => void): void =>
-		target.addEventListener(type, listener, { signal });
-	on(window, 'online', onOnline);
-	on(window, 'beforeunload', () => (leavingAt = performance.now()));
-	on(window, 'pagehide', () => {
+	// A program that is no page has no such targets.
+	const on = (target: EventTarget | undefined, type: string, listener: () => void): void =>
+		target?.addEventListener?.(type, listener, { signal });
+	on(globalThis, 'online', onOnline);
+	on(globalThis, 'beforeunload', () => (leavingAt = performance.now()));
+	on(globalThis, 'pagehide', () => {
 		clearTimeout(stayTimer);
 		set(true, isHidden);
 	});
-	on(window, 'pageshow', () => {
+	on(globalThis, 'pageshow', () => {
 		leavingAt = -Infinity;
 		set(false, isHidden);
 	});
-	on(document, 'visibilitychange', () => {
+	on(globalThis.document, 'visibilitychange', () => {
 		followVisibility();
 		if (document.visibilityState !== 'hidden') onChange();
 	});
