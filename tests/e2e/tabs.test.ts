@@ -1,6 +1,7 @@
 import type { Browser, BrowserContext, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { launchBrowser } from '../support/browser.js';
+import { numbers } from '../support/tabs/channels.js';
 import { Site } from '../support/tabs/site.js';
 import type { TabSettings } from '../support/tabs/tab.js';
 
@@ -190,4 +191,140 @@ test('what nobody wants any more leaves the stream, also after a crash', async (
 	site.publish();
 	await intact(second);
 	expect(site.streams).toBe(1);
+});
+
+test('a tab begins where it would alone: with its history, after its cursor, or now', async () => {
+	const first = await live();
+	for (let count = 0; count < 5; count++) site.publish();
+	await intact(first);
+	const cursor = await first.evaluate(() => window.tab.record.bus!.state('numbers').cursor);
+	const [epoch, position] = cursor.split('-');
+	const since = `${epoch}-${Number(position) - 2}`;
+	const [past, after, fresh] = await Promise.all([
+		live({ shareTabs: true, channels: { numbers: { history: 3 } } }),
+		live({ shareTabs: true, channels: { numbers: { since } } }),
+		live()
+	]);
+	await expect.poll(() => heard(past!)).toHaveLength(3);
+	await expect.poll(() => heard(after!)).toHaveLength(2);
+	expect(await heard(fresh!)).toEqual([]);
+	// Each has caught up, and follows the one stream that is left.
+	await expect.poll(() => site.streams).toBe(1);
+	site.publish();
+	await Promise.all([first, past!, after!, fresh!].map(intact));
+	expect(await heard(fresh!)).toHaveLength(1);
+});
+
+test('a takeover costs one request, whatever the number of tabs', async () => {
+	const pages = [await live(), await live(), await live(), await live()];
+	site.publish();
+	await Promise.all(pages.map(intact));
+	const leading = await leader(pages);
+	const before = site.requests;
+	await leading.close();
+	const others = pages.filter((page) => page !== leading);
+	await expect.poll(() => site.requests).toBe(before + 1);
+	await Promise.all(others.map(connected));
+	site.publish();
+	await Promise.all(others.map(intact));
+	expect(site.requests).toBe(before + 1);
+});
+
+test('members, questions and reconnects reach every tab', async () => {
+	const [first, second] = [await live(), await live()];
+	const count = (page: Page) => page.evaluate(() => window.tab.record.people!.current.length);
+	await expect.poll(() => count(first)).toBe(1);
+	await expect.poll(() => count(second)).toBe(1);
+	await second.evaluate(() => window.tab.record.people!.update({ mood: 'good' }));
+	await expect
+		.poll(() => first.evaluate(() => window.tab.record.people!.self?.data))
+		.toEqual({ name: 'Alice', mood: 'good' });
+	// Tabs that share a stream count as one.
+	expect(await first.evaluate(() => window.tab.record.people!.self?.streams)).toBe(1);
+	await second.evaluate(() => {
+		window.tab.record.answer = 'second';
+	});
+	expect([null, 'second']).toContain(await site.realtime.ask('alice', numbers().other, 1));
+	site.cut();
+	await Promise.all([first, second].map(connected));
+	site.publish();
+	await Promise.all([first, second].map(intact));
+	for (const page of [first, second]) {
+		await expect
+			.poll(() => page.evaluate(() => window.tab.record.failures.map(({ source }) => source)))
+			.toEqual(['stream']);
+	}
+	await first.evaluate(() => (window.tab.record.errors.length = 0));
+});
+
+test('a refused channel is refused in every tab, and tried again for the next one', async () => {
+	site.isOpen = false;
+	const settings = { shareTabs: true, channels: { locked: {} } };
+	const first = await open(settings);
+	const statuses = (page: Page) =>
+		page.evaluate(() => window.tab.record.failures.map(({ status, fatal }) => [status, fatal]));
+	await expect.poll(() => statuses(first)).toEqual([[403, true]]);
+	expect(await first.evaluate(() => window.tab.status())).toBe('degraded');
+	site.isOpen = true;
+	const second = await live(settings);
+	await connected(first);
+	expect(await statuses(second)).toEqual([]);
+	for (const page of [first, second]) await page.evaluate(() => (window.tab.record.errors = []));
+});
+
+test('a tab that is signed out, or gone, receives nothing more', async () => {
+	const [first, second] = [await live({ shareTabs: 'alice' }), await live({ shareTabs: 'alice' })];
+	site.publish();
+	await Promise.all([first, second].map(intact));
+	await first.evaluate(() => window.tab.set({ isGone: true }));
+	await second.evaluate(() => window.tab.set({ shareTabs: 'bob' }));
+	await connected(second);
+	site.publish();
+	await intact(second);
+	expect(await heard(first)).toHaveLength(1);
+	expect(site.streams).toBe(1);
+});
+
+test('a page in the back/forward cache is no member, and goes on where it was', async () => {
+	const [first, second] = [await live(), await live()];
+	site.publish();
+	await Promise.all([first, second].map(intact));
+	const leaving = await leader([first, second]);
+	const other = leaving === first ? second : first;
+	await leaving.evaluate(() =>
+		addEventListener('pageshow', ({ persisted }) => Object.assign(window, { persisted }))
+	);
+	await leaving.goto(`${site.origin}/ping`);
+	await expect.poll(() => other.evaluate(() => window.tab.role())).toBe(true);
+	site.publish();
+	await intact(other);
+	await leaving.goBack({ waitUntil: 'commit' });
+	await intact(leaving);
+	expect(await leaving.evaluate(() => (window as { persisted?: boolean }).persisted)).toBe(true);
+	await expect.poll(() => site.streams).toBe(1);
+});
+
+test('where the browser has no locks or no channels, each tab has its own stream', async () => {
+	for (const name of ['navigator.locks', 'BroadcastChannel']) {
+		const page = await context.newPage();
+		await page.addInitScript(
+			(name) =>
+				name === 'BroadcastChannel'
+					? Reflect.deleteProperty(window, name)
+					: Object.defineProperty(navigator, 'locks', { value: undefined }),
+			name
+		);
+		await page.goto(site.url());
+		await connected(page);
+	}
+	expect(site.streams).toBe(2);
+});
+
+test('the inspector shows who leads', async () => {
+	const [first, second] = [
+		await live({ shareTabs: true, inspector: true }),
+		await live({ shareTabs: true, inspector: true })
+	];
+	await first.getByRole('heading', { name: 'leads the tabs' }).waitFor();
+	await second.getByRole('heading', { name: 'follows another tab' }).waitFor();
 });
