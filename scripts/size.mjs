@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'vite';
 
-const ENTRY = fileURLToPath(new URL('../src/lib/client/index.ts', import.meta.url));
+const LIB = fileURLToPath(new URL('../src/lib/client/', import.meta.url));
+const ENTRY = `${LIB}index.ts`;
 const SIMPLE = [
 	'RealtimeManager',
 	'getRealtimeBus',
@@ -32,15 +33,37 @@ export const APPS = {
 	}
 };
 
+/** What a page loads where tabs share a stream, besides the manager, and the bytes that it may have. */
+export const SHARING = { title: 'tabs that share a stream, on demand', limit: 2 * 1024 };
+
 /**
- * What an app that uses these names pays: bytes, minified and gzipped, without Svelte, and the modules
- * behind them.
+ * What an app that uses these names pays: bytes, minified and gzipped, without Svelte and without what is
+ * loaded on demand, and the modules behind them.
  * @param {string[]} names
  * @returns {Promise<{ bytes: number, modules: string[] }>}
  */
-export async function pay(names) {
-	const id = 'virtual:app';
+export function pay(names) {
 	const app = `import { ${names} } from ${JSON.stringify(ENTRY)}; console.log(${names});`;
+	return measure(app, (id) => /^\.\/tabs\//.test(id));
+}
+
+/**
+ * What a page loads besides where tabs share a stream.
+ * @returns {Promise<{ bytes: number, modules: string[] }>}
+ */
+export function paySharing() {
+	return measure(`export { share } from ${JSON.stringify(`${LIB}tabs/share.js`)};`, (id) =>
+		/^\.\.\/(?!tabs)|^\.\.\/\.\.\//.test(id)
+	);
+}
+
+/**
+ * @param {string} app
+ * @param {(id: string) => boolean} isElsewhere Whether an import is not counted.
+ * @returns {Promise<{ bytes: number, modules: string[] }>}
+ */
+async function measure(app, isElsewhere) {
+	const id = 'virtual:app';
 	const result = await build({
 		configFile: false,
 		logLevel: 'silent',
@@ -50,9 +73,23 @@ export async function pay(names) {
 				name: 'app',
 				resolveId: (source) => (source === id ? id : null),
 				load: (source) => (source === id ? app : null)
+			},
+			{
+				name: 'preload',
+				enforce: 'pre',
+				// Vite's way to load code on demand is in every app of SvelteKit already.
+				resolveId: (source) =>
+					source.includes('preload-helper') ? { id: '$app/preload', external: true } : null
 			}
 		],
-		build: { write: false, rollupOptions: { input: id, external: /^(svelte|\$app)(\/|$)/ } }
+		build: {
+			write: false,
+			rollupOptions: {
+				input: id,
+				preserveEntrySignatures: 'strict',
+				external: (id) => /^(svelte|\$app)(\/|$)/.test(id) || isElsewhere(id)
+			}
+		}
 	});
 	const [chunk] = /** @type {import('vite').Rolldown.RolldownOutput} */ (result).output;
 	// Svelte's and SvelteKit's modules are the app's own; so is the way to them.
@@ -68,4 +105,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 		console.log(`${(bytes / 1024).toFixed(2)} KB of ${limit / 1024} KB: ${title}`);
 		if (bytes > limit) process.exitCode = 1;
 	}
+	const { bytes } = await paySharing();
+	console.log(`${(bytes / 1024).toFixed(2)} KB of ${SHARING.limit / 1024} KB: ${SHARING.title}`);
+	if (bytes > SHARING.limit) process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { APPS, pay } from '../../scripts/size.mjs';
+import { APPS, pay, paySharing, SHARING } from '../../scripts/size.mjs';
 
 // Otherwise Svelte compiles for development.
 beforeAll(() => void vi.stubEnv('NODE_ENV', 'production'));
@@ -26,4 +26,12 @@ test('all hooks together cost at most 10 KB, and nothing of the server comes alo
 	expect(bytes).toBeGreaterThan(6 * 1024);
 	expect(bytes).toBeLessThanOrEqual(10 * 1024);
 	expect(modules.join()).not.toMatch(/lib\/(server|dev)|node_modules\/(zod|ws|inngest|@inngest)\//);
+});
+
+test('what tabs that share a stream load besides is under 2 KB, and a simple page has none of it', async () => {
+	const [simple, sharing] = await Promise.all([pay(APPS.simple.names), paySharing()]);
+	expect(sharing.bytes).toBeGreaterThan(1024);
+	expect(sharing.bytes).toBeLessThan(SHARING.limit);
+	expect(sharing.modules.join()).toMatch(/tabs\/group/);
+	expect(simple.modules.join()).not.toMatch(/client\/tabs/);
 });

@@ -107,12 +107,11 @@ export class ChannelRef {
 			},
 			(state) => state && start(state)
 		);
-		const end = () => {
-			this.#ends.delete(end);
+		this.#ends.add(stop);
+		return () => {
+			this.#ends.delete(stop);
 			stop();
 		};
-		this.#ends.add(end);
-		return end;
 	}
 
 	/** Reports a message that `map` could not take. */

@@ -58,23 +58,23 @@ export function watchPage({ onChange, onOnline }: PageEvents): Page {
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
 		else hiddenTimer = setTimeout(() => set(isLeft, true), pauseMs as number);
 	};
-	// A program that is no page has no such targets.
-	const on = (target: EventTarget | undefined, type: string, listener: () => void): void =>
-		target?.addEventListener?.(type, listener, { signal });
-	on(globalThis, 'online', onOnline);
-	on(globalThis, 'beforeunload', () => (leavingAt = performance.now()));
-	on(globalThis, 'pagehide', () => {
+	const on = (type: string, listener: () => void, target: EventTarget = window): void =>
+		target.addEventListener(type, listener, { signal });
+	on('online', onOnline);
+	on('beforeunload', () => (leavingAt = performance.now()));
+	on('pagehide', () => {
 		clearTimeout(stayTimer);
 		set(true, isHidden);
 	});
-	on(globalThis, 'pageshow', () => {
+	on('pageshow', () => {
 		leavingAt = -Infinity;
 		set(false, isHidden);
 	});
-	on(globalThis.document, 'visibilitychange', () => {
+	const onVisibility = (): void => {
 		followVisibility();
 		if (document.visibilityState !== 'hidden') onChange();
-	});
+	};
+	on('visibilitychange', onVisibility, document);
 	return {
 		isAway,
 		pauseOnHidden(ms) {

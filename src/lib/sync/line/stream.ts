@@ -1,6 +1,7 @@
 import { ChannelState } from '../../client/state/channel.js';
 import type { Subscriptions } from '../../client/subscriptions.js';
 import { HttpTransport } from '../../client/transport/http.js';
+import { watchAnywhere } from '../../client/transport/noPage.js';
 import { TOPIC } from '../shared/wire.js';
 import { followChannel } from './frames.js';
 import type { Line, LineOwner } from './line.js';
@@ -20,12 +21,15 @@ export function openStream(
 		owner.connected(
 			[...followed.values()].every(({ state }) => state.health.status === 'connected')
 		);
-	const transport = new HttpTransport({
-		state: (channel) =>
-			followed.get(channel)?.state ?? new ChannelState(channel, console.error, () => 0),
-		report() {},
-		hidden() {}
-	});
+	const transport = new HttpTransport(
+		{
+			state: (channel) =>
+				followed.get(channel)?.state ?? new ChannelState(channel, console.error, () => 0),
+			report() {},
+			hidden() {}
+		},
+		watchAnywhere
+	);
 	return {
 		update(channels) {
 			for (const [channel, { stop }] of followed) {
