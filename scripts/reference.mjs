@@ -25,14 +25,20 @@ const ENTRIES = {
 
 /** What an app imports, by the name of its page, and what it is for. */
 const ABOUT = {
-	client: ['sveltekit-inngest', 'Components and hooks, also as `sveltekit-inngest/client`. The component `RealtimeManager` takes [RealtimeManagerProps](#realtimemanagerprops)'],
+	client: [
+		'sveltekit-inngest',
+		'Components and hooks, also as `sveltekit-inngest/client`. The component `RealtimeManager` takes [RealtimeManagerProps](#realtimemanagerprops)'
+	],
 	bus: ['sveltekit-inngest/bus', 'The client without components'],
 	server: ['sveltekit-inngest/server', 'The endpoint'],
 	redis: ['sveltekit-inngest/redis', 'A backend in Redis or Valkey'],
 	postgres: ['sveltekit-inngest/postgres', 'A backend in Postgres, and rows as messages'],
 	prometheus: ['sveltekit-inngest/prometheus', 'Metrics'],
 	testing: ['sveltekit-inngest/testing', 'A bus and an endpoint for tests'],
-	inspector: ['sveltekit-inngest/inspector', 'A panel that shows what the client knows: the component `RealtimeInspector`'],
+	inspector: [
+		'sveltekit-inngest/inspector',
+		'A panel that shows what the client knows: the component `RealtimeInspector`'
+	],
 	trpc: ['sveltekit-inngest/trpc', 'A router for tRPC'],
 	vite: ['sveltekit-inngest/vite', 'The Vite plugin'],
 	dev: ['sveltekit-inngest/dev', 'The embedded Inngest engine']

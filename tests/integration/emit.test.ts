@@ -207,7 +207,7 @@ test('a log that was cleared replays nothing, and everybody is told', async () =
 
 test('what cannot be erased is not passed over in silence', async () => {
 	const backend = new FakeServer().connect();
-	const { clear: _, ...replay } = backend.replay!;
+	const replay = { ...backend.replay!, clear: undefined };
 	const memory = new MemoryReplayStore();
 	const store: ReplayStore = {
 		append: (log, events) => memory.append(log, events),

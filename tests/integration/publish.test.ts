@@ -1,6 +1,8 @@
 import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
+import { createRealtime, defineEvent, type RealtimePublish } from '../../src/lib/server/index.js';
+import { serve } from '../support/server.js';
 import { startWorld, type World } from '../support/world.js';
 import type { SseReader } from '../support/sse.js';
 
@@ -212,3 +214,45 @@ test.each([
 		});
 	}
 });
+
+for (const [sdk, load] of [
+	['3', () => import('inngest')],
+	['4', () => import('inngest4')]
+] as const) {
+	test(`what the handler of an event publishes names the event, with inngest ${sdk}`, async () => {
+		world = await startWorld({ channels: { news: { channel: news, authorize: () => true } } });
+		const { Inngest } = (await load()) as unknown as {
+			Inngest: new (options: object) => { id: string };
+		};
+		const say = defineEvent('news/say', { schema: z.object({ text: z.string() }) });
+		const realtime = createRealtime({
+			inngest: new Inngest({ id: 'other', baseUrl: world.engine.url, isDev: true }),
+			channels: { news: { channel: news, authorize: () => true } },
+			events: {
+				say: {
+					event: say,
+					authorize: () => true,
+					run: (context, data) =>
+						(context as { publish: RealtimePublish }).publish(news().message, data)
+				}
+			}
+		});
+		const server = await serve(realtime);
+		try {
+			const stream = await world.open({ channel: 'news', topics: ['message'] });
+			await stream.connected();
+			const response = await fetch(server.url, {
+				method: 'POST',
+				body: JSON.stringify({ event: 'news/say', id: 'e-1', data: { text: 'hello' } })
+			});
+			expect(response.status).toBe(200);
+			await world.realtime.publish(news().message, { text: 'plain' });
+			await stream.when(() => stream.messages.length === 2);
+			expect(stream.messages[0]).toMatchObject({ data: { text: 'hello' }, clientEventId: 'e-1' });
+			expect(stream.messages[1]).not.toHaveProperty('clientEventId');
+		} finally {
+			realtime.close();
+			await server.close();
+		}
+	});
+}

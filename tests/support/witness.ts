@@ -1,12 +1,15 @@
 import { RealtimeBus } from '../../src/lib/client/bus/bus.js';
 import type { ChannelState } from '../../src/lib/client/state/channel.js';
-import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
+import type { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { HttpTransport } from '../../src/lib/client/transport/http.js';
 
 /** A message, by its topic and number, or an announcement that messages may be missing. */
 type Heard = { topic: string; n: number } | { gapAtMs: number };
 
 const isMessage = (heard: Heard): heard is { topic: string; n: number } => 'topic' in heard;
+
+/** How late, in milliseconds, a gap may be announced: a backend that is away is given up on first. */
+const MAX_LATE_MS = 20_000;
 
 /**
  * A page that notes what it hears of topics whose messages are the numbers from 1 on, published once it is
@@ -89,20 +92,21 @@ export class Witness {
 	}
 
 	/**
+	 * A page that reloads its data when a gap is announced has what was published before. So a message may
+	 * be missing if one was announced after its publication, soon.
+	 *
 	 * @param publishedAtMs When a message was published, by this process's own clock.
-	 * @returns messages that did not come although no gap was announced between their publication and the
-	 *   first newer message of their topic.
+	 * @returns messages that did not come, with no gap announced.
 	 */
 	losses(publishedAtMs: (id: string, topic: string, n: number) => number): string[] {
 		return this.#topics().flatMap(({ id, topic, numbers }) => {
-			const all = this.#heard.get(id)!;
+			const gaps = this.#heard.get(id)!.flatMap((one) => (isMessage(one) ? [] : [one.gapAtMs]));
 			const came = new Set(numbers);
 			return Array.from({ length: Math.max(...numbers) }, (_, index) => index + 1)
 				.filter((n) => !came.has(n))
 				.filter((n) => {
-					const atMs = publishedAtMs(id, topic, n);
-					const newer = all.findIndex((one) => isMessage(one) && one.topic === topic && one.n > n);
-					return !all.slice(0, newer).some((one) => !isMessage(one) && one.gapAtMs >= atMs);
+					const afterMs = gaps.map((gapAtMs) => gapAtMs - publishedAtMs(id, topic, n));
+					return !afterMs.some((ms) => ms >= 0 && ms < MAX_LATE_MS);
 				})
 				.map((n) => `${this.#name} missed ${id} ${topic} ${n}`);
 		});

@@ -3,6 +3,7 @@ import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
 import { getRealtimeBusPresence, onAsk, withPresence } from '../../src/lib/index.js';
 import { createRealtime, type Realtime, type RealtimeMember } from '../../src/lib/server/index.js';
+import { createTestBus } from '../../src/lib/testing/index.js';
 import { inngestAt } from '../support/world.js';
 
 const plain = channel('plain').addTopic(topic('message').type<string>());
@@ -81,4 +82,19 @@ test('the controls are typed by channels and topics', async () => {
 	});
 	// @ts-expect-error there is no such topic
 	onAsk(board, 'other', () => {});
+});
+
+test('a test bus takes members as the channel describes them', () => {
+	const bus = createTestBus([{ channel: board }, { channel: room, channelParams: 'a' }]);
+	const people = bus.presence(board);
+	people.set([{ id: 'alice', data: { name: 'Alice', since: '2026-01-01' } }], { self: 'alice' });
+	people.update('alice', { x: 1 });
+	expectTypeOf(people.updates[0]!.data.x).toEqualTypeOf<number | undefined>();
+	// @ts-expect-error its data has a name
+	people.join({ id: 'bob', data: {} });
+	// @ts-expect-error there is no such field
+	people.update('alice', { z: 1 });
+	bus.presence(room, { channelParams: 'a' }).join({ id: 'bob', data: { name: 'Bob' } });
+	// @ts-expect-error it is not one of its channels
+	bus.presence(plain);
 });

@@ -508,7 +508,8 @@ export function createRealtime<
 		tools: (handler) => ({
 			emit: (topic: PublishTarget, data: unknown, options?: RealtimeEmitOptions) =>
 				emitFrom(topic, data, options, handler),
-			publish: realtime.publish
+			publish: (topic: PublishTarget, data: unknown) =>
+				publish(inngest, registry, topic, data, handler.clientEventId)
 		}),
 		inngest
 	});

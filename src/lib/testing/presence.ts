@@ -120,9 +120,10 @@ export class TestPresence<TData = Data> {
 	#revert(field: string): void {
 		const own = this.#members.get(this.#self ?? '');
 		if (!own) return;
-		const { [field]: _, ...rest } = own.data as Data;
-		const before = Object.hasOwn(this.#base, field) ? { [field]: this.#base[field] } : {};
-		this.#put({ ...own, data: { ...rest, ...before } as TData });
+		const data = { ...own.data } as Data;
+		if (Object.hasOwn(this.#base, field)) data[field] = this.#base[field];
+		else delete data[field];
+		this.#put({ ...own, data: data as TData });
 	}
 
 	#forget(): void {

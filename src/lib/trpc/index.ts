@@ -7,5 +7,6 @@ export type {
 	RealtimeTrpcHistoryInput,
 	RealtimeTrpcItem,
 	RealtimeTrpcSent,
-	RealtimeTrpcSubscription
+	RealtimeTrpcSubscription,
+	RealtimeTrpcTracked
 } from './types.js';

@@ -5,8 +5,7 @@ import type {
 	TRPCQueryProcedure,
 	TRPCRootObject,
 	TRPCRuntimeConfigOptions,
-	TRPCSubscriptionProcedure,
-	TrackedEnvelope
+	TRPCSubscriptionProcedure
 } from '@trpc/server';
 import type { ChannelLike } from '../protocol/channel.js';
 import type { EventAnswer, EventDefinition } from '../protocol/event.js';
@@ -21,7 +20,8 @@ import type {
 	RealtimeTrpcHistoryInput,
 	RealtimeTrpcItem,
 	RealtimeTrpcSent,
-	RealtimeTrpcSubscription
+	RealtimeTrpcSubscription,
+	RealtimeTrpcTracked
 } from './types.js';
 
 type Channels = Record<string, ChannelLike>;
@@ -44,7 +44,7 @@ export type RealtimeTrpcRouter<
 			Procedure<
 				TRoot,
 				RealtimeTrpcSubscription<TChannels>,
-				AsyncIterable<TrackedEnvelope<RealtimeTrpcItem<TChannels>>, void, void>
+				AsyncIterable<RealtimeTrpcTracked<RealtimeTrpcItem<TChannels>>, void, void>
 			>
 		>;
 		/** Reads what the log of a channel still has. */

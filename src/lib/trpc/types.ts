@@ -71,6 +71,12 @@ export type RealtimeTrpcItem<TChannels extends Channels = Channels> = {
 	[K in keyof TChannels]: RealtimeItem<TChannels[K], TopicKey<TChannels[K]> | '$run'>;
 }[keyof TChannels];
 
+/** An item as it arrives: the link sends the `id` of the last one back when it resumes. */
+export interface RealtimeTrpcTracked<TItem> {
+	id: string;
+	data: TItem;
+}
+
 /** What `fetchHistory` takes. */
 export interface RealtimeTrpcHistoryInput<TChannels extends Channels = Channels> {
 	/** The name of the channel. */

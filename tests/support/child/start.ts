@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Bundles an app for Node. @returns its file, and what deletes it. */
 export async function buildApp(
-	name: 'app' | 'people' = 'app'
+	name: 'app' | 'people' | 'ledger' = 'app'
 ): Promise<{ file: string; remove(): Promise<void> }> {
 	// Inside of the project, where packages are found.
 	const outDir = `${root}node_modules/.cache/test-app-${process.pid}-${Date.now()}`;

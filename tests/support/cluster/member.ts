@@ -10,7 +10,9 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 export async function buildCluster(): Promise<void> {
 	const vite = here('../../../node_modules/vite/bin/vite.js');
 	// Vitest's own settings make SvelteKit build for tests.
-	const { VITEST: _, NODE_ENV: __, ...env } = process.env;
+	const env = { ...process.env };
+	delete env.VITEST;
+	delete env.NODE_ENV;
 	const child = spawn(process.execPath, [vite, 'build'], {
 		cwd: here('.'),
 		env,

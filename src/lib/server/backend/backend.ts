@@ -74,6 +74,11 @@ export interface BusListener {
 	/** Whether this process is receiving the log's messages from their source right now. @default no */
 	isLive?(): boolean;
 	/**
+	 * Resolves when what this process received before is in the log. A bus waits for it before it answers
+	 * another process that `isLive`.
+	 */
+	settled?(): Promise<void> | undefined;
+	/**
 	 * Events were appended. They come in the log's order, but some may be missing or come twice. An empty
 	 * list means that the log has to be read.
 	 */

@@ -52,7 +52,7 @@ export interface RealtimeEventContext<TEmit, TPublish, TInngest> extends Omit<
 	name: string;
 	/** `realtime.emit`. What it sends carries the event's id as `clientEventId`. */
 	emit: TEmit;
-	/** `realtime.publish`. */
+	/** `realtime.publish`. What it publishes carries the event's id as well. */
 	publish: TPublish;
 	/** The Inngest client of the endpoint. */
 	inngest: TInngest;

@@ -3,7 +3,7 @@ import type { SourceMessage } from './source.js';
 
 /** The message as it goes over the wire, with its data as the topic's schema gives it. */
 export function envelopeOf(message: SourceMessage, data: unknown): RealtimeTopicEnvelope {
-	const { channel, topic, runId, fnId, envId, kind, streamId } = message;
+	const { channel, topic, runId, fnId, envId, kind, streamId, clientEventId } = message;
 	const created = new Date(message.createdAt ?? Date.now());
 	return {
 		channel,
@@ -14,7 +14,8 @@ export function envelopeOf(message: SourceMessage, data: unknown): RealtimeTopic
 		...(envId !== undefined && { envId }),
 		createdAt: (Number.isNaN(created.getTime()) ? new Date() : created).toISOString(),
 		kind,
-		...(streamId !== undefined && { streamId })
+		...(streamId !== undefined && { streamId }),
+		...(clientEventId !== undefined && { clientEventId })
 	};
 }
 

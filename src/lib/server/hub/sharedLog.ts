@@ -111,6 +111,7 @@ export class SharedLog implements Log {
 		// The source may be lost, and back, before the log has been opened.
 		this.#stopListening ??= bus?.listen(this.#key, {
 			isLive: () => !this.#isLocal && this.#events.isLive(),
+			settled: () => this.settled(),
 			events: (events) => this.#hear(events),
 			live: () => {
 				this.#setDeaf(false);
@@ -225,7 +226,7 @@ export class SharedLog implements Log {
 	/** Appends what waits and reads what there is, one call at a time. */
 	#work(): void {
 		if (this.#busy || this.#isLocal || this.cursor === null) return;
-		this.#busy = this.#drain().finally(() => (this.#busy = undefined));
+		this.#busy = this.#drain();
 	}
 
 	async #drain(): Promise<void> {
@@ -250,6 +251,8 @@ export class SharedLog implements Log {
 			}
 			for (const settle of settling) settle();
 		}
+		// Before anybody goes on, who may append more.
+		this.#busy = undefined;
 		for (const settle of this.#settling.splice(0)) settle();
 	}
 
@@ -379,9 +382,9 @@ export class SharedLog implements Log {
 	 * would follow newer messages. A gap stands for it.
 	 */
 	async #return(): Promise<void> {
-		this.#isReturning = true;
 		try {
 			const { last } = await this.#store.bounds(this.#key);
+			this.#isReturning = true;
 			const isGap = !this.#isUntouched;
 			if (isGap) await this.#appendGap(last);
 			if (this.#isReleased) return;

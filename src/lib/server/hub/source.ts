@@ -14,6 +14,8 @@ export interface SourceMessage {
 	/** As it was written; absent on pieces of a data stream. */
 	readonly createdAt: string | undefined;
 	readonly streamId: string | undefined;
+	/** Id of the event whose handler published it. */
+	readonly clientEventId?: string | undefined;
 	/**
 	 * What two deliveries of one message have in common, whichever socket or process they came by. Made
 	 * when somebody asks, because it costs a hash of the data.

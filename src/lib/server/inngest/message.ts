@@ -14,6 +14,7 @@ class InngestMessage implements SourceMessage {
 	readonly envId: string | undefined;
 	readonly createdAt: string | undefined;
 	readonly streamId: string | undefined;
+	readonly clientEventId: string | undefined;
 
 	constructor(
 		kind: MessageKind,
@@ -29,6 +30,7 @@ class InngestMessage implements SourceMessage {
 		this.envId = text(raw.env_id);
 		this.createdAt = text(raw.created_at);
 		this.streamId = place.streamId;
+		this.clientEventId = text((raw.metadata as { clientEventId?: unknown } | null)?.clientEventId);
 	}
 
 	key(): string {

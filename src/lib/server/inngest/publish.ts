@@ -5,6 +5,7 @@ import { addressOf, type PublishTarget } from './target.js';
 import type { InngestClient } from './token.js';
 
 interface PublishApi {
+	getTargetUrl?: (path: string) => Promise<URL>;
 	publish?: (
 		target: { channel: string; topics: string[] },
 		data: unknown
@@ -18,12 +19,14 @@ interface PublishApi {
  * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB,
  *   or does not match the topic's schema as JSON; `UNSUPPORTED` where the Inngest client cannot publish;
  *   `UPSTREAM` when Inngest refuses.
+ * @param clientEventId Id of the event whose handler publishes.
  */
 export async function publish(
 	inngest: InngestClient,
 	{ channels, callbackTimeoutMs }: { channels: readonly ChannelLike[]; callbackTimeoutMs: number },
 	target: PublishTarget,
-	data: unknown
+	data: unknown,
+	clientEventId?: string
 ): Promise<void> {
 	const address = await addressOf(target, data, channels);
 	const { channel, topic } = address;
@@ -38,7 +41,8 @@ export async function publish(
 	let reason: string | undefined;
 	try {
 		// Inngest's client posts a text as it is.
-		const answer = await inngestApi.publish({ channel, topics: [topic] }, json);
+		const api = clientEventId === undefined ? inngestApi : naming(inngestApi, clientEventId);
+		const answer = await api.publish!({ channel, topics: [topic] }, json);
 		if (answer.ok) return;
 		reason = answer.error?.error;
 	} catch (error) {
@@ -48,4 +52,14 @@ export async function publish(
 		'UPSTREAM',
 		`Inngest did not take the message for ${describePlace(address)}: ${reason ?? 'no reason given'}.`
 	);
+}
+
+/** The same client, whose messages carry the id of an event: Inngest hands metadata on as it is. */
+function naming(api: PublishApi, clientEventId: string): PublishApi {
+	const getTargetUrl = async (path: string): Promise<URL> => {
+		const url = await api.getTargetUrl!(path);
+		url.searchParams.set('metadata', JSON.stringify({ clientEventId }));
+		return url;
+	};
+	return Object.create(api, { getTargetUrl: { value: getTargetUrl } }) as PublishApi;
 }

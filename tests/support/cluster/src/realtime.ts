@@ -17,10 +17,7 @@ async function openBackend(): Promise<RealtimeBackend> {
 	if (POSTGRES_URL) {
 		const { default: pg } = await import('pg');
 		const { postgresBackend } = await import('sveltekit-inngest/postgres');
-		const pool = new pg.Pool({ connectionString: POSTGRES_URL });
-		// Without a listener, a connection that breaks while it is idle ends the process.
-		pool.on('error', () => {});
-		return postgresBackend(pool, { migrate: true });
+		return postgresBackend(new pg.Pool({ connectionString: POSTGRES_URL }), { migrate: true });
 	}
 	return memoryBackend();
 }

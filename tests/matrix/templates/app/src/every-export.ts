@@ -2,21 +2,32 @@
 import { getContext } from 'svelte';
 import * as root from 'sveltekit-inngest';
 import * as client from 'sveltekit-inngest/client';
+import * as bus from 'sveltekit-inngest/bus';
 import {
+	createRealtimeBus,
+	defineEvent,
 	getRealtimeBus,
 	getRealtimeBusChannel,
+	getRealtimeBusPresence,
 	getRealtimeBusRun,
+	getRealtimeBusSend,
 	getRealtimeBusState,
+	getRealtimeBusTopicRows,
 	getRealtimeBusTopicJson,
 	getRealtimeBusTopicMessages,
 	getRealtimeBusTopicState,
 	getRealtimeBusTopicStream,
+	onAsk,
 	RealtimeError,
+	RealtimeEventError,
 	RealtimeManager,
+	withPresence,
 	type ChannelLike,
 	type ChannelOf,
 	type ChannelParams,
 	type ChannelSource,
+	type EmittedMessage,
+	type EventDefinition,
 	type HealthPayload,
 	type HealthStatus,
 	type MessageKind,
@@ -25,6 +36,7 @@ import {
 	type Reactive,
 	type ReactiveCurrent,
 	type RealtimeBus,
+	type RealtimeBusOptions,
 	type RealtimeBusState,
 	type RealtimeChannel,
 	type RealtimeClientFailureContext,
@@ -36,6 +48,8 @@ import {
 	type RealtimeManagerProps,
 	type RealtimeMessagesOptions,
 	type RealtimeOnMessage,
+	type RealtimePending,
+	type RealtimePresence,
 	type RealtimeReconnectOptions,
 	type RealtimeRequestParam,
 	type RealtimeRequestParams,
@@ -46,7 +60,10 @@ import {
 	type RealtimeRunStatus,
 	type RealtimeSelect,
 	type RealtimeSelected,
+	type RealtimeSend,
+	type RealtimeSent,
 	type RealtimeServerFailureStage,
+	type RealtimeStandaloneBus,
 	type RealtimeStreamOptions,
 	type RealtimeSubscription,
 	type RealtimeTopicEnvelope,
@@ -85,6 +102,10 @@ import {
 	type RealtimeAuthorizeResult,
 	type RealtimeChannelConfig,
 	type RealtimeEndpointOptions,
+	type RealtimeEventAudit,
+	type RealtimeHistory,
+	type RealtimeMessage,
+	type RealtimeViewContext,
 	type RealtimeErrorCode as ServerErrorCode,
 	type RealtimeHealthCheckOptions,
 	type RealtimeIdentify,
@@ -108,6 +129,7 @@ import {
 } from 'sveltekit-inngest/server';
 import * as endpoint from 'sveltekit-inngest/server/createRealtimeEndpoint';
 import { inngestDev, type InngestDevPluginOptions } from 'sveltekit-inngest/vite';
+import { z } from 'zod';
 import { chat, news } from './lib/channels.js';
 import { inngest } from './lib/inngest.js';
 
@@ -149,6 +171,20 @@ export const subscription: RealtimeSubscription<typeof chat> = {
 	topics: ['message'],
 	params: { page: 1 satisfies RealtimeRequestParam } satisfies RealtimeRequestParams
 };
+
+const say = defineEvent('chat/say', { schema: z.object({ text: z.string() }) });
+same<typeof say.name, 'chat/say'>();
+same<typeof bus.createRealtimeBus, typeof createRealtimeBus>();
+
+/** A script. */
+export async function script(): Promise<readonly EmittedMessage[]> {
+	const options: RealtimeBusOptions = { endpoint: 'https://example.com/api/events' };
+	const bus: RealtimeStandaloneBus = createRealtimeBus(options);
+	bus.subscribe(news, { topics: ['length'] }, ({ data }) => same<typeof data, number>());
+	const { emitted } = await bus.send(say satisfies EventDefinition, { text: 'hello' });
+	bus.close();
+	return emitted;
+}
 
 /** A component's script. */
 export function component(): unknown[] {
@@ -202,6 +238,17 @@ export function component(): unknown[] {
 	const runStatus: RealtimeRunStatus = known.status;
 	const any: ChannelSource = (): ChannelLike => news;
 
+	const rows = getRealtimeBusTopicRows(chat, 'message', {
+		channelParams: 'lobby',
+		key: 'text'
+	});
+	const send: RealtimeSend<typeof say> = getRealtimeBusSend(say);
+	const pending: readonly RealtimePending<typeof say>[] = send.pending;
+	const sent: Promise<RealtimeSent<typeof say>> = send({ text: 'hello' });
+	if (send.error instanceof RealtimeEventError) return [send.error.fields.text];
+	const present: RealtimePresence = getRealtimeBusPresence(news);
+	const stopAnswering = onAsk(chat, 'message', ({ text }) => text.length, options);
+
 	// @ts-expect-error no such topic
 	getRealtimeBusTopicState(news, 'other');
 	// @ts-expect-error the channel's name is made of a string
@@ -211,6 +258,7 @@ export function component(): unknown[] {
 
 	return [
 		...[resolved, status, onMessage, selected, whole, kind, length, text, list, newest, runStatus],
+		...[rows, pending, sent, present, stopAnswering, withPresence],
 		...[any, getContext(RealtimeManager), new RealtimeError('CLOSED', 'closed').code]
 	];
 }
@@ -224,7 +272,8 @@ const options: RealtimeEndpointOptions<{ news: typeof news; chat: typeof chat }>
 			authorize: ({ topics }): RealtimeAuthorizeResult<(typeof topics)[number]> => ({
 				allowedTopics: topics
 			}),
-			reauthorize: ({ message }) => message.topic === 'length' && message.data > 0
+			reauthorize: ({ message }) => message.topic === 'length' && message.data > 0,
+			view: ({ message }) => (message.topic === 'story' ? message : null)
 		},
 		chat: {
 			channel: chat,
@@ -241,6 +290,7 @@ const options: RealtimeEndpointOptions<{ news: typeof news; chat: typeof chat }>
 			: null) satisfies RealtimeIdentify,
 	limits: { maxLifetimeMs: 60_000 } satisfies RealtimeLimits,
 	replay: new MemoryReplayStore({ maxEvents: 10 } satisfies ReplayOptions) satisfies ReplayStore,
+	onEvent: ({ id }: RealtimeEventAudit) => console.log(id),
 	onFailure: (({ stage }: RealtimeServerFailureContext) => ({
 		message: stage
 	})) satisfies RealtimeServerFailureHandler
@@ -260,6 +310,11 @@ export async function server(): Promise<unknown[]> {
 		if (item.kind === 'resync') return [item satisfies RealtimeResync];
 		if (item.topic === 'length') same<typeof item.data, number>();
 	}
+	const history: RealtimeHistory<RealtimeMessage<typeof news, 'length'>> = await realtime.history(
+		news,
+		{ topics: ['length'] }
+	);
+	const view: RealtimeViewContext | undefined = undefined;
 	const store = new MemoryReplayStore();
 	const event: ReplayEvent = { key: 'a', kind: 'resync', topic: null, payload: '{}' };
 	const slice: ReplaySlice = await (store as ReplayStore).since('news', 'cursor');
@@ -267,7 +322,18 @@ export async function server(): Promise<unknown[]> {
 	const envelope: RealtimeTopicEnvelope | undefined = undefined;
 	const target: PublishTarget | undefined = undefined;
 	const data: PublishData<PublishTarget> | undefined = undefined;
-	return [stats, event, replayed, envelope, target, data, ServerError, RealtimeDenied];
+	return [
+		stats,
+		history,
+		view,
+		event,
+		replayed,
+		envelope,
+		target,
+		data,
+		ServerError,
+		RealtimeDenied
+	];
 }
 
 export async function engine(): Promise<DevRunStatus | undefined> {
@@ -279,5 +345,5 @@ export async function engine(): Promise<DevRunStatus | undefined> {
 	return run?.status;
 }
 
-export const entries = [root, client, endpoint];
+export const entries = [root, client, endpoint, bus];
 export const plugin = inngestDev({ port: 0 } satisfies InngestDevPluginOptions);
