@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { runnerImport } from 'vite';
 
 const TARGET = new URL('../docs/demo.webp', import.meta.url).pathname;
-const SIZE = { width: 1280, height: 770 };
+const SIZE = { width: 1280, height: 830 };
 /** Milliseconds between two pictures. */
 const STEP_MS = 250;
 
