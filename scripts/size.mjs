@@ -96,8 +96,11 @@ export async function weigh(source) {
 			rollupOptions: { external: (id) => !/^[./\0]/.test(id) }
 		}
 	});
-	const { output } = /** @type {import('vite').Rolldown.RolldownOutput[]} */ (result)[0];
-	const code = output.map((chunk) => (chunk.type === 'chunk' ? chunk.code : '')).join('');
+	const outputs = /** @type {import('vite').Rolldown.RolldownOutput[]} */ (result);
+	const code = outputs
+		.flatMap(({ output }) => output)
+		.map((chunk) => (chunk.type === 'chunk' ? chunk.code : ''))
+		.join('');
 	return gzipSync(code, { level: 9 }).length;
 }
 
