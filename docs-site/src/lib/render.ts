@@ -62,9 +62,10 @@ export async function render(page: DocsPage): Promise<string> {
 	const html = await marked.parse(page.text);
 	// Wide tables scroll by themselves.
 	return html
+		.replaceAll('<th></th>', '<td></td>')
 		.replaceAll(
 			'<table>',
-			'<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>'
+			'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>'
 		)
 		.replaceAll('</table>', '</table></div>');
 }
