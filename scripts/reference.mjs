@@ -8,22 +8,22 @@ import { Application } from 'typedoc';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** Source of each entry, by the name of its page. */
-const ENTRIES = {
-	client: 'client/index.ts',
-	bus: 'client/standalone.ts',
-	server: 'server/index.ts',
-	redis: 'redis/index.ts',
-	postgres: 'postgres/index.ts',
-	prometheus: 'prometheus/index.ts',
-	testing: 'testing/index.ts',
-	inspector: 'inspector/index.ts',
-	trpc: 'trpc/index.ts',
-	vite: 'dev/vite.ts',
-	dev: 'dev/index.ts'
-};
+const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
-/** What an app imports, by the name of its page, and what it is for. */
+/** Entries that export what another one exports. */
+const REPEATED = ['./client', './server/createRealtimeEndpoint', './package.json'];
+
+/** Source of each entry below src/lib, by the name of its page. */
+const ENTRIES = Object.fromEntries(
+	Object.entries(exports)
+		.filter(([entry]) => !REPEATED.includes(entry))
+		.map(([entry, { default: built }]) => [
+			entry === '.' ? 'client' : entry.slice(2).replaceAll('/', '-'),
+			entry === '.' ? 'client/index.ts' : built.replace('./dist/', '').replace(/\.js$/, '.ts')
+		])
+);
+
+/** What an app imports, and what it is for, by the name of its page. Others are named like their page. */
 const ABOUT = {
 	client: [
 		'sveltekit-inngest',
@@ -44,6 +44,10 @@ const ABOUT = {
 	dev: ['sveltekit-inngest/dev', 'The embedded Inngest engine']
 };
 
+/** @param {string} name */
+const aboutOf = (name) =>
+	ABOUT[name] ?? [`sveltekit-inngest/${name.replace('-', '/')}`, 'An entry'];
+
 /** The page that TypeDoc makes of a source. */
 const pageOf = (source) => source.replace(/(\/index)?\.ts$/, '.md');
 
@@ -54,8 +58,13 @@ function rewrite(text, source, name) {
 		const [other] = Object.entries(ENTRIES).find(([, one]) => pageOf(one) === target) ?? [];
 		return other ? `](${other === name ? '' : `${other}.md`}` : link;
 	});
-	const body = linked.replace(/^# .*\n/, '');
-	return `# ${ABOUT[name][0]}\n\n${ABOUT[name][1]}. This page is made from the code.\n${body}`;
+	// TypeScript lists the members of a union in the order in which it met them.
+	const sorted = linked.replace(/`"[^"`]+"`(?: \\\| `"[^"`]+"`)+/g, (union) =>
+		union.split(' \\| ').sort().join(' \\| ')
+	);
+	const body = sorted.replace(/^# .*\n/, '');
+	const [entry, what] = aboutOf(name);
+	return `# ${entry}\n\n${what}. This page is made from the code.\n${body}`;
 }
 
 /** The anchors of a page's headings, as GitHub makes them. */
@@ -85,9 +94,10 @@ function mend(text, page, anchors) {
 }
 
 function indexPage() {
-	const rows = Object.entries(ABOUT).map(
-		([name, [entry, what]]) => `| [\`${entry}\`](${name}.md) | ${what.split(/[.:]/)[0]} |`
-	);
+	const names = [...new Set([...Object.keys(ABOUT), ...Object.keys(ENTRIES)])];
+	const rows = names
+		.map((name) => [name, aboutOf(name)])
+		.map(([name, [entry, what]]) => `| [\`${entry}\`](${name}.md) | ${what.split(/[.:]/)[0]} |`);
 	return `# Reference\n\nEvery export of every entry, made from the code by \`npm run docs:reference\`. The [guides](../guides/) show how they are used.\n\n| Import | What it is |\n| --- | --- |\n${rows.join('\n')}\n`;
 }
 
