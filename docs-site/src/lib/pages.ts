@@ -62,6 +62,6 @@ export const groups: { title: string; pages: { slug: string; title: string }[] }
 	title,
 	pages: pages
 		.filter(({ slug }) => isIn(slug))
-		.map(({ slug, title }) => ({ slug, title }))
+		.map(({ slug, title }) => ({ slug, title: slug === '' ? 'Overview' : title }))
 		.sort((a, b) => a.title.localeCompare(b.title))
 }));
