@@ -97,6 +97,50 @@ async function measure(app, isElsewhere) {
 	return { bytes: gzipSync(code, { level: 9 }).length, modules: chunk.moduleIds };
 }
 
+/** What each entry weighs, without packages of others, and the bytes that it may weigh. */
+export const ENTRY_LIMITS = {
+	'sveltekit-inngest': { source: 'client/index.ts', limit: 18 * 1024 },
+	'sveltekit-inngest/bus': { source: 'client/standalone.ts', limit: 12 * 1024 },
+	'sveltekit-inngest/inspector': { source: 'inspector/index.ts', limit: 5 * 1024 },
+	'sveltekit-inngest/server': { source: 'server/index.ts', limit: 66 * 1024 },
+	'sveltekit-inngest/redis': { source: 'redis/index.ts', limit: 13 * 1024 },
+	'sveltekit-inngest/postgres': { source: 'postgres/index.ts', limit: 20 * 1024 },
+	'sveltekit-inngest/prometheus': { source: 'prometheus/index.ts', limit: 2 * 1024 },
+	'sveltekit-inngest/trpc': { source: 'trpc/index.ts', limit: 4 * 1024 },
+	'sveltekit-inngest/testing': { source: 'testing/index.ts', limit: 85 * 1024 },
+	'sveltekit-inngest/vite': { source: 'dev/vite.ts', limit: 28 * 1024 },
+	'sveltekit-inngest/dev': { source: 'dev/index.ts', limit: 26 * 1024 }
+};
+
+/**
+ * What a whole entry weighs: bytes, minified and gzipped, without packages of others.
+ * @param {string} source below src/lib
+ * @returns {Promise<number>}
+ */
+export async function weigh(source) {
+	const result = await build({
+		configFile: false,
+		logLevel: 'silent',
+		plugins: [svelte({ configFile: false })],
+		build: {
+			write: false,
+			minify: true,
+			target: 'esnext',
+			lib: {
+				entry: fileURLToPath(new URL(`../src/lib/${source}`, import.meta.url)),
+				formats: ['es']
+			},
+			rollupOptions: { external: (id) => !/^[./\0]/.test(id) }
+		}
+	});
+	const outputs = /** @type {import('vite').Rolldown.RolldownOutput[]} */ (result);
+	const code = outputs
+		.flatMap(({ output }) => output)
+		.map((chunk) => (chunk.type === 'chunk' ? chunk.code : ''))
+		.join('');
+	return gzipSync(code, { level: 9 }).length;
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	// Otherwise Svelte compiles for development.
 	process.env.NODE_ENV = 'production';
@@ -108,4 +152,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	const { bytes } = await paySharing();
 	console.log(`${(bytes / 1024).toFixed(2)} KB of ${SHARING.limit / 1024} KB: ${SHARING.title}`);
 	if (bytes > SHARING.limit) process.exitCode = 1;
+	for (const [name, { source, limit }] of Object.entries(ENTRY_LIMITS)) {
+		const bytes = await weigh(source);
+		console.log(`${(bytes / 1024).toFixed(1)} KB of ${limit / 1024} KB: all of ${name}`);
+		if (bytes > limit) process.exitCode = 1;
+	}
 }

@@ -72,7 +72,7 @@ describe('subscribe', () => {
 		const error = expect.objectContaining({
 			code: 'DUPLICATE_CHANNEL',
 			message:
-				'Realtime channel "demo" is subscribed already, with other topics or params. Merge them into one.'
+				'Realtime channel "demo" is subscribed already, with other topics or params. Merge the subscriptions into one.'
 		});
 		expect(() => client.bus.subscribe({ channel: demo, topics: ['count'] })).toThrowError(error);
 		expect(() => client.bus.subscribe({ channel: demo, params: { a: 1 } })).toThrowError(error);

@@ -62,7 +62,7 @@ export function resolveSubscription({
 export function duplicate(channelId: string, how: string): RealtimeError {
 	return new RealtimeError(
 		'DUPLICATE_CHANNEL',
-		`Realtime channel "${channelId}" is subscribed ${how}. Merge them into one.`
+		`Realtime channel "${channelId}" is subscribed ${how}. Merge the subscriptions into one.`
 	);
 }
 

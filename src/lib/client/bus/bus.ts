@@ -43,7 +43,7 @@ export interface BusOptions {
 
 /**
  * In development, the buses in use on the page and what each is subscribed to: what the inspector shows,
- * wherever it stands. It must not ask a bus, whose manager may be about to go.
+ * wherever it is on the page. It must not ask a bus, because its manager may be about to go away.
  */
 export const openBuses = /* @__PURE__ */ new SvelteMap<RealtimeBus, Subscriptions>();
 

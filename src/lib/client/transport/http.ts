@@ -12,7 +12,7 @@ import type { ChannelSink, Transport, TransportOptions, TransportOwner } from '.
 
 /**
  * A replacement without headers after this time may be waiting for the connection that the old stream
- * holds; one that has not started every channel by then takes over all the same. In milliseconds.
+ * holds; one that has not started every channel by then takes over anyway. In milliseconds.
  */
 const HANDOVER_MS = 2_000;
 
@@ -206,7 +206,7 @@ export class HttpTransport implements Transport {
 
 	/**
 	 * A message that nobody can read concerns the topic that it names. If it names none, it concerns the only
-	 * channel of its stream; of several, nobody knows which.
+	 * channel of its stream; if it has several, nobody knows which one.
 	 */
 	#receiveUnreadable(stream: Stream, { event, data }: StreamEvent, error: unknown): void {
 		const { channel = stream.only, topic } = TOPIC.exec(data)?.groups ?? {};
