@@ -33,7 +33,7 @@ import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
 import type { PublishData, PublishTarget } from './inngest/target.js';
 import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.js';
-import { readOptions, type RealtimeEndpointOptions } from './options.js';
+import { readOptions, type RealtimeEndpointOptions, type Settings } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
@@ -375,10 +375,13 @@ export function createRealtime<
 	const TChannels extends Record<string, ChannelLike>,
 	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 >(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime {
-	const settings = readOptions(options as unknown as RealtimeEndpointOptions<never>);
+	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
+	const settings = reachable(
+		readOptions(options as unknown as RealtimeEndpointOptions<never>),
+		isShared
+	);
 	const { inngest, identify } = options;
 	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
-	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
 	const report = createReport(options.onFailure, callbackTimeoutMs);
 	const stopReporting = reportBackend(settings.backend, report);
@@ -455,14 +458,14 @@ export function createRealtime<
 		handler?: HandlerEmit
 	): Promise<Published> {
 		if (state === 'closed') throw closed('Nothing can be emitted');
-		const { shared } = hubs;
-		if (!shared) {
+		const hub = hubs.acquire();
+		if (!hubs.shared && !hub.isExchanging) {
 			throw new RealtimeError(
 				'UNSUPPORTED',
-				'emit() reaches nobody where each stream stands alone (`scope: "request"`); use publish().'
+				'emit() reaches nobody where each stream stands alone (`scope: "request"` without a backend); use publish().'
 			);
 		}
-		return emit(shared, registry, topic, data, options, handler);
+		return emit(hub, registry, topic, data, options, handler);
 	}
 
 	async function answer(
@@ -472,6 +475,7 @@ export function createRealtime<
 		let parsed: ParsedBody | undefined;
 		try {
 			checkOpen();
+			settings.backend?.use?.(event.platform);
 			if (!allowCrossSite) checkSite(event.request);
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
@@ -563,7 +567,7 @@ export function createRealtime<
 		history: (channel, options) => history(channel, options as never) as never,
 		async clear(channel, options = {}) {
 			const { feed } = registry.feedOf(channel, options);
-			await hubs.shared?.clear(feed);
+			await hubs.acquire().clear(feed);
 		},
 		members: (channel, { channelParams } = {}) =>
 			people.members(channel, channelParams) as Promise<never>,
@@ -611,6 +615,16 @@ export function createRealtime<
 		}
 	});
 	return realtime;
+}
+
+/** The settings without a backend that a hub which outlives its requests cannot reach. */
+function reachable(settings: Settings, isShared: boolean): Settings {
+	const { backend } = settings;
+	if (!isShared || !backend?.needsPlatform) return settings;
+	console.info(
+		`[sveltekit-inngest] The backend "${backend.name}" is used on Cloudflare only: here, the hub of this process serves all streams.`
+	);
+	return { ...settings, backend: undefined };
 }
 
 function closed(what: string): RealtimeError {

@@ -308,7 +308,7 @@ export class Responder {
 		const headers = new Headers(HEADERS);
 		closeAfter(event, headers);
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
-		const hub = hubs.acquire();
+		const hub = hubs.acquire(event.platform);
 		const connection = new Connection(this.#sharedSettings ?? this.#connectionSettings(hub), {
 			isSingle,
 			isPlain: event.request.method === 'GET',

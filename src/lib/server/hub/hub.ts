@@ -9,6 +9,7 @@ import { afterInput, unref } from '../runtime/runtime.js';
 import { Wheel } from '../runtime/wheel.js';
 import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
+import { FollowedLog } from './followedLog.js';
 import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
 import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
@@ -61,6 +62,9 @@ export interface HubStats {
 
 /** Bounds of a log in a backend that is to keep none: processes exchange messages through it. */
 const EXCHANGE_LIMITS: ReplayLimits = { maxEvents: 100, maxAgeMs: 60_000 };
+
+/** Whoever reads a log just once is told nothing. */
+const NO_FOLLOWER = { entries() {}, invalid() {} };
 
 /**
  * The feeds of one source by channel. A feed lives from its first reader until `lingerMs` after its
@@ -171,6 +175,11 @@ export class Hub implements FeedHost {
 		}
 	}
 
+	/** Whether what is emitted here reaches other hubs. */
+	get isExchanging(): boolean {
+		return this.#backend?.bus !== undefined;
+	}
+
 	/** Whether logs are kept in the backend, where they can be read without a feed. */
 	get isLogShared(): boolean {
 		return this.#backend?.replay !== undefined;
@@ -188,6 +197,9 @@ export class Hub implements FeedHost {
 		const store = this.#backend?.replay;
 		if (store) {
 			const logKey = this.#logName(spec);
+			if (this.#follows(spec)) {
+				return read(new FollowedLog(this.#backend!, logKey, { spec, events: NO_FOLLOWER }));
+			}
 			return read({
 				bounds: () => store.bounds(logKey),
 				since: async (cursor, limit = PAGE_EVENTS) =>
@@ -261,7 +273,10 @@ export class Hub implements FeedHost {
 			host: this,
 			bounds: this.#bounds
 		});
-		const stopListening = this.#listen(spec.source ?? this.#source, feed);
+		const stopListening =
+			feed.log instanceof FollowedLog
+				? feed.log.follow(feed)
+				: this.#listen(spec.source ?? this.#source, feed);
 		const stop = (): void => {
 			stopListening();
 			feed.close();
@@ -274,6 +289,9 @@ export class Hub implements FeedHost {
 		const backend = this.#backend;
 		if (backend?.replay) {
 			this.#limitShared(logKey, spec);
+			if (this.#follows(spec)) {
+				return new FollowedLog(backend, logKey, { spec, events });
+			}
 			const log = { key: logKey, isGapless: spec.source === emitOnlySource };
 			return new SharedLog(backend, this.#store as MemoryReplayStore, log, events);
 		}
@@ -283,6 +301,11 @@ export class Hub implements FeedHost {
 			store.limit?.(logKey, { ...replay, ...(latest && { latest }) });
 		}
 		return new ChannelLog(store, logKey, events);
+	}
+
+	/** Whether the backend receives the channel's messages, and not this process. */
+	#follows({ source }: FeedSpec): boolean {
+		return this.#backend?.feed !== undefined && !source;
 	}
 
 	#limitShared(logKey: string, { replay }: FeedSpec): void {
