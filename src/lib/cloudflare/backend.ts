@@ -14,7 +14,15 @@ import type { RateLimitStore } from '../server/backend/rateLimit.js';
 import type { ReplayLimits, ReplayStore } from '../server/backend/replay.js';
 import { openLine } from './line.js';
 import type { ObjectNamespaceLike, ObjectStubLike } from './platform.js';
-import { METHODS, type CallRequest, type Line, type ListenRequest, type Part } from './wire.js';
+import {
+	decode,
+	encode,
+	METHODS,
+	type CallRequest,
+	type Line,
+	type ListenRequest,
+	type Part
+} from './wire.js';
 
 /** Options of `durableObjectBackend`. */
 export interface DurableObjectBackendOptions {
@@ -96,6 +104,12 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		return `${prefix}:${shard}`;
 	};
 
+	/** All objects; where a function names them, those that this isolate has members in. */
+	function allObjects(): Iterable<string> {
+		if (typeof shards === 'function') return withMembers;
+		return Array.from({ length: shards }, (_, shard) => `${prefix}:${shard}`);
+	}
+
 	async function ask(body: CallRequest | ListenRequest, signal?: AbortSignal): Promise<Response> {
 		if (!namespace) throw unbound();
 		const { object } = body;
@@ -103,7 +117,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		const stub = namespace.get(namespace.idFromName(object) as never) as ObjectStubLike;
 		return await stub.fetch('https://realtime.hub/', {
 			method: 'POST',
-			body: JSON.stringify(body),
+			body: encode(body),
 			...(signal && { signal })
 		});
 	}
@@ -127,7 +141,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 			const answer = async (): Promise<unknown> => {
 				const response = await ask({ object, part, method, args, limits }, abort.signal);
 				if (!response.ok) throw new Error(await response.text());
-				return ((await response.json()) as { value?: unknown }).value;
+				return decode<{ value?: unknown }>(await response.text()).value;
 			};
 			return await Promise.race([answer(), late]);
 		} finally {
@@ -140,7 +154,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		const methods = METHODS[part].map((method) => [
 			method,
 			(...args: unknown[]) =>
-				call(part, method, args, object(String(args[0])), limits.get(String(args[0])))
+				call(part, method, withoutRest(args), object(String(args[0])), limits.get(String(args[0])))
 		]);
 		return Object.fromEntries(methods) as TPart;
 	}
@@ -176,7 +190,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		},
 		async reap() {
 			const left = await Promise.all(
-				[...withMembers].map((object) => call('presence', 'reap', [], object))
+				[...allObjects()].map((object) => call('presence', 'reap', [], object))
 			);
 			return (left as Awaited<ReturnType<PresenceStore['reap']>>[]).flat();
 		},
@@ -197,13 +211,17 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 
 	/** Where no binding is, each isolate goes on with what it has itself. */
 	function orMemory<TPart extends object>(remote: TPart, memory: TPart): TPart {
-		return new Proxy(remote, {
-			get(_, method: string & keyof TPart) {
-				const part = isMissing ? memory : remote;
-				const value = part[method];
-				return typeof value === 'function' ? value.bind(part) : value;
-			}
+		const methods = Object.keys(remote).map((method) => {
+			const call = (...args: unknown[]): unknown => {
+				const part = (isMissing ? memory : remote) as Record<
+					string,
+					(...args: unknown[]) => unknown
+				>;
+				return part[method]!(...args);
+			};
+			return [method, call];
 		});
+		return Object.fromEntries(methods) as TPart;
 	}
 
 	return {
@@ -301,6 +319,11 @@ function find(
 		// `platform` is undefined where no adapter gives one.
 		return undefined;
 	}
+}
+
+/** Arguments without those at the end that were left out, which JSON would make `null`. */
+function withoutRest(args: readonly unknown[]): readonly unknown[] {
+	return args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1);
 }
 
 /** The channel that a log is of: the first thing in its name. */

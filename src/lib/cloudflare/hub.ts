@@ -9,7 +9,7 @@ import type { ObjectStateLike } from './platform.js';
 import { SqlRateLimitStore } from './rateLimit.js';
 import { encodeLine, Reader, SIGN_OF_LIFE } from './reader.js';
 import { SqlReplayStore } from './replay.js';
-import { METHODS, type CallRequest, type ListenRequest } from './wire.js';
+import { decode, encode, METHODS, type CallRequest, type ListenRequest } from './wire.js';
 
 /** Options of `createRealtimeHub`. */
 export interface RealtimeHubOptions {
@@ -101,7 +101,8 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 	return class implements RealtimeHubObject {
 		readonly #ctx: ObjectStateLike;
 		readonly #replay: SqlReplayStore;
-		readonly #presence = new MemoryPresenceStore();
+		// What an earlier life of the object handed out lies below.
+		readonly #presence = new MemoryPresenceStore(Date.now() * 1_000);
 		readonly #rateLimit: SqlRateLimitStore;
 		readonly #idempotency: SqlIdempotencyStore;
 		readonly #channels: Channels;
@@ -137,11 +138,11 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		}
 
 		async fetch(request: Request): Promise<Response> {
-			const body = (await request.json()) as CallRequest | ListenRequest;
+			const body = decode<CallRequest | ListenRequest>(await request.text());
 			this.#remember(body.object);
 			if ('listen' in body) return this.#listen(body);
 			try {
-				return Response.json({ value: await this.#call(body) });
+				return new Response(encode({ value: await this.#call(body) }));
 			} catch (error) {
 				return new Response(error instanceof Error ? error.message : String(error), {
 					status: 500

@@ -29,7 +29,8 @@ export class SqlRateLimitStore implements RateLimitStore {
 
 	async block(key: string, ms: number): Promise<void> {
 		if (ms > 0) {
-			this.#sql.exec('INSERT OR REPLACE INTO bans VALUES (?, ?)', key, this.#now() + ms);
+			const untilMs = Math.min(this.#now() + ms, Number.MAX_SAFE_INTEGER);
+			this.#sql.exec('INSERT OR REPLACE INTO bans VALUES (?, ?)', key, untilMs);
 		} else this.#sql.exec('DELETE FROM bans WHERE key = ?', key);
 		await this.#memory.block(key, ms);
 	}

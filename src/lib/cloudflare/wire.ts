@@ -12,6 +12,18 @@ export const METHODS = {
 
 export type Part = keyof typeof METHODS;
 
+/** What stands for `Infinity`, which JSON does not have. */
+const INFINITY = '\0Infinity';
+
+/** @returns the JSON of a request or an answer. */
+export function encode(value: unknown): string {
+	return JSON.stringify(value, (_, part: unknown) => (part === Infinity ? INFINITY : part));
+}
+
+export function decode<T>(json: string): T {
+	return JSON.parse(json, (_, part: unknown) => (part === INFINITY ? Infinity : part)) as T;
+}
+
 /** A call of a method. It is answered with JSON, or with an error's text and the status 500. */
 export interface CallRequest {
 	/** Name of the object that is asked. */

@@ -98,7 +98,7 @@ export default {
 	async fetch(request: Request, { REALTIME }: Env): Promise<Response> {
 		const name = new URL(request.url).searchParams.get('object') ?? 'sveltekit-inngest:0';
 		try {
-			return await REALTIME.get(REALTIME.idFromName(name)).fetch(request.url);
+			return await REALTIME.get(REALTIME.idFromName(name)).fetch(request);
 		} catch (error) {
 			// An object that was told to go does not answer.
 			return new Response(String(error));

@@ -37,6 +37,8 @@ async function bundle(name: string): Promise<string> {
 export class WorkersWorld {
 	readonly inngest: ScriptedServer;
 	readonly mf: Miniflare;
+	/** What the Workers wrote to their consoles. */
+	readonly lines: readonly string[];
 	readonly #urls: Record<Isolate | 'hub', string>;
 	readonly #readers: SseReader[] = [];
 
@@ -60,7 +62,11 @@ export class WorkersWorld {
 			},
 			bindings: { INNGEST: inngest.url, ...bindings }
 		});
+		const lines: string[] = [];
 		const mf = new Miniflare({
+			handleRuntimeStdio: (out: NodeJS.ReadableStream, err: NodeJS.ReadableStream) => {
+				for (const stream of [out, err]) stream.on('data', (chunk) => lines.push(String(chunk)));
+			},
 			workers: [
 				worker('hub', hub, {
 					durableObjects: { REALTIME: { className: 'RealtimeHub', useSQLite: true } },
@@ -77,16 +83,18 @@ export class WorkersWorld {
 		const urls = await Promise.all(
 			names.map(async (name) => [name, (await mf.unsafeGetDirectURL(name)).href] as const)
 		);
-		return new WorkersWorld(inngest, mf, Object.fromEntries(urls) as never);
+		return new WorkersWorld(inngest, mf, lines, Object.fromEntries(urls) as never);
 	}
 
 	private constructor(
 		inngest: ScriptedServer,
 		mf: Miniflare,
+		lines: readonly string[],
 		urls: Record<Isolate | 'hub', string>
 	) {
 		this.inngest = inngest;
 		this.mf = mf;
+		this.lines = lines;
 		this.#urls = urls;
 	}
 
@@ -98,6 +106,11 @@ export class WorkersWorld {
 		const reader = await openStream(this.#urls[isolate], body, headers);
 		this.#readers.push(reader);
 		return reader;
+	}
+
+	/** Where the object answers as it does to isolates. */
+	get hubUrl(): string {
+		return this.#urls.hub;
 	}
 
 	/** Asks an isolate. */
