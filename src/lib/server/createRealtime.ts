@@ -395,6 +395,7 @@ export function createRealtime<
 		registry,
 		rate: limits.rate,
 		report,
+		isShared,
 		open: () => responder.open
 	});
 	const { rates, presence } = people;

@@ -65,6 +65,8 @@ export interface PeopleOptions {
 	registry: Registry;
 	rate: RealtimeRate | undefined;
 	report: Report;
+	/** Whether streams share a process, whose timers and lines outlive each of them. */
+	isShared: boolean;
 	open(): readonly Connection[];
 }
 
@@ -83,29 +85,30 @@ export class People {
 	#hasEntered = false;
 
 	constructor(options: PeopleOptions) {
-		const { settings, registry, rate, report } = options;
+		const { settings, registry, rate, report, isShared } = options;
 		const { callbackTimeoutMs, heartbeatMs, backend: given } = settings;
 		const backend = given && guardBackend(given);
 		this.#options = options;
 		this.rates = new RateLimiter({ rate, store: backend?.rateLimit, callbackTimeoutMs });
+		const store = isShared ? backend?.presence : undefined;
 		const presence = new Presence({
-			store: backend?.presence ?? new MemoryPresenceStore(),
+			store: store ?? new MemoryPresenceStore(),
 			owner: this.#owner,
-			isAway: () => backend?.presence !== undefined && backend.breaker.state !== 'closed',
-			isShared: backend?.presence !== undefined,
+			isAway: () => store !== undefined && backend!.breaker.state !== 'closed',
+			isShared: store !== undefined,
 			heartbeatMs,
 			callbackTimeoutMs,
 			report,
 			optionsOf: (entry) => registry.entries.get(entry)?.presence
 		});
 		this.presence = presence;
-		if (backend?.presence) {
-			this.#stopListening = backend.breaker.listen((state) => {
+		if (store) {
+			this.#stopListening = backend!.breaker.listen((state) => {
 				if (state === 'closed') presence.restore();
 				else presence.goLocal();
 			});
 		}
-		this.#isFleet = Boolean(backend?.bus && backend.replay && backend.presence);
+		this.#isFleet = Boolean(backend?.bus && backend.replay && store);
 		const lines = this.#isFleet
 			? {
 					bus: backend!.bus!,

@@ -309,7 +309,11 @@ export class Responder {
 		closeAfter(event, headers);
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
 		const hub = hubs.acquire(event.platform);
-		const connection = new Connection(this.#sharedSettings ?? this.#connectionSettings(hub), {
+		let ended!: () => void;
+		outlive(event, new Promise<void>((resolve) => (ended = resolve)));
+		const settings = this.#sharedSettings ?? this.#connectionSettings(hub);
+		const connection = new Connection(settings, {
+			ended,
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			identity,
@@ -350,6 +354,7 @@ export class Responder {
 				this.#connections.delete(connection);
 				this.#admission.leave(connection.request.key);
 				hubs.release(hub);
+				connection.request.ended?.();
 			},
 			delivered: () => {
 				this.deliveries++;
@@ -383,6 +388,16 @@ export function refusal(
 export function closeAfter(event: RequestEvent, headers: Headers): void {
 	// Only HTTP/1 has this header.
 	if (event.request.headers.has('connection')) headers.set('connection', 'close');
+}
+
+/** What Cloudflare shows of the request under an event. */
+interface WorkersPlatform {
+	ctx?: { waitUntil?(promise: Promise<unknown>): void };
+}
+
+/** On Workers a request that its client has left is stopped at once, unless something is awaited. */
+function outlive({ platform }: RequestEvent, ended: Promise<void>): void {
+	(platform as WorkersPlatform | undefined)?.ctx?.waitUntil?.(ended);
 }
 
 /** What Node shows of the request under an event. */
