@@ -44,11 +44,18 @@ const live = async (isolate: Isolate = 'a', body: object = { channel: 'demo' }) 
 	return reader;
 };
 
-const idle = (): Promise<void> =>
-	eventually(async () => {
-		const { readers, feeds, sockets, isBeating } = await world.stats();
-		return readers === 0 && feeds === 0 && sockets === 0 && !isBeating;
-	}, 'the object to have nothing left');
+/** Waits until what earlier tests left is gone. */
+const idle = async (): Promise<void> => {
+	let last: unknown;
+	await eventually(
+		async () => {
+			const { readers, feeds, sockets, isBeating } = await world.stats();
+			last = { readers, feeds, sockets, isBeating, a: await world.ask('a', '/stats'), b: await world.ask('b', '/stats'), s: await world.ask('spread', '/stats') };
+			return readers === 0 && feeds === 0 && sockets === 0 && !isBeating;
+		},
+		() => `the object to have nothing left: ${JSON.stringify(last)}`
+	);
+};
 
 test('when all readers are gone nothing is left: no socket, no feed, no heartbeat', async () => {
 	await idle();
@@ -194,6 +201,7 @@ test('each message, and each interval, is authorized again in the isolate', asyn
 });
 
 test('several objects share the channels, and each reader gets those of its own', async () => {
+	await idle();
 	const names = ['user:1', 'user:2', 'user:3', 'user:4', 'user:5', 'user:6', 'user:7', 'user:8'];
 	const subscriptions = names.map((channel) => ({ channel }));
 	const reader = await world.open('spread', { subscriptions });
@@ -215,4 +223,25 @@ test('without the binding each stream has a hub of its own, and one line says so
 		code: 'UNSUPPORTED'
 	});
 	expect(await world.ask('alone', '/once', { key: 'job' })).toMatchObject({ ran: true });
+});
+
+test('a reader costs two requests, a message of Inngest one row, and an emitted one two', async () => {
+	await idle();
+	const before = await world.stats();
+	const readers = await Promise.all(Array.from({ length: 10 }, (_, n) => live(n % 2 ? 'a' : 'b')));
+	const started = await world.stats();
+	expect(started.requests - before.requests).toBe(20);
+	for (let n = 0; n < 10; n++) world.inngest.publish('demo', 'message', { message: String(n) });
+	for (const reader of readers) await reader.when(() => reader.texts.includes('9'));
+	const published = await world.stats();
+	expect([published.rowsWritten - started.rowsWritten, published.requests]).toEqual([
+		10,
+		started.requests
+	]);
+	await world.ask('a', '/emit', { channel: 'demo', text: 'emitted' });
+	const emitted = await world.stats();
+	expect([
+		emitted.rowsWritten - published.rowsWritten,
+		emitted.requests - published.requests
+	]).toEqual([2, 1]);
 });
