@@ -405,8 +405,12 @@ export class Responder {
 		const headers = new Headers(HEADERS);
 		closeAfter(event, headers);
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
-		const hub = hubs.acquire();
-		const connection = new Connection(this.#sharedSettings ?? this.#connectionSettings(hub), {
+		const hub = hubs.acquire(event.platform);
+		let ended!: () => void;
+		outlive(event, new Promise<void>((resolve) => (ended = resolve)));
+		const settings = this.#sharedSettings ?? this.#connectionSettings(hub);
+		const connection = new Connection(settings, {
+			ended,
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			identity,
@@ -451,6 +455,7 @@ export class Responder {
 				this.#connections.delete(connection);
 				this.#admission.leave(connection.request.key);
 				hubs.release(hub);
+				connection.request.ended?.();
 			},
 			delivered: () => {
 				meters.deliveries++;
@@ -486,6 +491,16 @@ export function refusal(
 export function closeAfter(event: RequestEvent, headers: Headers): void {
 	// Only HTTP/1 has this header.
 	if (event.request.headers.has('connection')) headers.set('connection', 'close');
+}
+
+/** What Cloudflare shows of the request under an event. */
+interface WorkersPlatform {
+	ctx?: { waitUntil?(promise: Promise<unknown>): void };
+}
+
+/** On Workers a request that its client has left is stopped at once, unless something is awaited. */
+function outlive({ platform }: RequestEvent, ended: Promise<void>): void {
+	(platform as WorkersPlatform | undefined)?.ctx?.waitUntil?.(ended);
 }
 
 /** What Node shows of the request under an event. */
