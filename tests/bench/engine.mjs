@@ -1,7 +1,7 @@
 // The engine as a process of its own, publishing at the rate it is told.
 import { startInngestDev } from '../../dist/dev/index.js';
 
-const engine = await startInngestDev({ port: 0 });
+const engine = await startInngestDev({ port: Number(process.env.ENGINE_PORT ?? 0) });
 let timer;
 let n = 0;
 
@@ -20,6 +20,7 @@ process.on('message', ({ command, channels = [], perSecond = 0 }) => {
 		}, 2);
 	}
 	if (command === 'stop') clearInterval(timer);
+	if (command === 'drop') engine.dropSockets();
 	process.send({ published: n, sockets: engine.sockets, subscriptions: engine.subscriptions });
 });
 process.send({ url: engine.url });

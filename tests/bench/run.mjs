@@ -8,18 +8,20 @@
 //   npm run bench -- sync         synced tables in Chromium
 //   npm run bench -- polling      pages that ask once a second
 //   npm run bench -- events       a page sends, and shows what its handler emits; needs Chromium
+//   npm run bench -- metrics      what it costs that metrics are read once a second; BENCH_OTHER names another build's index.js
+//   BENCH_ROUNDS=5 npm run bench -- 500x100    the servers in turn, five times, and medians
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
-import { fork, execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+//   BENCH_BUILT=1 npm run bench   with what the last run built
+import { existsSync, readdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright';
-import { runnerImport } from 'vite';
 import { measureCursors } from './cursors.mjs';
+import { buildApp, here, listening, loadBackends, Process, wait } from './processes.mjs';
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const LINGER_MS = 1_000;
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 8);
+/** With more than one, the servers of a fan-out are measured in turn, and medians are printed. */
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 1);
 const only = process.argv.slice(2);
 const servers = process.env.BENCH_SERVERS?.split(',');
 
@@ -29,6 +31,8 @@ const CANDIDATES = {
 	hub: { script: 'app/build/index.js', path: '/realtime' },
 	naive: { script: 'app/build/index.js', path: '/naive' },
 	live: { script: 'app/build/index.js', method: 'GET', wire: 'query' },
+	scraped: { script: 'app/build/index.js', path: '/realtime', isScraped: true },
+	other: { script: process.env.BENCH_OTHER, path: '/realtime' },
 	memory: { script: 'app/build/index.js', path: '/realtime' },
 	redis: { script: 'app/build/index.js', path: '/realtime' },
 	postgres: { script: 'app/build/index.js', path: '/realtime' },
@@ -39,66 +43,17 @@ const CANDIDATES = {
 const FAN_OUTS = [
 	{ streams: 100, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive'] },
 	{ streams: 500, perSecond: 100, candidates: ['bare', 'floor', 'hub', 'naive', 'live'] },
+	{ streams: 2000, perSecond: 50, candidates: ['bare', 'floor', 'hub'] },
 	{ streams: 2000, perSecond: 20, candidates: ['bare', 'floor', 'hub'] },
 	{ streams: 2000, perSecond: 100, candidates: ['bare', 'floor', 'hub'] },
 	{ streams: 10_000, perSecond: 10, candidates: ['floor', 'hub'] }
 ];
 
-class Process {
-	constructor(script, env = {}, execArgv = []) {
-		this.child = fork(here(script), [], {
-			env: { ...process.env, ...env },
-			execArgv,
-			stdio: ['ignore', 'inherit', 'inherit', 'ipc']
-		});
-		this.exited = new Promise((resolve) => this.child.on('exit', resolve));
-		process.on('exit', () => this.child.kill('SIGKILL'));
-	}
-	hear() {
-		return new Promise((resolve, reject) => {
-			this.child.once('message', resolve);
-			void this.exited.then((code) => reject(new Error(`A process ended with ${code}`)));
-		});
-	}
-	ask(message) {
-		const heard = this.hear();
-		this.child.send(message);
-		return heard;
-	}
-	/** CPU µs so far, asked of the system: a server that is overrun does not answer. */
-	get cpuUs() {
-		const stat = readFileSync(`/proc/${this.child.pid}/stat`, 'utf8');
-		const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-		return (Number(fields[11]) + Number(fields[12])) * 10_000;
-	}
-	async end() {
-		this.child.kill('SIGKILL');
-		await this.exited;
-	}
-}
-
 const CHROMIUM = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
 /** Milliseconds that a page may take at the median to show what it caused. */
 const ROUND_TRIP_MS = 15;
 
-const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function listening(port) {
-	for (let attempt = 0; attempt < 100; attempt++) {
-		try {
-			await fetch(`http://127.0.0.1:${port}/floor`, { signal: AbortSignal.timeout(500) });
-			return;
-		} catch (error) {
-			if (error.name === 'TimeoutError') return;
-			await wait(50);
-		}
-	}
-	throw new Error('The server did not start');
-}
-
 let nextPort = 30_000 + Math.floor(Math.random() * 2_000);
-process.setMaxListeners(0);
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 /** An engine, a candidate's server on it, and the load generator. */
 async function start(name) {
@@ -126,13 +81,7 @@ async function start(name) {
 
 /** One process, so that what the backend costs is all that differs. */
 async function measureBackends() {
-	// Vite runs TypeScript in every version of Node.
-	const [{ hasRedis, RedisServer }, { hasPostgres, PostgresServer }] = await Promise.all(
-		['redis', 'postgres'].map(async (name) => {
-			const { module } = await runnerImport(here(`../support/${name}.ts`));
-			return module;
-		})
-	);
+	const { hasRedis, RedisServer, hasPostgres, PostgresServer } = await loadBackends();
 	const started = [];
 	const names = ['memory'];
 	if (hasRedis) {
@@ -212,6 +161,53 @@ async function measureEvents() {
 	}
 }
 
+/** Reads the metrics of a server, as Prometheus does. */
+async function scrape(port) {
+	const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
+	await answer.text();
+}
+
+/** What metrics cost: scraped once a second or not at all, in turn, and another build besides. */
+async function measureMetrics() {
+	const candidates = ['hub', 'scraped', ...(process.env.BENCH_OTHER ? ['other'] : [])];
+	await measureRounds(
+		'Metrics: 500 streams on one channel, 100 messages/s',
+		{ streams: 500, perSecond: 100 },
+		candidates
+	);
+}
+
+/** Measures candidates in turn, so that what else the machine does meets all of them alike. */
+async function measureRounds(title, fanOut, candidates) {
+	const runs = new Map(candidates.map((name) => [name, []]));
+	for (let round = 0; round < ROUNDS; round++) {
+		for (const name of candidates) {
+			const { cpuPerDelivery, lost } = await measure(name, fanOut);
+			runs.get(name).push(cpuPerDelivery);
+			const load = loadavg()[0].toFixed(1);
+			console.error(`${name} ${cpuPerDelivery.toFixed(2)} (lost ${lost}, load average ${load})`);
+		}
+	}
+	console.log(`\n## ${title}, ${ROUNDS} rounds\n`);
+	console.log(`| server | median CPU µs per delivery | least | most | to ${candidates[0]} |`);
+	console.log('| --- | --- | --- | --- | --- |');
+	// Two runs that follow each other are compared: the load of a minute ago says nothing.
+	const first = runs.get(candidates[0]);
+	for (const [name, values] of runs) {
+		const ratios = values.map((value, round) => value / first[round]);
+		const cells = [median(values), Math.min(...values), Math.max(...values)];
+		console.log(
+			`| ${name} | ${cells.map((cell) => cell.toFixed(2)).join(' | ')} | ${median(ratios).toFixed(3)}x |`
+		);
+	}
+}
+
+function median(values) {
+	const sorted = [...values].sort((a, b) => a - b);
+	const middle = (sorted.length - 1) / 2;
+	return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
+}
+
 /** One candidate under one load. */
 async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	const target = CANDIDATES[name];
@@ -229,6 +225,7 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	await wait(1_000);
 	const startCpu = server.cpuUs;
 	await load.ask({ command: 'measure' });
+	const scraping = target.isScraped && setInterval(() => void scrape(port), 1_000);
 	const count = () =>
 		isPresence ? load.ask({ command: 'changes' }) : engine.ask({ command: 'count' });
 	const startCount = (await count()).published;
@@ -240,8 +237,9 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	await wait(1_500);
 	const result = await load.ask({ command: 'result' });
 	const cpuUs = server.cpuUs - startCpu;
+	clearInterval(scraping);
 	await load.ask({ command: 'close' });
-	await wait(LINGER_MS + 5_000);
+	if (ROUNDS === 1) await wait(LINGER_MS + 5_000);
 	const after = await engine.ask({ command: 'count' });
 	for (const process of [load, server, engine]) await process.end();
 	const listeners = channels.length === 1 ? streams : streams / channels.length;
@@ -293,9 +291,7 @@ if (only.length === 1 && only[0] === 'cursors') {
 if (only.length === 0 || only.includes('sync')) await import('./sync.mjs');
 if (only.join() === 'sync') process.exit();
 
-execFileSync('npx', ['svelte-package'], { cwd: here('../..'), stdio: 'pipe' });
-if (existsSync(here('app/build'))) rmSync(here('app/build'), { recursive: true });
-execFileSync('npx', ['vite', 'build'], { cwd: here('app'), stdio: 'pipe' });
+if (!process.env.BENCH_BUILT) buildApp();
 // SvelteKit names a file of queries by a hash.
 const chunks = readdirSync(here('app/.svelte-kit/output/server/chunks'));
 const [, hash] = chunks.map((file) => /^remote-(\w+)\.js$/.exec(file)).find(Boolean);
@@ -309,6 +305,11 @@ for (const fanOut of FAN_OUTS) {
 	if (only.length > 0 && !only.includes(key)) continue;
 	const rows = [];
 	const candidates = fanOut.candidates.filter((name) => servers?.includes(name) ?? true);
+	if (ROUNDS > 1) {
+		const title = `${fanOut.streams} streams on one channel, ${fanOut.perSecond} messages/s`;
+		await measureRounds(title, fanOut, candidates);
+		continue;
+	}
 	for (const name of candidates) rows.push(await measure(name, fanOut));
 	print(`${fanOut.streams} streams on one channel, ${fanOut.perSecond} messages/s`, rows);
 }
@@ -324,6 +325,7 @@ if (only.length === 0 || only.includes('presence')) {
 	print('1,000 readers: 50 messages/s, and 50 changes of members/s', rows, 'hub');
 }
 if (only.length === 0 || only.includes('backends')) await measureBackends();
+if (only.length === 0 || only.includes('metrics')) await measureMetrics();
 if (only.length === 0 || only.includes('events')) await measureEvents();
 if (only.length === 0 || only.includes('polling')) {
 	const perAnswer = await measurePolling(500);

@@ -19,3 +19,6 @@ async function openBackend() {
 
 /** What the processes would share. */
 export const backend = await openBackend();
+
+/** How much of each channel is kept. */
+export const replay = { maxEvents: Number(process.env.REPLAY_EVENTS ?? 1_000) };

@@ -1,4 +1,4 @@
-import { backend } from '$lib/backend.js';
+import { backend, replay } from '$lib/backend.js';
 import { benchChannel, inngest } from '$lib/realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
 import { z } from 'zod';
@@ -7,6 +7,7 @@ import { z } from 'zod';
 export const { POST } = createRealtime({
 	inngest,
 	backend,
+	replay,
 	identify: ({ event }) => event.request.headers.get('x-user'),
 	channels: {
 		bench: {

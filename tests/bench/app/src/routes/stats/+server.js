@@ -1,0 +1,4 @@
+import { json } from '@sveltejs/kit';
+import { realtime } from '$lib/endpoint.js';
+
+export const GET = () => json(realtime.stats());
