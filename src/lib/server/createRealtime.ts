@@ -36,7 +36,7 @@ import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.j
 import { readOptions, type RealtimeEndpointOptions, type Settings } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
-import { isWorkerd } from './runtime/runtime.js';
+import { isBuild, isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
 import { onShutdown } from './runtime/shutdown.js';
 import { FeedIterator, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
@@ -622,9 +622,10 @@ export function createRealtime<
 function reachable(settings: Settings, isShared: boolean): Settings {
 	const { backend } = settings;
 	if (!isShared || !backend?.needsPlatform) return settings;
-	console.info(
-		`[sveltekit-inngest] The backend "${backend.name}" is used on Cloudflare only: here, the hub of this process serves all streams.`
-	);
+	if (!isBuild)
+		console.info(
+			`[sveltekit-inngest] The backend "${backend.name}" is used on Cloudflare only: here, the hub of this process serves all streams.`
+		);
 	return { ...settings, backend: undefined };
 }
 
