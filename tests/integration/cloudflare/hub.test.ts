@@ -50,7 +50,15 @@ const idle = async (): Promise<void> => {
 	await eventually(
 		async () => {
 			const { readers, feeds, sockets, isBeating } = await world.stats();
-			last = { readers, feeds, sockets, isBeating, a: await world.ask('a', '/stats'), b: await world.ask('b', '/stats'), s: await world.ask('spread', '/stats') };
+			last = {
+				readers,
+				feeds,
+				sockets,
+				isBeating,
+				a: await world.ask('a', '/stats'),
+				b: await world.ask('b', '/stats'),
+				s: await world.ask('spread', '/stats')
+			};
 			return readers === 0 && feeds === 0 && sockets === 0 && !isBeating;
 		},
 		() => `the object to have nothing left: ${JSON.stringify(last)}`

@@ -1,6 +1,5 @@
 import { topicSchema } from '../../protocol/channel.js';
 import { compareCursors } from '../../protocol/cursor.js';
-import { quoted } from '../../protocol/quote.js';
 import { RAW_PAYLOAD, type BackendFeed } from '../backend/backend.js';
 import type { GuardedBackend, SharedStore } from '../backend/guard.js';
 import type { ReplayBounds, ReplayedEvent } from '../backend/replay.js';
