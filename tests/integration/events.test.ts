@@ -2,7 +2,6 @@ import { error } from '@sveltejs/kit';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { defineEvent } from '../../src/lib/protocol/event.js';
-import type { EventDefinition } from '../../src/lib/protocol/event.js';
 import {
 	createRealtime,
 	RealtimeDenied,
