@@ -17,6 +17,10 @@ async function here(page: Page): Promise<string[]> {
 		.sort();
 }
 
+/** Waits until a page shows these people and nobody else: those of the test before leave after a while. */
+const shows = (page: Page, names: readonly string[]): Promise<void> =>
+	expect.poll(() => here(page), { timeout: 15_000 }).toEqual(names);
+
 const cameAndWent = (page: Page): Promise<string> =>
 	page.getByRole('log', { name: 'Who came and went' }).innerText();
 
@@ -24,7 +28,7 @@ test('two people see each other, their cursors, and who is typing', async () => 
 	const one = await app.visit('/board');
 	const other = await app.visit('/board');
 	const both = [one.name, other.name].sort();
-	for (const { page } of [one, other]) await expect.poll(() => here(page)).toEqual(both);
+	for (const { page } of [one, other]) await shows(page, both);
 
 	const area = (await one.page.locator('.board').boundingBox())!;
 	await one.page.mouse.move(area.x + area.width * 0.25, area.y + area.height * 0.5);
@@ -52,13 +56,13 @@ test('a line that is cut and comes back is neither a leave nor a join; a page th
 	const one = await app.visit('/board');
 	const other = await app.visit('/board');
 	const both = [one.name, other.name].sort();
-	for (const { page } of [one, other]) await expect.poll(() => here(page)).toEqual(both);
+	for (const { page } of [one, other]) await shows(page, both);
 	const before = await cameAndWent(one.page);
 	app.cut();
 	await expect.poll(() => one.problems.join()).toMatch(/ERR_/);
 	for (const visitor of [one, other]) {
 		await visitor.page.locator('.health .connected').waitFor();
-		await expect.poll(() => here(visitor.page)).toEqual(both);
+		await shows(visitor.page, both);
 		visitor.forgive(/ERR_/);
 	}
 	// What was said before the line was cut is said again after it.
@@ -68,7 +72,7 @@ test('a line that is cut and comes back is neither a leave nor a join; a page th
 	await one.page.waitForTimeout(4_000);
 	expect(await cameAndWent(one.page)).toBe(before);
 	await other.page.close();
-	await expect.poll(() => here(one.page), { timeout: 10_000 }).toEqual([one.name]);
+	await shows(one.page, [one.name]);
 	expect((await cameAndWent(one.page)).toLowerCase()).toContain(`${other.name} left`);
 });
 
@@ -77,7 +81,7 @@ test('a second tab of somebody is the same member', async () => {
 	const tab = await one.page.context().newPage();
 	await tab.goto(`${app.url}/board`);
 	await one.page.getByText('2 tabs').waitFor();
-	await expect.poll(() => here(one.page), { timeout: 10_000 }).toEqual([one.name]);
+	await shows(one.page, [one.name]);
 	await tab.close();
 	await expect.poll(() => one.page.getByText('2 tabs').count()).toBe(0);
 });
