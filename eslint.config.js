@@ -50,7 +50,7 @@ export default ts.config(
 		rules: { '@typescript-eslint/no-unused-vars': 'off' }
 	},
 	{
-		files: ['src/routes/**', 'src/demo/**'],
+		files: ['src/routes/**', 'src/demo/**', 'docs-site/**'],
 		rules: { 'svelte/no-navigation-without-resolve': 'off' }
 	}
 );

@@ -13,6 +13,8 @@ const entries = {
 	'sveltekit-inngest/prometheus': 'src/lib/prometheus/index.ts',
 	'sveltekit-inngest/dev': 'src/lib/dev/index.ts',
 	'sveltekit-inngest/postgres': 'src/lib/postgres/index.ts',
+	'sveltekit-inngest/sync/server': 'src/lib/sync/server/index.ts',
+	'sveltekit-inngest/sync': 'src/lib/sync/index.ts',
 	'sveltekit-inngest/vite': 'src/lib/dev/vite.ts',
 	'sveltekit-inngest': 'src/lib/index.ts'
 };

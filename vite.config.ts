@@ -37,6 +37,11 @@ export default defineConfig({
 			node('ssr'),
 			node('docs'),
 			{
+				...node('jsdom'),
+				// Svelte for browsers, in Node.
+				resolve: { conditions: ['browser'] }
+			},
+			{
 				extends: true,
 				test: {
 					name: 'types',

@@ -5,6 +5,7 @@ export const pages = [
 	{ path: '/answer', name: 'An AI answer' },
 	{ path: '/team', name: 'Team feed' },
 	{ path: '/board', name: 'Live cursors' },
+	{ path: '/todos', name: 'Offline list' },
 	{ path: '/nested', name: 'Nested managers' },
 	{ path: '/break', name: 'Break it' },
 	{ path: '/stats', name: 'Server stats' }

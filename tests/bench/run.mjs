@@ -5,6 +5,7 @@
 //   npm run bench -- presence     1,000 members, 50 changes/s, beside as many messages
 //   npm run bench -- cursors      a page with twenty moving cursors, in Chromium
 //   npm run bench -- channels     1,000 streams, each on a channel of its own
+//   npm run bench -- sync         synced tables in Chromium
 //   npm run bench -- polling      pages that ask once a second
 //   npm run bench -- events       a page sends, and shows what its handler emits; needs Chromium
 //   npm run bench -- metrics      what it costs that metrics are read once a second; BENCH_OTHER names another build's index.js
@@ -311,6 +312,8 @@ if (only.length === 1 && only[0] === 'cursors') {
 	await measureCursors();
 	process.exit();
 }
+if (only.length === 0 || only.includes('sync')) await import('./sync.mjs');
+if (only.join() === 'sync') process.exit();
 
 if (!process.env.BENCH_BUILT) buildApp();
 // SvelteKit names a file of queries by a hash.

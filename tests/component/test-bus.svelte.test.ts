@@ -263,3 +263,51 @@ test('in development a topic that the subscription does not request is warned ab
 	expect(warn).toHaveBeenCalledOnce();
 	warn.mockRestore();
 });
+
+describe('faults of a test bus', () => {
+	const shown = async (bus: ReturnType<typeof createTestBus>) =>
+		render(Harness, {
+			bus,
+			setup: () => {
+				const { health } = getRealtimeBusState(demo);
+				const list = getRealtimeBusTopicMessages(demo, 'count');
+				return () =>
+					`${health.current.status} ${health.current.code ?? ''} ${list.current.map(({ data }) => data).join()}${health.current.detail ? ' away' : ''}.`;
+			}
+		});
+
+	test('cut and silence hold messages back; only cut says so', async () => {
+		const bus = createTestBus([{ channel: demo }]);
+		const screen = await shown(bus as never);
+		for (const [fault, status] of [
+			[() => bus.cut(), 'connecting'],
+			[() => bus.silence(), 'connected']
+		] as const) {
+			const before = screen.container.textContent!.match(/[\d,]*\.$/)![0].replace('.', '');
+			const end = fault();
+			bus.emit('count', 7);
+			await expect.element(screen.getByText(`${status} ${before}.`)).toBeVisible();
+			end();
+			const after = before ? `${before},7` : '7';
+			await expect.element(screen.getByText(`connected ${after}.`)).toBeVisible();
+		}
+	});
+
+	test('slow delays, deny ends a channel, and backendDown says what is missing', async () => {
+		const bus = createTestBus([{ channel: demo }]);
+		const screen = await shown(bus as never);
+		const quick = bus.slow(50);
+		bus.emit('count', 1);
+		await expect.element(screen.getByText('connected .')).toBeVisible();
+		await expect.element(screen.getByText('connected 1.')).toBeVisible();
+		quick();
+		const allow = bus.deny(demo);
+		await expect.element(screen.getByText('degraded 403 1 away.')).toBeVisible();
+		allow();
+		await expect.element(screen.getByText('connected 1.')).toBeVisible();
+		const up = bus.backendDown();
+		await expect.element(screen.getByText('connected 1 away.')).toBeVisible();
+		up();
+		await expect.element(screen.getByText('connected 1.')).toBeVisible();
+	});
+});

@@ -81,3 +81,17 @@ test('llms.txt names every entry, and nothing that is not an entry', () => {
 	const left = own.filter((name) => !named.has(name) && !name.includes('createRealtimeEndpoint'));
 	expect(left).toEqual([]);
 });
+
+test('the workflows test the supported versions of Node with one command, and sign what they publish', () => {
+	const read = (name: string): string =>
+		readFileSync(`${ROOT}.github/workflows/${name}.yml`, 'utf8');
+	expect(read('ci')).toMatch(/node: \[20, 22, 24\]/);
+	expect(read('ci')).toMatch(/run: \.ci\/run$/m);
+	expect(read('release')).toContain('id-token: write');
+	expect(read('release')).toMatch(/npm publish --provenance/);
+	expect(read('release').indexOf('release:verify')).toBeLessThan(
+		read('release').indexOf('npm publish')
+	);
+	const changelog = readFileSync(`${ROOT}CHANGELOG.md`, 'utf8');
+	expect(changelog).toContain(`## ${String(manifest.version)}`);
+});

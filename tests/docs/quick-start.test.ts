@@ -2,11 +2,17 @@ import { expect, test } from 'vitest';
 import { readPage, type Block } from './support/markdown.js';
 
 const { text, blocks } = readPage('README.md');
-const lineOf = (heading: string): number =>
-	text.slice(0, text.indexOf(`\n${heading}\n`)).split('\n').length;
-const shown = blocks.filter(
-	({ line }) => line > lineOf('## Quick start') && line < lineOf('## Beyond the newest value')
-);
+const lineOf = (heading: string): number => {
+	const at = text.indexOf(`\n${heading}\n`);
+	expect(at, heading).toBeGreaterThan(0);
+	return text.slice(0, at).split('\n').length;
+};
+const shown = [
+	...blocks.filter(
+		({ line }) => line > lineOf('## Quick start') && line < lineOf('## What else there is')
+	),
+	...readPage('docs/guides/inngest-3.md').blocks
+];
 const files = (generation: Block['generation']): (string | undefined)[] =>
 	shown
 		.filter((block) => block.generation === generation && /^(ts|svelte)$/.test(block.lang))
@@ -42,5 +48,21 @@ test('what is said of inngest 3 is compiled with it, and all else with inngest 4
 	for (const block of shown) {
 		const other = block.generation === 4 ? "'@inngest/realtime" : "'inngest/realtime";
 		expect(sdk(block)).not.toContain(other);
+	}
+});
+
+test('the README stays short', () => {
+	expect(Buffer.byteLength(text)).toBeLessThan(15 * 1024);
+});
+
+test('whoever reads the README alone finds how to resume, scale, test and act', () => {
+	for (const [word, page] of [
+		['Resume', 'docs/guides/resume.md'],
+		['Scale', 'docs/scale.md'],
+		['Test', 'docs/guides/testing.md'],
+		['Act from the page', 'events.md']
+	] as const) {
+		const [, part = ''] = text.split(`**${word}.**`);
+		expect(part.split(/^\*\*/m)[0], word).toContain(page);
 	}
 });

@@ -109,6 +109,25 @@ test('a process that starts beside a live one leaves no gap, and is resumed at w
 	expect(reasons(second)).toEqual([]);
 });
 
+test('a process whose messages are still on their way to the log does not vouch for it', async () => {
+	const backend = server.connect(5_000);
+	const { append } = backend.replay!;
+	const isHeld = { now: false };
+	backend.replay!.append = (log, events) =>
+		isHeld.now ? new Promise(() => {}) : append.call(backend.replay, log, events);
+	const one = await startInstance({ backend });
+	const first = await one.open();
+	say('1');
+	await first.when(() => first.texts.length === 1);
+	isHeld.now = true;
+	say('lost with its process');
+	await eventually(() => one.realtime.stats().hub.messages === 2);
+	const other = await startInstance();
+	const second = await other.open(ids(first)[0]);
+	await one.close();
+	expect(reasons(second)).toHaveLength(1);
+});
+
 test('a process that starts alone in a log that goes on says so to who resumes, and to nobody else', async () => {
 	const one = await startInstance();
 	const first = await one.open();

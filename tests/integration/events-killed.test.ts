@@ -45,7 +45,7 @@ class Process {
 				// Whoever takes over from a dead process would wait for half a minute.
 				idempotency: {
 					...idempotency!,
-					begin: (id, { hash }) => idempotency!.begin(id, { hash, leaseMs: 500 })
+					begin: (id, { hash }) => idempotency!.begin(id, { hash, leaseMs: 2_000 })
 				}
 			},
 			onFailure() {},

@@ -1,7 +1,7 @@
 import { channel, topic, typeOnlyChannel } from '@inngest/realtime';
 import { createRawSnippet, type ComponentProps } from 'svelte';
 import { render } from 'svelte/server';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import {
@@ -286,9 +286,9 @@ function escape(text: string): string {
 	return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }
 
-/** Error texts of the README's troubleshooting: code in headings and in the first cells of its tables. */
-function documented(readme: string): string[] {
-	const [, section = ''] = readme.split(/^## Troubleshooting$/m);
+/** Error texts of the page about troubleshooting: code in headings and in the first cells of its tables. */
+function documented(page: string): string[] {
+	const [, section = ''] = page.split(/^## Texts$/m);
 	const [own = ''] = section.split(/^## /m);
 	const lines = own.matchAll(/^(?:#{3,} .*|\| *`[^|]*)/gm);
 	return [...lines].flatMap(([line]) => [...line.matchAll(/`([^`]+)`/g)].map(([, text]) => text!));
@@ -309,9 +309,9 @@ test.each(Object.keys(provoke))('%s is told in words', async (cause) => {
 	expect(text).not.toMatch(/undefined|\[object/);
 });
 
-test('the README explains texts that the code says, word by word', async () => {
-	const readme = new URL('../../README.md', import.meta.url);
-	const texts = existsSync(readme) ? documented(readFileSync(readme, 'utf8')) : [];
+test('the page about troubleshooting explains texts that the code says, word by word', async () => {
+	const page = new URL('../../docs/guides/troubleshooting.md', import.meta.url);
+	const texts = documented(readFileSync(page, 'utf8'));
 	expect(texts.length).toBeGreaterThan(5);
 	const all: string[] = [];
 	for (const cause of Object.keys(provoke)) all.push(await tell(cause));
@@ -321,7 +321,7 @@ test('the README explains texts that the code says, word by word', async () => {
 
 test('a text that the code does not say is found', () => {
 	const text =
-		'# X\n\n## Troubleshooting\n\n### `Nobody "…" says this`\n\n| `Nor this` | `x` |\n\n## Y\n### `z`';
+		'# X\n\n## Texts\n\n### `Nobody "…" says this`\n\n| `Nor this` | `x` |\n\n## Y\n### `z`';
 	expect(documented(text)).toEqual(['Nobody "…" says this', 'Nor this']);
 	expect('Nobody "I" says this.').toMatch(pattern('Nobody "…" says this'));
 	expect('Nobody says this.').not.toMatch(pattern('Nobody "…" says this'));

@@ -1,13 +1,6 @@
 import { error, type RequestEvent } from '@sveltejs/kit';
-import type {
-	TRPCClientError
-} from '@trpc/client';
-import {
-	createTRPCClient,
-	httpBatchLink,
-	httpSubscriptionLink,
-	splitLink
-} from '@trpc/client';
+import type { TRPCClientError } from '@trpc/client';
+import { createTRPCClient, httpBatchLink, httpSubscriptionLink, splitLink } from '@trpc/client';
 import { initTRPC, TRPCError } from '@trpc/server';
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch';
 import { EventSource } from 'eventsource';

@@ -14,6 +14,9 @@ const kit3 = {
 	svelte: '^5',
 	vite: '^8'
 };
+const cloudflare2 = { '@sveltejs/adapter-cloudflare': '^7', wrangler: '^4' };
+// For SvelteKit 3 there are only prereleases yet.
+const cloudflare3 = { '@sveltejs/adapter-cloudflare': '8.0.0-next.6', wrangler: '^4' };
 const sdk3 = { inngest: '^3', '@inngest/realtime': '^0.4' };
 const sdk4 = { inngest: '^4' };
 
@@ -27,6 +30,8 @@ const sdk4 = { inngest: '^4' };
  * @property {number[]} [serveOn] Every Node that the built server is run on.
  * @property {boolean} [browser] Also streams to a real browser.
  * @property {'workerd'} [runtime] Runs in workerd in place of Node.
+ * @property {string[]} [configs] Configurations of the Workers that run, the app's first.
+ * @property {boolean} [hasObject] Whether all streams share a hub in a Durable Object.
  * @property {boolean} [types] Whether to check types. @default true
  */
 
@@ -97,11 +102,52 @@ export const cells = [
 		packages: {
 			...kit2,
 			...sdk4,
-			'@sveltejs/adapter-cloudflare': '^7',
-			wrangler: '^4'
+			...cloudflare2
 		},
 		node: 24,
 		runtime: 'workerd',
+		types: false
+	},
+	{
+		id: 'object-kit2',
+		title: 'Workers, hub in a Worker of its own',
+		templates: ['app', 'kit2', 'workers', 'object', 'sdk4'],
+		packages: { ...kit2, ...sdk4, ...cloudflare2 },
+		node: 24,
+		runtime: 'workerd',
+		configs: ['wrangler.jsonc', 'hub/wrangler.jsonc'],
+		hasObject: true,
+		types: false
+	},
+	{
+		id: 'wrapped-kit2',
+		title: 'Workers, hub in a wrapper',
+		templates: ['app', 'kit2', 'object', 'wrapped', 'sdk4'],
+		packages: { ...kit2, ...sdk4, ...cloudflare2 },
+		node: 24,
+		runtime: 'workerd',
+		hasObject: true,
+		types: false
+	},
+	{
+		id: 'object-kit3',
+		title: 'SvelteKit 3 on Workers, hub in a Worker of its own',
+		templates: ['app', 'kit3', 'kit3-workers', 'object', 'sdk4'],
+		packages: { ...kit3, ...sdk4, ...cloudflare3 },
+		node: 24,
+		runtime: 'workerd',
+		configs: ['wrangler.jsonc', 'hub/wrangler.jsonc'],
+		hasObject: true,
+		types: false
+	},
+	{
+		id: 'wrapped-kit3',
+		title: 'SvelteKit 3 on Workers, hub in a wrapper',
+		templates: ['app', 'kit3', 'object', 'wrapped', 'kit3-wrapped', 'sdk4'],
+		packages: { ...kit3, ...sdk4, ...cloudflare3 },
+		node: 24,
+		runtime: 'workerd',
+		hasObject: true,
 		types: false
 	}
 ];

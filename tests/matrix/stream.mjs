@@ -1,6 +1,7 @@
 // Runs a built app beside an engine and streams what a function publishes.
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createParser } from 'eventsource-parser';
 import { serve } from './processes.mjs';
@@ -33,6 +34,12 @@ async function eventually(what, attempt) {
 async function startApp(app, node, engineUrl) {
 	const port = await freePort();
 	const url = `http://127.0.0.1:${port}`;
+	const { configs = [] } = app.cell;
+	// Variables of the command line are the app's alone.
+	for (const config of configs.slice(1)) {
+		const file = join(app.folder, dirname(config), '.dev.vars');
+		await writeFile(file, `INNGEST_DEV=${engineUrl}\n`);
+	}
 	const options = { cwd: app.folder, ready: /Listening on|Ready on/ };
 	const process =
 		app.cell.runtime === 'workerd'
@@ -48,6 +55,7 @@ async function startApp(app, node, engineUrl) {
 							String(port),
 							'--show-interactive-dev-session=false'
 						],
+						...configs.flatMap((config) => ['--config', config]),
 						...['--var', `INNGEST_DEV:${engineUrl}`]
 					],
 					{
@@ -174,9 +182,9 @@ export async function stream({ app, node, browser }) {
 		const open = await streamToHttp(
 			url,
 			engineUrl,
-			// Workers may not share a socket between requests.
+			// Workers may not share a socket between requests. With an object, the socket is the object's.
 			isWorkerd
-				? { sockets: 2, runtime: 'Cloudflare-Workers' }
+				? { sockets: app.cell.hasObject ? 0 : 2, runtime: 'Cloudflare-Workers' }
 				: { sockets: 1, runtime: 'Node.js/' }
 		);
 		if (browser) await streamToBrowser(browser, url, engineUrl);

@@ -39,8 +39,13 @@ export class FakeServer {
 			listen: (log, listener) => this.#listen(log, listener),
 			probe: (log, ms) =>
 				call('probe', async () => {
-					await new Promise((resolve) => setTimeout(resolve, Math.min(ms, 5)));
-					return [...(this.#listeners.get(log) ?? [])].some((listener) => listener.isLive?.());
+					const listeners = [...(this.#listeners.get(log) ?? [])];
+					const settled = Promise.all(listeners.map((listener) => listener.settled?.()));
+					const isInTime = await Promise.race([
+						settled.then(() => true),
+						new Promise((resolve) => setTimeout(() => resolve(false), ms))
+					]);
+					return Boolean(isInTime) && listeners.some((listener) => listener.isLive?.());
 				})
 		};
 		return {

@@ -227,7 +227,12 @@ test('events that wait for an asynchronous store are bounded, and what is droppe
 		bounds: (log: string) => memory.bounds(log)
 	};
 	const error = vi.fn();
-	const log = new ChannelLog(store, 'a', { entries: () => {}, missed: () => {}, gapEvent: vi.fn(), error }, 2);
+	const log = new ChannelLog(
+		store,
+		'a',
+		{ entries: () => {}, missed: () => {}, gapEvent: vi.fn(), error },
+		2
+	);
 	log.open();
 	const append = (n: number): void =>
 		log.append({ key: `${n}`, kind: 'message', topic: 't', payload: '{}' });

@@ -11,6 +11,7 @@ import {
 import { backend } from './backend.js';
 import { events } from './events.js';
 import { inngest } from './inngest.js';
+import { todoTables } from './todos.js';
 
 /** Finds the name in a channel such as `user:alice`, as the parameter of the channel's builder. */
 const nameAfter = (prefix: string) => (_event: unknown, channelId: string) =>
@@ -30,6 +31,7 @@ export const realtime = createRealtime({
 	// Checks rights again although nothing is published. This ends the streams of people who lost theirs.
 	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },
+	events: { ...events, ...todoTables.events },
 	channels: {
 		demo: {
 			channel: demoChannel,
@@ -80,9 +82,9 @@ export const realtime = createRealtime({
 			channel: counterChannel,
 			channelParams: nameAfter('counter:'),
 			authorize: ownOnly('counter:')
-		}
+		},
+		...todoTables.channels
 	},
-	events,
 	onFailure: ({ stage, channelId, message, error }) => {
 		const text = `[realtime:${stage}] ${channelId ?? ''} ${message}`;
 		if (error) console.warn(text, error instanceof Error ? error.message : error);

@@ -13,7 +13,7 @@ import { RealtimeBus } from './bus/bus.js';
 import { getRealtimeBusSend, type RealtimeSent } from './events/send.js';
 import { resolveSubscription } from './subscriptions.js';
 import { HttpTransport } from './transport/http.js';
-import { watchPage, type Page } from './transport/page.js';
+import { watchAnywhere } from './transport/noPage.js';
 import type {
 	CheckedSubscription,
 	RealtimeClientFailureContext,
@@ -94,7 +94,7 @@ export class RealtimeStandaloneBus extends RealtimeBus {
 		const settings = { ...rest, endpoint, ...(fetch && { fetch }) };
 		super({
 			subscriptions: () => new Map(),
-			connect: (owner) => new HttpTransport(owner, globalThis.window ? watchPage : noPage),
+			connect: (owner) => new HttpTransport(owner, watchAnywhere),
 			settings: () => settings
 		});
 		this.#pending = { ...(maxPending && { maxPending }), ...(maxAgeMs && { maxAgeMs }) };
@@ -225,9 +225,4 @@ function withHeaders(
 		new Headers(init?.headers).forEach((value, name) => own.set(name, value));
 		return (fetch ?? globalThis.fetch)(input, { ...init, headers: own });
 	};
-}
-
-/** In Node and in a worker there is no page that could be hidden or left. */
-function noPage(): Page {
-	return { isAway: () => false, pauseOnHidden() {}, unlessLeft: (act) => act(), close() {} };
 }

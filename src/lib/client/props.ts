@@ -49,6 +49,14 @@ export interface RealtimeManagerProps<
 	 * @default false
 	 */
 	pauseOnHidden?: number | false;
+	/**
+	 * Shares one stream with the other tabs of this browser. A text names who is signed in: tabs with
+	 * different texts share nothing. Tabs share when they have the same `endpoint` and `reconnect`; with a
+	 * `fetch` of their own only under a text, which then says that it sends the same. Where the browser
+	 * cannot do it, each tab has its own stream.
+	 * @default false
+	 */
+	shareTabs?: boolean | string;
 	/** Whether to be connected at all. @default true */
 	enabled?: boolean;
 	/**

@@ -46,15 +46,15 @@ export function resolveSubscription({
 	if (all.size === 0) {
 		throw new RealtimeError(
 			'INVALID_OPTION',
-			`Realtime channel "${channelId}" is subscribed without topics. A typeOnlyChannel() needs them listed.`
+			`Realtime channel "${channelId}" is subscribed without topics: list a typeOnlyChannel's.`
 		);
 	}
 	return {
 		channelId,
 		topics: [...all].sort(),
 		...(params && { params: { ...params } }),
-		...(since && { since }),
-		...(history && { history })
+		since: since || undefined,
+		history: history || undefined
 	};
 }
 

@@ -50,7 +50,7 @@ export class CronSchedule {
 		}
 	}
 
-	/** The first time after `timeMs`, in milliseconds since the epoch; `undefined` where there is none. */
+	/** The first time after `timeMs`, in milliseconds since the epoch; `undefined` if there is no such time. */
 	next(timeMs: number): number | undefined {
 		return this.#cron.nextRun(new Date(timeMs))?.getTime();
 	}

@@ -187,7 +187,7 @@ class Engine implements InngestDev {
 		const seed = [request.headers['x-inngest-event-id-seed']].flat()[0];
 		const ids: string[] = [];
 		const answer = (status: number, error?: string): void => {
-			// One empty id where there is none: the real server's list always has one.
+			// One empty id if there are no others: the real server's list always has at least one.
 			const body = { ids: ids.length > 0 ? ids : [''], status, ...(error ? { error } : {}) };
 			replyText(response, status, encode(body) + '\n');
 		};

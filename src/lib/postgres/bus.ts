@@ -200,7 +200,8 @@ export class PostgresBus implements BackendBus {
 		if (!payload.startsWith('{')) return;
 		try {
 			const said = JSON.parse(payload) as Notice | Question | Answer;
-			if ('ask' in said) this.#answer(said);
+			// Others may send on the same channel whatever they like.
+			if ('ask' in said) this.#answer(said).catch(() => {});
 			else if ('answer' in said) this.#answered(said);
 			else this.#announce(said);
 		} catch {
@@ -263,12 +264,18 @@ export class PostgresBus implements BackendBus {
 		}
 	}
 
-	#answer({ ask, from, logs }: Question): void {
+	async #answer({ ask, from, logs }: Question): Promise<void> {
 		if (from === this.#name) return;
-		const live = logs.filter((log) =>
-			[...(this.#logs.get(log)?.listeners ?? [])].some((listener) => listener.isLive?.())
-		);
-		if (live.length > 0) this.#send({ answer: ask, logs: live }).catch(() => {});
+		const answers = await Promise.all(logs.map((log) => this.#isFed(log)));
+		const live = logs.filter((_, index) => answers[index]);
+		if (live.length > 0) await this.#send({ answer: ask, logs: live }).catch(() => {});
+	}
+
+	/** Whether a listener of this process receives a log's messages. */
+	async #isFed(log: string): Promise<boolean> {
+		const listeners = [...(this.#logs.get(log)?.listeners ?? [])];
+		await Promise.all(listeners.map((listener) => listener.settled?.()));
+		return listeners.some((listener) => listener.isLive?.());
 	}
 
 	#answered({ answer, logs }: Answer): void {
@@ -285,6 +292,7 @@ export class PostgresBus implements BackendBus {
 function wrap(listener: BusListener): BusListener {
 	return {
 		isLive: () => listener.isLive?.() ?? false,
+		settled: () => listener.settled?.(),
 		events: (events) => listener.events(events),
 		live: () => listener.live(),
 		lost: (error) => listener.lost(error)

@@ -67,10 +67,7 @@ export function resolveChannel(channel: ChannelLike, params?: unknown): Resolved
 	const name =
 		typeof channel === 'function' ? builtName(channel, toArguments(params)) : givenName(channel);
 	if (typeof name !== 'string' || name === '' || !channel.topics) {
-		throw new RealtimeError(
-			'INVALID_OPTION',
-			'Not a channel of "@inngest/realtime" or "inngest/realtime".'
-		);
+		throw new RealtimeError('INVALID_OPTION', 'This is not a channel.');
 	}
 	return { name, topics: Object.keys(channel.topics).sort(), definitions: channel.topics };
 }

@@ -22,7 +22,15 @@ export type RealtimeErrorCode =
 	| 'EVENT_OUTDATED'
 	| 'EVENT_FAILED'
 	| 'EVENT_EXPIRED'
-	| 'EVENT_QUEUE_FULL';
+	| 'EVENT_QUEUE_FULL'
+	| 'SYNC_REFUSED'
+	| 'SYNC_DENIED'
+	| 'SYNC_STALLED'
+	| 'SYNC_OUTDATED'
+	| 'SYNC_OFFLINE'
+	| 'SYNC_STORAGE'
+	| 'SYNC_QUOTA'
+	| 'SYNC_BLOCKED';
 
 /** An error of this package: its `code` is stable, its message says what to do. */
 export class RealtimeError extends Error {

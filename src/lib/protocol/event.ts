@@ -34,7 +34,7 @@ export type EventData<TEvent extends EventDefinition> = StandardSchemaV1.InferOu
 	TEvent['schema']
 >;
 
-/** What a handler returns: the input of the event's `result`, or anything where there is none. */
+/** What a handler returns: the input of the event's `result`, or anything if it has no `result`. */
 export type EventReturn<TEvent extends EventDefinition> =
 	TEvent['result'] extends StandardSchemaV1<infer TInput> ? TInput : unknown;
 

@@ -32,7 +32,7 @@ type JsonItem<T> = unknown extends T
 
 type Flat<T> = { [K in keyof T]: T[K] } & {};
 
-/** A key whose value may be undefined may be missing; one that is never anything else is. */
+/** A key whose value may be undefined may be missing. A key whose value is always undefined is missing. */
 type JsonKey<K, TValue, TMayMiss> = K extends symbol
 	? never
 	: unknown extends TValue

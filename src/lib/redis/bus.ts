@@ -33,6 +33,8 @@ export interface ChannelListener {
 	lost(error: Error): void;
 	/** Whether this process receives messages from their source. @default no */
 	isLive?(): boolean;
+	/** Resolves when what this process received before is in the log. */
+	settled?(): Promise<void> | undefined;
 }
 
 interface Listening {
@@ -108,7 +110,8 @@ export class RedisBus implements BackendBus {
 			},
 			live: () => listener.live(),
 			lost: (error) => listener.lost(error),
-			isLive: () => listener.isLive?.() ?? false
+			isLive: () => listener.isLive?.() ?? false,
+			settled: () => listener.settled?.()
 		});
 	}
 
@@ -237,6 +240,12 @@ export class RedisBus implements BackendBus {
 		this.#commands.publish(this.#publishCommand, channel, text).catch(() => {});
 	}
 
+	async #answer(to: string, channel: string, all: ReadonlySet<Listening>): Promise<void> {
+		await Promise.all([...all].map(({ listener }) => listener.settled?.()));
+		const isLive = [...all].some(({ listener }) => listener.isLive?.());
+		if (isLive) this.#say(to, ANSWER + channel);
+	}
+
 	get #publishCommand(): 'SPUBLISH' | 'PUBLISH' {
 		return this.#options.sharded ? 'SPUBLISH' : 'PUBLISH';
 	}
@@ -267,8 +276,7 @@ export class RedisBus implements BackendBus {
 		if (!all) return;
 		if (text.startsWith(QUESTION)) {
 			const from = text.slice(QUESTION.length);
-			const isLive = [...all].some(({ listener }) => listener.isLive?.());
-			if (from !== this.#heartbeat && isLive) this.#say(from, ANSWER + channel);
+			if (from !== this.#heartbeat) void this.#answer(from, channel, all);
 			return;
 		}
 		for (const { listener, state } of [...all]) {

@@ -35,7 +35,7 @@ import { Hubs } from './hubs.js';
 import { publish } from './inngest/publish.js';
 import type { PublishData, PublishTarget } from './inngest/target.js';
 import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.js';
-import { readOptions, type RealtimeEndpointOptions } from './options.js';
+import { readOptions, type RealtimeEndpointOptions, type Settings } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isWorkerd } from './runtime/runtime.js';
@@ -445,10 +445,13 @@ export function createRealtime<
 	const TChannels extends Record<string, ChannelLike>,
 	const TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 >(options: RealtimeEndpointOptions<TChannels, TEvents>): Realtime<TChannels, TEvents> {
-	const settings = readOptions(options as unknown as RealtimeEndpointOptions<never>);
+	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
+	const settings = reachable(
+		readOptions(options as unknown as RealtimeEndpointOptions<never>),
+		isShared
+	);
 	const { inngest, identify } = options;
 	const { limits, callbackTimeoutMs, allowCrossSite } = settings;
-	const isShared = (options.scope ?? (isWorkerd ? 'request' : 'process')) === 'process';
 	const hubs = new Hubs(inngest, settings, isShared);
 	const meters = new EndpointMeters();
 	const pressure = new Pressure(limits.pressure);
@@ -469,6 +472,7 @@ export function createRealtime<
 		rate: limits.rate,
 		report,
 		rateLimited: (kind) => meters.rateLimited.of(kind).value++,
+		isShared,
 		open: () => responder.open
 	});
 	const { rates, presence } = people;
@@ -549,14 +553,14 @@ export function createRealtime<
 		handler?: HandlerEmit
 	): Promise<Published> {
 		if (state === 'closed') throw closed('Nothing can be emitted');
-		const { shared } = hubs;
-		if (!shared) {
+		const hub = hubs.acquire();
+		if (!hubs.shared && !hub.isExchanging) {
 			throw new RealtimeError(
 				'UNSUPPORTED',
-				'emit() reaches nobody where each stream stands alone (`scope: "request"`); use publish().'
+				'emit() reaches nobody where each stream stands alone (`scope: "request"` without a backend); use publish().'
 			);
 		}
-		return emit(shared, registry, topic, data, options, handler);
+		return emit(hub, registry, topic, data, options, handler);
 	}
 
 	async function answer(
@@ -566,6 +570,7 @@ export function createRealtime<
 		let parsed: ParsedBody | undefined;
 		try {
 			checkOpen();
+			settings.backend?.use?.(event.platform);
 			if (!allowCrossSite) checkSite(event.request);
 			replaceReloaded(event.route?.id ?? null, lifecycle);
 			parsed = await parse();
@@ -662,13 +667,14 @@ export function createRealtime<
 		history: (channel, options) => history(channel, options as never) as never,
 		async clear(channel, options = {}) {
 			const { feed } = registry.feedOf(channel, options);
-			if (!hubs.shared) {
+			const hub = hubs.acquire();
+			if (!hubs.shared && !hub.isExchanging) {
 				throw new RealtimeError(
 					'UNSUPPORTED',
 					`Nothing of channel ${quoted(feed.channel)} was erased: where each stream stands alone (\`scope: "request"\`), no log can be reached.`
 				);
 			}
-			await hubs.shared.clear(feed);
+			await hub.clear(feed);
 		},
 		members: (channel, { channelParams } = {}) =>
 			people.members(channel, channelParams) as Promise<never>,
@@ -745,6 +751,16 @@ export function createRealtime<
 function subscriptionOf(parsed: ParsedBody): SubscriptionRequest | undefined {
 	if (parsed.kind === 'read') return parsed.read;
 	return parsed.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
+}
+
+/** The settings without a backend that a hub which outlives its requests cannot reach. */
+function reachable(settings: Settings, isShared: boolean): Settings {
+	const { backend } = settings;
+	if (!isShared || !backend?.needsPlatform) return settings;
+	console.info(
+		`[sveltekit-inngest] The backend "${backend.name}" is used on Cloudflare only: here, the hub of this process serves all streams.`
+	);
+	return { ...settings, backend: undefined };
 }
 
 function closed(what: string): RealtimeError {

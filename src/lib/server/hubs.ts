@@ -59,9 +59,19 @@ export class Hubs {
 		return this.#shared?.hub.busiest(count) ?? [];
 	}
 
-	/** The hub for one stream or iteration. It costs nothing before `hold`. */
-	acquire(): Hub {
-		return this.#shared?.hub ?? createHub(this.#inngest, this.#settings);
+	/**
+	 * The hub for one stream or iteration. It costs nothing before `hold`.
+	 *
+	 * @param platform The request's, where there is one: the backend may be reached through it.
+	 */
+	acquire(platform?: unknown): Hub {
+		if (this.#shared) return this.#shared.hub;
+		const { backend } = this.#settings;
+		const isReached = backend?.use?.(platform) ?? true;
+		return createHub(
+			this.#inngest,
+			isReached ? this.#settings : { ...this.#settings, backend: undefined }
+		);
 	}
 
 	/** The stream or iteration has begun; `release` gives its hub back. */

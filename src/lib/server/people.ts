@@ -75,6 +75,8 @@ export interface PeopleOptions {
 	report: Report;
 	/** A sender did too much. */
 	rateLimited(kind: RateKind): void;
+	/** Whether streams share a process, whose timers and lines outlive each of them. */
+	isShared: boolean;
 	open(): readonly Connection[];
 }
 
@@ -93,7 +95,7 @@ export class People {
 	#hasEntered = false;
 
 	constructor(options: PeopleOptions) {
-		const { settings, registry, rate, report } = options;
+		const { settings, registry, rate, report, isShared } = options;
 		const { callbackTimeoutMs, heartbeatMs, backend: given } = settings;
 		const backend = given && guardBackend(given);
 		this.#options = options;
@@ -103,11 +105,12 @@ export class People {
 			callbackTimeoutMs,
 			refused: options.rateLimited
 		});
+		const store = isShared ? backend?.presence : undefined;
 		const presence = new Presence({
-			store: backend?.presence ?? new MemoryPresenceStore(),
+			store: store ?? new MemoryPresenceStore(),
 			owner: this.#owner,
-			isAway: () => backend?.presence !== undefined && backend.breaker.state !== 'closed',
-			isShared: backend?.presence !== undefined,
+			isAway: () => store !== undefined && backend!.breaker.state !== 'closed',
+			isShared: store !== undefined,
 			heartbeatMs,
 			callbackTimeoutMs,
 			report,
@@ -115,13 +118,13 @@ export class People {
 			passOn: (entry, left) => void this.#passOn(entry, left)
 		});
 		this.presence = presence;
-		if (backend?.presence) {
-			this.#stopListening = backend.breaker.listen((state) => {
+		if (store) {
+			this.#stopListening = backend!.breaker.listen((state) => {
 				if (state === 'closed') presence.restore();
 				else presence.goLocal();
 			});
 		}
-		this.#isFleet = Boolean(backend?.bus && backend.replay && backend.presence);
+		this.#isFleet = Boolean(backend?.bus && backend.replay && store);
 		const lines = this.#isFleet
 			? {
 					bus: backend!.bus!,

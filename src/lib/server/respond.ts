@@ -167,11 +167,11 @@ export class Responder {
 	 */
 	async history(event: RequestEvent, request: HistoryRequest): Promise<Response> {
 		const { rates, registry, hubs, report } = this.#options;
-		const { sender } = await this.#read(event);
-		await rates.check('history', sender);
+		const reader = await this.#read(event);
+		await rates.check('history', reader.sender);
 		this.#admission.start(1);
 		try {
-			const { match, topics, check } = await this.#access(event, request);
+			const { match, topics, check } = await this.#access(event, request, reader);
 			const feed = registry.feedSpec(match, [...topics]);
 			const history = await hubs.use((hub) =>
 				readHistory(hub, feed, { ...rangeOf(request), topics, report, check })
@@ -281,10 +281,11 @@ export class Responder {
 	async #prepare(
 		event: RequestEvent,
 		subscription: SubscriptionRequest,
-		{ identity }: Reader
+		reader: Reader
 	): Promise<SubscriptionSpec> {
+		const { identity } = reader;
 		const { settings, registry, report } = this.#options;
-		const { match, authorization, topics, check } = await this.#access(event, subscription);
+		const { match, authorization, topics, check } = await this.#access(event, subscription, reader);
 		// Who has a name can be asked about at any time; other streams do not hold their request for that.
 		const isRechecked =
 			settings.recheckMs !== false || Boolean(identity) || Boolean(match.config.presence);
@@ -320,13 +321,17 @@ export class Responder {
 	}
 
 	/** What a request may read of one channel. */
-	async #access(event: RequestEvent, subscription: ChannelRequest): Promise<Access> {
+	async #access(
+		event: RequestEvent,
+		subscription: ChannelRequest,
+		{ identity }: Reader
+	): Promise<Access> {
 		const { settings, registry, pressure } = this.#options;
 		const { callbackTimeoutMs } = settings;
 		const match = await registry.resolve(event, subscription);
 		pressure.check(match.config.priority);
 		const { params = {} } = subscription;
-		const authorization = new Authorization(match, event, params, callbackTimeoutMs);
+		const authorization = new Authorization(match, event, params, identity, callbackTimeoutMs);
 		const topics = await this.#measured(match.entry, () => authorization.authorize());
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
 		const view = createView(match.config, { event, params }, callbackTimeoutMs);
@@ -400,8 +405,12 @@ export class Responder {
 		const headers = new Headers(HEADERS);
 		closeAfter(event, headers);
 		if (event.request.method === 'HEAD') return new Response(null, { headers });
-		const hub = hubs.acquire();
-		const connection = new Connection(this.#sharedSettings ?? this.#connectionSettings(hub), {
+		const hub = hubs.acquire(event.platform);
+		let ended!: () => void;
+		outlive(event, new Promise<void>((resolve) => (ended = resolve)));
+		const settings = this.#sharedSettings ?? this.#connectionSettings(hub);
+		const connection = new Connection(settings, {
+			ended,
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			identity,
@@ -446,6 +455,7 @@ export class Responder {
 				this.#connections.delete(connection);
 				this.#admission.leave(connection.request.key);
 				hubs.release(hub);
+				connection.request.ended?.();
 			},
 			delivered: () => {
 				meters.deliveries++;
@@ -481,6 +491,16 @@ export function refusal(
 export function closeAfter(event: RequestEvent, headers: Headers): void {
 	// Only HTTP/1 has this header.
 	if (event.request.headers.has('connection')) headers.set('connection', 'close');
+}
+
+/** What Cloudflare shows of the request under an event. */
+interface WorkersPlatform {
+	ctx?: { waitUntil?(promise: Promise<unknown>): void };
+}
+
+/** On Workers a request that its client has left is stopped at once, unless something is awaited. */
+function outlive({ platform }: RequestEvent, ended: Promise<void>): void {
+	(platform as WorkersPlatform | undefined)?.ctx?.waitUntil?.(ended);
 }
 
 /** What Node shows of the request under an event. */

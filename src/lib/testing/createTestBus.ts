@@ -19,6 +19,8 @@ import type {
 import type { HealthPayload, HealthStatus, ResyncReason } from '../protocol/health.js';
 import type { PresenceData, PresenceRequest } from '../protocol/presence.js';
 import type { Jsonify, RealtimeTopicEnvelope, TopicData } from '../protocol/types.js';
+import { TEXT } from '../server/failure/failure.js';
+import type { EndFault } from './line.js';
 import { TestPresence } from './presence.js';
 import { TestTransport } from './transport.js';
 
@@ -224,6 +226,73 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		for (const target of this.#targets(channel, channelParams)) {
 			this.#transport().resync(target, reason);
 		}
+	}
+
+	/**
+	 * The connection breaks: all channels show `connecting`, and nothing arrives until the returned function
+	 * is called. What was emitted meanwhile is replayed then.
+	 *
+	 * @example
+	 * ```ts
+	 * const restore = bus.cut();
+	 * bus.emit('message', { message: 'Missed' });
+	 * restore();
+	 * ```
+	 */
+	cut(): EndFault {
+		this.health('connecting');
+		const end = this.#transport().silence();
+		return () => {
+			end();
+			this.health('connected');
+		};
+	}
+
+	/**
+	 * Nothing arrives until the returned function is called, and health does not say so: a network that
+	 * swallows everything. What was emitted meanwhile arrives then.
+	 */
+	silence(): EndFault {
+		return this.#transport().silence();
+	}
+
+	/**
+	 * Everything arrives later, until the returned function is called.
+	 *
+	 * @param delayMs Milliseconds.
+	 */
+	slow(delayMs: number): EndFault {
+		return this.#transport().slow(delayMs);
+	}
+
+	/**
+	 * A channel, or all of them, may not be read any more: health is a fatal `degraded` with 403, until the
+	 * returned function is called.
+	 *
+	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
+	 */
+	deny(
+		channel?: string | TChannel,
+		{
+			channelParams,
+			message = TEXT.revoked
+		}: Pick<TestBusTarget, 'channelParams'> & { message?: string } = {}
+	): EndFault {
+		const target = channel === undefined ? {} : { channel, channelParams };
+		this.health('degraded', {
+			...target,
+			detail: message,
+			code: 403,
+			stage: 'reauthorization',
+			fatal: true
+		});
+		return () => this.health('connected', target);
+	}
+
+	/** The server's backend is away: health says so until the returned function is called. */
+	backendDown(): EndFault {
+		this.health('connected', { detail: TEXT.backendAway('test') });
+		return () => this.health('connected');
 	}
 
 	/**

@@ -1,5 +1,5 @@
 import type { RequestEvent } from '@sveltejs/kit';
-import type { ChannelLike } from '../protocol/channel.js';
+import { resolveChannel, type ChannelLike } from '../protocol/channel.js';
 import type {
 	EmittedMessage,
 	EventAnswer,
@@ -10,7 +10,18 @@ import type {
 	EventResult
 } from '../protocol/event.js';
 import type { Positioned, RealtimeTopicEnvelope } from '../protocol/types.js';
-import { createRealtime, type Realtime, type RealtimeEndpointOptions } from '../server/index.js';
+import {
+	createRealtime,
+	MemoryReplayStore,
+	RealtimeDenied,
+	type Realtime,
+	type RealtimeBackend,
+	type RealtimeChannelConfig,
+	type RealtimeEndpointOptions,
+	type ReplayStore
+} from '../server/index.js';
+import { Line, type EndFault } from './line.js';
+import { isStore, Outage } from './outage.js';
 import { TestSource } from './source.js';
 
 /** Options of `createTestRealtime`: those of `createRealtime`, without an Inngest client. */
@@ -90,6 +101,44 @@ export interface TestRealtime<
 	): Promise<TestSent<TEvent>>;
 	/** Breaks all streams that were opened with `fetch`, as a network does. They come back by themselves. */
 	cut(): void;
+	/**
+	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called: a
+	 * network that swallows everything. What was held back arrives then.
+	 */
+	silence(): EndFault;
+	/**
+	 * Each piece of a stream arrives this much later, one after the other, until the returned function is
+	 * called. A reader for whom more than `limits.maxBufferedBytes` wait is closed, as in production.
+	 *
+	 * @param delayMs Milliseconds.
+	 */
+	slow(delayMs: number): EndFault;
+	/**
+	 * Tells all readers that messages may be missing, as after a fault of the source. For channels with
+	 * `source: false`, use `clear`.
+	 */
+	resync(): void;
+	/**
+	 * From now on nobody may read a channel, until the returned function is called. The rights of open
+	 * streams are checked at once, as by `recheck`: pages that read it end for good, with 403.
+	 *
+	 * @param channel Name of the channel, a channel, or its definition. @default all channels
+	 * @param options `channelParams`: a builder's only argument, or a list of its arguments. `message`: what
+	 *   browsers are told.
+	 * @example
+	 * ```ts
+	 * const allow = realtime.deny(demoChannel);
+	 * ```
+	 */
+	deny(
+		channel?: string | ChannelLike,
+		options?: { channelParams?: unknown; message?: string }
+	): EndFault;
+	/**
+	 * Every call to the `backend` fails, until the returned function is called. Without one, the
+	 * memory of this process fails in its place: `emit` rejects with `BACKEND`.
+	 */
+	backendDown(): EndFault;
 }
 
 /**
@@ -116,12 +165,33 @@ export function createTestRealtime<
 	...options
 }: TestRealtimeOptions<TChannels, TEvents>): TestRealtime<TChannels, TEvents> {
 	const source = new TestSource();
+	const line = new Line();
+	const outage = new Outage();
+	const denials = new Set<Denial>();
 	const channels = Object.fromEntries(
-		Object.entries(options.channels ?? {}).map(([key, config]) => [key, { source, ...config }])
+		Object.entries((options.channels ?? {}) as Record<string, RealtimeChannelConfig>).map(
+			([key, config]) => {
+				const { authorize } = config;
+				if (typeof authorize !== 'function') return [key, { source, ...config }];
+				const deniable: typeof authorize = (context) => {
+					for (const { channel, message } of denials) {
+						if (channel === undefined || channel === context.channelId) {
+							throw new RealtimeDenied(message);
+						}
+					}
+					return authorize(context);
+				};
+				return [key, { source, ...config, authorize: deniable }];
+			}
+		)
 	) as unknown as RealtimeEndpointOptions<TChannels, TEvents>['channels'];
 	const queued: TestQueuedEvent[] = [];
-	const realtime = createRealtime({ ...options, channels, inngest: fakeInngest(source, queued) });
-	const streams = new Set<(error: Error) => void>();
+	const realtime = createRealtime({
+		...options,
+		...withOutage(options, outage),
+		channels,
+		inngest: fakeInngest(source, queued)
+	});
 
 	async function ask(
 		input: string | URL | Request,
@@ -138,7 +208,7 @@ export function createTestRealtime<
 		const event = eventOf(request, url, given);
 		const response = await (request.method === 'POST' ? realtime.POST : realtime.GET)(event);
 		if (!response.body) return response;
-		const body = breakable(response.body, init?.signal ?? undefined, streams);
+		const body = line.carry(response.body, init?.signal ?? undefined);
 		return new Response(body, response);
 	}
 
@@ -180,10 +250,47 @@ export function createTestRealtime<
 		},
 		lose: (reason = 'The test took the source away.') => source.lose(reason),
 		restore: () => source.restore(),
-		cut() {
-			for (const fail of [...streams]) fail(new TypeError('network error'));
-		}
+		cut: () => line.cut(),
+		silence: () => line.silence(),
+		slow: (delayMs) => line.slow(delayMs),
+		resync() {
+			source.lose('The test asked for it.');
+			source.restore();
+		},
+		deny(channel, { channelParams, message } = {}) {
+			const name =
+				channel === undefined || typeof channel === 'string'
+					? channel
+					: resolveChannel(channel, channelParams).name;
+			const denial: Denial = { channel: name, message };
+			denials.add(denial);
+			// Those who read it hear of it by themselves.
+			void realtime.recheck().catch(() => {});
+			return () => void denials.delete(denial);
+		},
+		backendDown: () => outage.begin()
 	};
+}
+
+/** Who may not read. */
+interface Denial {
+	/** Name of the channel; all channels where it is missing. */
+	channel: string | undefined;
+	message: string | undefined;
+}
+
+/** What the endpoint keeps messages in, so that it can be taken away. */
+function withOutage(
+	{
+		backend,
+		replay
+	}: Pick<RealtimeEndpointOptions<Record<string, ChannelLike>>, 'backend' | 'replay'>,
+	outage: Outage
+): { backend?: RealtimeBackend; replay?: ReplayStore } {
+	const shared = backend && { backend: outage.backend(backend) };
+	if (replay === false || backend?.replay) return { ...shared };
+	const store = isStore(replay) ? replay : new MemoryReplayStore(replay);
+	return { ...shared, replay: outage.store(store) };
 }
 
 /** What the endpoint needs of an Inngest client; publishing goes straight to the source. */
@@ -222,43 +329,4 @@ function eventOf(request: Request, url: URL, locals: App.Locals): RequestEvent {
 		fetch: globalThis.fetch
 	};
 	return event as unknown as RequestEvent;
-}
-
-/** The same body, which `signal` and the members of `streams` can break off. */
-function breakable(
-	body: ReadableStream<Uint8Array>,
-	signal: AbortSignal | undefined,
-	streams: Set<(error: Error) => void>
-): ReadableStream<Uint8Array> {
-	const reader = body.getReader();
-	let fail: (error: Error) => void;
-	const abort = (): void => fail(signal!.reason as Error);
-	const end = (): void => {
-		streams.delete(fail);
-		signal?.removeEventListener('abort', abort);
-	};
-	return new ReadableStream({
-		start(controller) {
-			fail = (error) => {
-				end();
-				controller.error(error);
-				void reader.cancel();
-			};
-			streams.add(fail);
-			signal?.addEventListener('abort', abort);
-			if (signal?.aborted) abort();
-		},
-		async pull(controller) {
-			const { done, value } = await reader.read();
-			// It may have been broken off meanwhile.
-			if (!streams.has(fail)) return;
-			if (!done) return controller.enqueue(value);
-			end();
-			controller.close();
-		},
-		cancel() {
-			end();
-			return reader.cancel();
-		}
-	});
 }

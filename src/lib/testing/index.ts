@@ -14,6 +14,7 @@ export {
 	type TestRealtimeOptions,
 	type TestSent
 } from './createTestRealtime.js';
+export type { EndFault } from './line.js';
 export {
 	busContract,
 	idempotencyContract,

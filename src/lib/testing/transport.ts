@@ -2,6 +2,7 @@ import type { Frame } from '../protocol/frame.js';
 import type { HealthPayload, ResyncReason } from '../protocol/health.js';
 import type { PresencePayload } from '../protocol/presence.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
+import type { EndFault } from './line.js';
 import type { Transport, TransportOptions, TransportOwner } from '../client/transport/transport.js';
 
 /** A transport without a network: a test says what comes. */
@@ -13,6 +14,9 @@ export class TestTransport implements Transport {
 	/** Channels whose health was set. */
 	readonly #started = new Set<string>();
 	#sequence = 0;
+	/** What is held back, in order; `undefined` while everything arrives at once. */
+	#held: Frame[] | undefined;
+	#delayMs = 0;
 
 	constructor(owner: TransportOwner) {
 		this.#owner = owner;
@@ -74,12 +78,34 @@ export class TestTransport implements Transport {
 		this.#receive({ event: 'health', data, channel, cursor: '', raw: JSON.stringify(data) });
 	}
 
+	/** Holds back all that comes, until it is ended. */
+	silence(): EndFault {
+		const held = (this.#held ??= []);
+		return () => {
+			if (this.#held !== held) return;
+			this.#held = undefined;
+			for (const frame of held) this.#receive(frame);
+		};
+	}
+
+	/** Everything arrives that much later, until it is ended. */
+	slow(delayMs: number): EndFault {
+		this.#delayMs = delayMs;
+		return () => void (this.#delayMs = 0);
+	}
+
 	#position(data: { channel: string }): Pick<Frame, 'channel' | 'cursor' | 'raw'> {
 		const cursor = `test-${++this.#sequence}`;
 		return { channel: data.channel, cursor, raw: JSON.stringify(data) };
 	}
 
 	#receive(frame: Frame): void {
+		if (this.#held) this.#held.push(frame);
+		else if (this.#delayMs) setTimeout(() => this.#arrive(frame), this.#delayMs);
+		else this.#arrive(frame);
+	}
+
+	#arrive(frame: Frame): void {
 		const { channel } = frame;
 		if (!this.#wanted.includes(channel) || this.#refused.has(channel)) return;
 		this.#owner.state(channel).receive(frame, true);

@@ -43,7 +43,7 @@ export interface BusOptions {
 
 /**
  * In development, the buses in use on the page and what each is subscribed to: what the inspector shows,
- * wherever it stands. It must not ask a bus, whose manager may be about to go.
+ * wherever it is on the page. It must not ask a bus, because its manager may be about to go away.
  */
 export const openBuses = /* @__PURE__ */ new SvelteMap<RealtimeBus, Subscriptions>();
 
@@ -178,14 +178,20 @@ export class RealtimeBus implements TransportOwner {
 		return this.settings().bufferIntervalMs;
 	}
 
-	/** @internal Takes over what the manager wants now. */
-	update(options: TransportOptions): void {
+	/**
+	 * @internal Takes over what the manager wants now.
+	 *
+	 * @param connect Makes what brings the frames, unless that was made before.
+	 */
+	update(options: TransportOptions, connect?: BusOptions['connect']): void {
 		this.#options = options;
-		this.#apply();
+		this.#apply(connect);
 	}
 
 	/** @internal */
 	close(): void {
+		// What is still on its way must not open it again.
+		this.update = () => {};
 		this.#options = undefined;
 		if (DEV) openBuses.delete(this);
 		this.#transport?.close();
@@ -203,7 +209,7 @@ export class RealtimeBus implements TransportOwner {
 	report(failure: RealtimeClientFailureContext): void {
 		const { onFailure } = this.settings();
 		const { source, message, error } = failure;
-		if (source === 'handler' || source === 'parse') console.error(message, error);
+		if (/handler|parse/.test(source)) console.error(message, error);
 		else if (DEV && failure.fatal && !onFailure) console.warn(describeFatal(failure));
 		try {
 			onFailure?.(failure);
@@ -233,10 +239,10 @@ export class RealtimeBus implements TransportOwner {
 	}
 
 	/** Makes the transport follow what is wanted; before the first update, and after the end, nothing is. */
-	#apply(): void {
+	#apply(connect = this.#connect): void {
 		if (!this.#options) return;
 		const subscriptions = untrack(() => this.#merge(this.#options!.subscriptions));
-		this.#transport ??= this.#connect(this);
+		this.#transport ??= connect(this);
 		if (DEV) openBuses.set(this, subscriptions);
 		this.#retire(subscriptions);
 		this.#transport.update({ ...this.#options, subscriptions });
@@ -257,8 +263,8 @@ export class RealtimeBus implements TransportOwner {
 		const reason = this.#pauseReason();
 		if (reason) return { status: 'paused', reason };
 		const statuses = this.subscriptions.map(({ channelId }) => this.state(channelId).health.status);
-		if (statuses.includes('degraded')) return { status: 'degraded' };
-		return { status: statuses.includes('connecting') ? 'connecting' : 'connected' };
+		const worst = (['degraded', 'connecting'] as const).find((one) => statuses.includes(one));
+		return { status: worst ?? 'connected' };
 	}
 
 	#pauseReason(): RealtimePauseReason | undefined {

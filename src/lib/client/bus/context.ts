@@ -40,6 +40,6 @@ export function getRealtimeBus(): RealtimeBus {
 	if (bus) return bus;
 	throw new RealtimeError(
 		'NO_MANAGER',
-		'getRealtimeBus() requires <RealtimeManager>: call hooks in a component inside one, or pass them a bus.'
+		'getRealtimeBus() requires <RealtimeManager>: call hooks in one, or pass a bus.'
 	);
 }

@@ -41,7 +41,7 @@ function readAnswer(text: string): EventAnswer | undefined {
 
 function readRefusal(id: string, response: Response, text: string): Outcome {
 	const { status, ok, headers } = response;
-	// An answer that is none stays what it is: a sign-in page, usually.
+	// A response that is not an answer will not become one: it is usually a sign-in page.
 	const isFinal = ok || isFatalStatus(status);
 	let refusal: Partial<EventRefusal> = {};
 	try {

@@ -34,7 +34,7 @@ export interface OutgoingEvent {
 /** Ceilings of the first and of the longest delay between two attempts, in milliseconds. */
 const MIN_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
-/** A browser may be wrong about being offline; after this time, in milliseconds, it is tried all the same. */
+/** A browser may be wrong about being offline; after this time, in milliseconds, the request is made anyway. */
 const OFFLINE_MS = 10_000;
 /**
  * A request that has no answer after this time, in milliseconds, is sent again: its line may be dead. Where
@@ -155,7 +155,7 @@ async function deliver(
 		const outcome = await limited(signal, (ended) => attempt(id, body, post, ended));
 		if ('answer' in outcome) return outcome.answer;
 		const { failure, isFinal, retryAfterMs = 0 } = outcome;
-		// 500 is the app's own code, which is not likely to do better soon.
+		// 500 comes from the app's own code, and is unlikely to succeed soon.
 		if (failure.status === 500) faults++;
 		if (isFinal || faults === MAX_FAULTS) throw failure;
 		onFailure(failure);

@@ -27,7 +27,7 @@ export interface RealtimePresenceUpdateOptions {
 export interface RealtimePresence<TData = unknown> {
 	/** The members, oldest first; a new array whenever something changed, with the same objects otherwise. */
 	readonly current: readonly RealtimeMember<TData>[];
-	/** The page's own member; `null` before it is one, and for a reader that is none. */
+	/** The page's own member; `null` before it has joined, and for a reader that is not a member. */
 	readonly self: RealtimeMember<TData> | null;
 	/** Everybody else. */
 	readonly others: readonly RealtimeMember<TData>[];

@@ -107,12 +107,11 @@ export class ChannelRef {
 			},
 			(state) => state && start(state)
 		);
-		const end = () => {
-			this.#ends.delete(end);
+		this.#ends.add(stop);
+		return () => {
+			this.#ends.delete(stop);
 			stop();
 		};
-		this.#ends.add(end);
-		return end;
 	}
 
 	/** Reports a message that `map` could not take. */
@@ -126,7 +125,7 @@ export class ChannelRef {
 /** Topics that were warned about, by who reads them. */
 const warned = /* @__PURE__ */ new WeakMap<ChannelRef, Set<string>>();
 
-/** In development: a topic that nobody asked the server for stays silent for ever. */
+/** In development: a topic that nobody requested from the server stays silent forever. */
 function warnUnlessRequested(ref: ChannelRef, channelId: string, topic: string): void {
 	const requested = untrack(() => ref.bus.find(channelId)?.topics(channelId) ?? []);
 	const before = warned.get(ref) ?? new Set();

@@ -32,7 +32,7 @@ export interface RealtimeRowsOptions<
 	map?: (message: MessageOf<TSource, TTopic>) => RealtimeRowChange<TRow>;
 	/**
 	 * What to show before the server has confirmed it: makes other rows of the rows, with what `pending` of
-	 * `getRealtimeBusSend` lists. An event leaves `pending` at the moment in which the row that its handler
+	 * `getRealtimeBusSend` lists. An event leaves `pending` at the moment when the row that its handler
 	 * emitted arrives, or when it is refused, and so nothing flickers.
 	 */
 	optimistic?: (rows: readonly NoInfer<TRow>[]) => readonly NoInfer<TRow>[];

@@ -32,11 +32,10 @@ export function createSelect(ref: ChannelRef): RealtimeSelect {
 				let previous: T | null = null;
 				return derived(raw, (text): T | null => {
 					try {
-						previous = JSON.parse(text) as T;
+						return (previous = JSON.parse(text) as T);
 					} catch (error) {
 						return or({ error: error as Error, raw: text, previous });
 					}
-					return previous;
 				});
 			},
 			transform: (transformer) => derived(raw, transformer)

@@ -102,7 +102,7 @@ export function getRealtimeBusState(
 /** Whether an argument is options. A builder's only argument may be an object as well: that has other keys. */
 function isOptions(value: unknown): value is { channelParams?: unknown; bus?: RealtimeBus } {
 	const { bus } = Object(value) as { bus?: unknown };
-	const keys = Object.keys(Object(value));
+	const keys = Object.keys(Object(value)).join();
 	const isBus = bus === undefined || bus instanceof RealtimeBus;
-	return isBus && keys.length > 0 && keys.every((key) => key === 'channelParams' || key === 'bus');
+	return isBus && /^(,?(channelParams|bus))+$/.test(keys);
 }

@@ -128,8 +128,8 @@ export function getRealtimeBusTopicJson<
  * @param channel A channel, its definition, or a function that returns one.
  * @param topic Name of the topic, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
- * no manager around subscribes to the channel; reading `current` throws the same when the arguments
- * come to mean such a channel.
+ * no manager around subscribes to the channel. Reading `current` throws the same when the arguments
+ * have changed to such a channel.
  * @example
  * ```ts
  * const progress = getRealtimeBusTopicState(demoChannel, 'progress', {

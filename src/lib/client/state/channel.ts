@@ -84,11 +84,8 @@ export class ChannelState {
 	}
 
 	topic(name: string): TopicSlot {
-		let slot = this.#slots.get(name);
-		if (!slot) {
-			slot = { arrival: null, signal: this.#signal() };
-			this.#slots.set(name, slot);
-		}
+		const slot = this.#slots.get(name) ?? { arrival: null, signal: this.#signal() };
+		this.#slots.set(name, slot);
 		return slot;
 	}
 

@@ -13,7 +13,7 @@ export class Signal<T = void> {
 	readonly track: () => void;
 
 	/**
-	 * @param onError Called with what a listener threw; the others are called all the same.
+	 * @param onError Called with what a listener threw; the others are called anyway.
 	 * @param intervalMs Least milliseconds between two runs of an effect; `undefined` is one frame.
 	 */
 	constructor(onError: (error: unknown) => void, intervalMs: () => number | undefined) {

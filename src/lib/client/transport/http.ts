@@ -12,7 +12,7 @@ import type { ChannelSink, Transport, TransportOptions, TransportOwner } from '.
 
 /**
  * A replacement without headers after this time may be waiting for the connection that the old stream
- * holds; one that has not started every channel by then takes over all the same. In milliseconds.
+ * holds; one that has not started every channel by then takes over anyway. In milliseconds.
  */
 const HANDOVER_MS = 2_000;
 
@@ -89,27 +89,29 @@ export class HttpTransport implements Transport {
 
 	/** What is wanted and not refused. */
 	get #wanted(): Subscriptions {
-		return new Map(
-			[...(this.#options?.subscriptions ?? [])].filter(([channel]) => !this.#refused.has(channel))
-		);
+		const wanted = new Map(this.#options?.subscriptions);
+		for (const channel of this.#refused) wanted.delete(channel);
+		return wanted;
 	}
 
 	/** Compares what is open with what is wanted, and acts. */
 	#sync(): void {
 		clearTimeout(this.#retryTimer);
+		const isAway = this.#page.isAway();
+		// The owner may want something else then.
+		this.#owner.hidden(isAway);
 		const options = this.#options;
 		if (!options) return;
 		const { endpoint, enabled = true } = options;
 		const wanted = this.#wanted;
-		const isAway = this.#page.isAway();
-		this.#owner.hidden(isAway);
 		if (!enabled || isAway || !wanted.size) {
 			this.#stop();
-			const why = enabled ? 'the page is hidden' : 'the manager is not enabled';
+			const why = enabled ? 'the page is hidden' : 'it is not enabled';
 			this.#tell(wanted.keys(), 'connecting', `Paused: ${why}.`);
 			return;
 		}
-		for (const stream of [this.#current, this.#next]) stream?.leave(wanted);
+		this.#current?.leave(wanted);
+		this.#next?.leave(wanted);
 		const newest = this.#next ?? this.#current;
 		if (newest?.serves(endpoint, wanted)) return;
 		// One replacement at a time; the next sync comes with its end.
@@ -204,7 +206,7 @@ export class HttpTransport implements Transport {
 
 	/**
 	 * A message that nobody can read concerns the topic that it names. If it names none, it concerns the only
-	 * channel of its stream; of several, nobody knows which.
+	 * channel of its stream; if it has several, nobody knows which one.
 	 */
 	#receiveUnreadable(stream: Stream, { event, data }: StreamEvent, error: unknown): void {
 		const { channel = stream.only, topic } = TOPIC.exec(data)?.groups ?? {};
@@ -213,7 +215,7 @@ export class HttpTransport implements Transport {
 		}
 		this.#owner.report({
 			source: 'parse',
-			message: `Unreadable realtime event: ${data.slice(0, 200)}`,
+			message: `Unreadable event: ${data.slice(0, 200)}`,
 			channelId: channel,
 			error
 		});
@@ -306,8 +308,7 @@ export class HttpTransport implements Transport {
 
 	/** Takes a stream out of service. */
 	#detach(stream: Stream | undefined): void {
-		if (!stream) return;
-		stream.close();
+		stream?.close();
 		if (stream === this.#current) this.#current = undefined;
 		if (stream === this.#next) {
 			this.#next = undefined;

@@ -58,22 +58,23 @@ export function watchPage({ onChange, onOnline }: PageEvents): Page {
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
 		else hiddenTimer = setTimeout(() => set(isLeft, true), pauseMs as number);
 	};
-	const on = (target: EventTarget, type: string, listener: () => void): void =>
+	const on = (type: string, listener: () => void, target: EventTarget = window): void =>
 		target.addEventListener(type, listener, { signal });
-	on(window, 'online', onOnline);
-	on(window, 'beforeunload', () => (leavingAt = performance.now()));
-	on(window, 'pagehide', () => {
+	on('online', onOnline);
+	on('beforeunload', () => (leavingAt = performance.now()));
+	on('pagehide', () => {
 		clearTimeout(stayTimer);
 		set(true, isHidden);
 	});
-	on(window, 'pageshow', () => {
+	on('pageshow', () => {
 		leavingAt = -Infinity;
 		set(false, isHidden);
 	});
-	on(document, 'visibilitychange', () => {
+	const onVisibility = (): void => {
 		followVisibility();
 		if (document.visibilityState !== 'hidden') onChange();
-	});
+	};
+	on('visibilitychange', onVisibility, document);
 	return {
 		isAway,
 		pauseOnHidden(ms) {

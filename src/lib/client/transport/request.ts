@@ -55,7 +55,7 @@ export async function readStream(
 		if (!isStream || !stream) return readRefusal(response, await response.text());
 		const reader = stream.getReader();
 		// A custom `fetch` may not pass the signal on, and WebKit loses one made by `AbortSignal.any`.
-		signal.addEventListener('abort', () => void reader.cancel().catch(() => {}));
+		signal.addEventListener('abort', () => reader.cancel().catch(() => {}));
 		onOpen();
 		const decoder = new TextDecoder();
 		for (;;) {

@@ -14,7 +14,7 @@ const SHORT_STREAMS = 5;
 /**
  * Decides when the next request may start. Keeps what has happened: failures since a stream was last
  * stable, the server's `retry:` and `Retry-After`, and streams that the server ended early. All times are
- * those of the page's own clock, which nobody can set.
+ * those of the page's monotonic clock, which cannot be changed.
  */
 export class RetryPolicy {
 	/** The delays that the app wants. */

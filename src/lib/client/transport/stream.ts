@@ -83,9 +83,9 @@ export class Stream {
 			const start = cursor ? { lastEventId: cursor } : { since, history };
 			return { channel, topics, params, ...start };
 		});
-		const [first, ...others] = requests;
-		this.#body = JSON.stringify(others.length ? { subscriptions: requests } : first);
-		if (!others.length) this.only = first?.channel;
+		const isSingle = requests.length === 1;
+		this.#body = JSON.stringify(isSingle ? requests[0] : { subscriptions: requests });
+		if (isSingle) this.only = requests[0]!.channel;
 	}
 
 	get isClosed(): boolean {
@@ -93,7 +93,7 @@ export class Stream {
 	}
 
 	get isOpen(): boolean {
-		return !Number.isNaN(this.openedAt);
+		return this.openedAt >= 0;
 	}
 
 	/** Channels that it was refused for good; without effect once something has changed since. */

@@ -6,9 +6,11 @@ import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from '../
 /** What a transport fills: all that is known about one channel. */
 export interface ChannelSink {
 	/** Position of the last frame, where the next request resumes; empty before the first one. */
-	readonly cursor: string;
+	cursor: string;
 	/** Health as the server reported it last. */
 	health: HealthPayload;
+	/** Emits every frame that is not a duplicate. */
+	readonly frames: { listen(listener: (frame: Frame) => void): () => void };
 	/** Sets what this side knows about the channel's health. */
 	tell(status: HealthPayload['status'], detail?: string, more?: Partial<HealthPayload>): void;
 	/**
@@ -44,6 +46,8 @@ export interface TransportOptions {
 	reconnect?: RealtimeReconnectOptions | false;
 	pauseOnHidden?: number | false;
 	fetch?: typeof globalThis.fetch;
+	/** Whether tabs share a stream, or with which of them. */
+	shareTabs?: boolean | string;
 }
 
 /** What brings the frames of the wanted channels to a bus. */

@@ -58,7 +58,7 @@ export interface EventMatch {
 
 /** An event that cancels a function's runs. */
 export interface Cancellation extends EventMatch {
-	/** How long after a run's start the event counts, in milliseconds. @default for ever */
+	/** How long after a run's start the event counts, in milliseconds. @default forever */
 	timeoutMs?: number;
 }
 

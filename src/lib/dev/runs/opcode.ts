@@ -16,9 +16,9 @@ const opcode = z.looseObject({
 export type Opcode = z.output<typeof opcode>;
 
 /**
- * The opcodes in a 206 response: a list, or a lone one.
+ * The opcodes in a 206 response: a list, or a single one.
  *
- * @throws when there is none that can be read.
+ * @throws when no opcode can be read.
  */
 export function readOpcodes(value: unknown, noRetry: boolean): Opcode[] {
 	const opcodes = z.array(opcode).parse(Array.isArray(value) ? value : [value]);

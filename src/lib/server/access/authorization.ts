@@ -5,6 +5,7 @@ import type { CallbackError } from '../failure/callback.js';
 import { callApp } from '../failure/callback.js';
 import { Failure, TEXT, thrownMessage, thrownStatus } from '../failure/failure.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
+import type { RealtimeIdentity } from './identity.js';
 import type { RealtimeAuthorizeContext } from './options.js';
 import type { Match } from './registry.js';
 
@@ -18,6 +19,7 @@ export class Authorization {
 	readonly #match: Match;
 	readonly #event: RequestEvent;
 	readonly #params: RealtimeRequestParams;
+	readonly #identity: RealtimeIdentity | null;
 	readonly #timeoutMs: number;
 	#allowed: ReadonlySet<string> = new Set();
 
@@ -25,11 +27,13 @@ export class Authorization {
 		match: Match,
 		event: RequestEvent,
 		params: RealtimeRequestParams,
+		identity: RealtimeIdentity | null,
 		callbackTimeoutMs: number
 	) {
 		this.#match = match;
 		this.#event = event;
 		this.#params = params;
+		this.#identity = identity;
 		this.#timeoutMs = callbackTimeoutMs;
 	}
 
@@ -109,7 +113,8 @@ export class Authorization {
 			request: event.request,
 			channelId: this.#match.channel.name,
 			topics: [...topics],
-			params: { ...this.#params }
+			params: { ...this.#params },
+			identity: this.#identity
 		};
 	}
 

@@ -8,6 +8,7 @@ import type { RateRule } from '../backend/rateLimit.js';
 import type { RealtimeSource } from '../hub/source.js';
 import type { RealtimePressure, RealtimePriority } from './pressure.js';
 import type { RealtimePresenceOptions } from '../presence/options.js';
+import type { RealtimeIdentity } from './identity.js';
 
 type MaybePromise<T> = T | PromiseLike<T>;
 
@@ -27,6 +28,8 @@ export interface RealtimeAuthorizeContext<TTopic extends string = string> {
 	topics: TTopic[];
 	/** Parameters sent by the page: primitives or `null`. */
 	params: RealtimeRequestParams;
+	/** What `identify` said; `null` for a reader without a name. */
+	identity: RealtimeIdentity | null;
 }
 
 /** What `reauthorize` is given. */

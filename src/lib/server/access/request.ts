@@ -8,6 +8,7 @@ import type {
 	SubscriptionRequest
 } from '../../protocol/request.js';
 import { quoted } from '../../protocol/quote.js';
+import { isDeeperThan } from '../runtime/depth.js';
 import { Failure, thrownStatus } from '../failure/failure.js';
 
 /** Bounds of what a browser may send. */
@@ -108,6 +109,9 @@ export function checkSite(request: Request): void {
 	throw new Failure('request-validation', 403, 'Cross-site streams are not allowed');
 }
 
+/** Deepest nesting of what a page says about itself. */
+const MAX_DEPTH = 64;
+
 /**
  * Reads the body of a POST.
  *
@@ -147,6 +151,7 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	}
 	if (isKind(body, 'presence')) {
 		checkBytes(bytes, []);
+		checkDepth(body.presence);
 		return {
 			kind: 'presence',
 			presence: checked(presenceSchema, body.presence) as PresenceRequest
@@ -154,6 +159,7 @@ export async function parsePost(request: Request, limits: RequestLimits): Promis
 	}
 	if (isKind(body, 'answer')) {
 		checkBytes(bytes, []);
+		checkDepth(body.answer);
 		return { kind: 'answer', answer: checked(answerSchema, body.answer) };
 	}
 	if (!isKind(body, 'subscriptions')) {
@@ -292,6 +298,16 @@ function checkNames(names: readonly string[], maxLength: number): void {
 }
 
 /** What was accepted once must be accepted with its cursors, too: they do not count. */
+/** @throws {Failure} `request-validation` 400 for what a walk over it would overflow the stack with. */
+function checkDepth(value: unknown): void {
+	if (!isDeeperThan(MAX_DEPTH, value)) return;
+	throw new Failure(
+		'request-validation',
+		400,
+		`The body is nested more than ${MAX_DEPTH} levels deep`
+	);
+}
+
 function checkBytes(
 	bytes: number,
 	subscriptions: readonly Pick<SubscriptionRequest, 'lastEventId'>[]

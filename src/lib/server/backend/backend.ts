@@ -19,14 +19,55 @@ export interface RealtimeBackend {
 	readonly replay?: ReplayStore;
 	/** Messages published without Inngest. Needs `replay`: what is announced is the log's. */
 	readonly bus?: BackendBus;
+	/** The messages of channels, where the backend receives them from Inngest itself. Needs `replay`. */
+	readonly feed?: BackendFeed;
 	/** Who is in which channel. */
 	readonly presence?: PresenceStore;
 	/** How often whom may do what. */
 	readonly rateLimit?: RateLimitStore;
 	/** What ran already. */
 	readonly idempotency?: IdempotencyStore;
+	/**
+	 * Whether the backend is reached by what a request's `event.platform` holds, so that it is of no use
+	 * to a hub that outlives requests. @default false
+	 */
+	readonly needsPlatform?: boolean;
+	/** Learns a request's `event.platform`. @returns whether the backend can be reached. */
+	use?(platform: unknown): boolean;
 	/** Ends the connections that the backend made itself. */
 	close?(): void | PromiseLike<void>;
+}
+
+/**
+ * What the payload of a message begins with that a backend received itself: nobody has validated its data
+ * yet. The rest is that of any other payload.
+ */
+export const RAW_PAYLOAD = '{"raw":true,';
+
+/**
+ * A backend that receives the messages of channels, and appends them to their logs as they came, each
+ * with a payload that begins with {@link RAW_PAYLOAD}.
+ */
+export interface BackendFeed {
+	/**
+	 * Follows a channel. Holds a connection while somebody follows, restores it by itself, and never throws.
+	 *
+	 * @param log Name of the channel's log.
+	 * @returns a function that ends it.
+	 */
+	follow(log: string, listener: BackendFollower): () => void;
+}
+
+/** Somebody who follows a channel. None of its methods may throw. */
+export interface BackendFollower {
+	/** Messages arrive from now on, and the log ends at `cursor`; called again after each `lost`. */
+	live(cursor: string): void;
+	/** Messages do not arrive any more; `live` follows when they do again. */
+	lost(error: Error): void;
+	/** An attempt to bring the channel live failed; more follow. */
+	failed(error: Error): void;
+	/** Events were appended, in the log's order. */
+	events(events: readonly ReplayedEvent[]): void;
 }
 
 /** What came of publishing an event. */
@@ -73,6 +114,11 @@ export interface BackendBus {
 export interface BusListener {
 	/** Whether this process is receiving the log's messages from their source right now. @default no */
 	isLive?(): boolean;
+	/**
+	 * Resolves when what this process received before is in the log. A bus waits for it before it answers
+	 * another process that `isLive`.
+	 */
+	settled?(): Promise<void> | undefined;
 	/**
 	 * Events were appended. They come in the log's order, but some may be missing or come twice. An empty
 	 * list means that the log has to be read.

@@ -56,11 +56,13 @@ export class Breaker {
 	 * @throws {RealtimeError} `BACKEND` when the backend is away, fails, or does not answer in time.
 	 */
 	async run<T>(call: () => T | PromiseLike<T>): Promise<T> {
-		if (this.#state === 'half-open' || (this.#state === 'open' && !this.#isDue())) {
-			throw this.#error('is away; it will be tried again');
+		const isProbe = this.#state !== 'closed';
+		if (isProbe && !this.#isDue()) throw this.#error('is away; it will be tried again');
+		if (isProbe) {
+			this.#state = 'half-open';
+			// A request that ends on Workers takes its calls with it: another one tries after this time.
+			this.#retryAtMs = performance.now() + 2 * this.#timeoutMs;
 		}
-		const isProbe = this.#state === 'open';
-		if (isProbe) this.#state = 'half-open';
 		const startedMs = performance.now();
 		try {
 			const result = await this.#inTime(call);

@@ -1,7 +1,7 @@
 import { parseCursor } from '../../protocol/cursor.js';
 import { inTime } from '../runtime/deadline.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
-import type { BackendBus, RealtimeBackend } from './backend.js';
+import type { BackendBus, BackendFeed, RealtimeBackend } from './backend.js';
 import { Breaker } from './breaker.js';
 import type { IdempotencyStore } from './idempotency.js';
 import type { PresenceStore } from './presence.js';
@@ -76,6 +76,7 @@ export interface GuardedBackend {
 	readonly breaker: Breaker;
 	readonly replay: SharedStore | undefined;
 	readonly bus: BackendBus | undefined;
+	readonly feed: BackendFeed | undefined;
 	readonly rateLimit: RateLimitStore | undefined;
 	readonly idempotency: IdempotencyStore | undefined;
 	readonly presence: PresenceStore | undefined;
@@ -113,6 +114,7 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 			timeoutMs = BACKEND_TIMEOUT_MS,
 			replay,
 			bus,
+			feed,
 			presence,
 			rateLimit,
 			idempotency
@@ -123,6 +125,7 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 			breaker,
 			replay: replay && shareStore(replay, breaker),
 			bus: bus && guardBus(bus, breaker),
+			feed,
 			presence: presence && guardPresence(presence, breaker),
 			rateLimit: rateLimit && guardCalls(rateLimit, breaker, ['take', 'block']),
 			idempotency:

@@ -25,7 +25,12 @@ interface Entry {
 export class MemoryPresenceStore implements PresenceStore {
 	readonly #channels = new Map<string, Map<string, Entry>>();
 	readonly #listeners = new Map<string, Set<PresenceListener>>();
-	#version = 0;
+	#version: number;
+
+	/** @param version The one before the first: no less than any that was handed out before. */
+	constructor(version = 0) {
+		this.#version = version;
+	}
 
 	/** Members and listeners kept now. */
 	get size(): { members: number; listeners: number } {

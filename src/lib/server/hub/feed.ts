@@ -16,6 +16,7 @@ import { FeedMeter, type Busyness } from './feedMeter.js';
 import type { Log, LogEvents } from './log.js';
 import { Readers, type FeedReader } from './readers.js';
 import type { FeedSpec, SourceListener, SourceMessage } from './source.js';
+import type { FollowedLogEvents } from './followedLog.js';
 import type { SharedLogEvents } from './sharedLog.js';
 import { Validation } from './validation.js';
 
@@ -29,7 +30,7 @@ export interface FeedHost {
 }
 
 /** What a log of either kind tells its feed. */
-export type FeedLogEvents = LogEvents & SharedLogEvents;
+export type FeedLogEvents = LogEvents & SharedLogEvents & FollowedLogEvents;
 
 /** Bounds of a feed, for tests to reach. */
 export interface FeedBounds {
@@ -120,7 +121,8 @@ export class Feed implements SourceListener {
 			limited: () => {
 				if (this.status === 'live') this.#readers.tellChanged();
 			},
-			isLive: () => this.status === 'live'
+			isLive: () => this.status === 'live',
+			invalid: (topic, reason) => this.#drop({ topic }, reason)
 		});
 	}
 
@@ -344,7 +346,7 @@ export class Feed implements SourceListener {
 		this.gap();
 	}
 
-	#drop({ topic }: SourceMessage, cause: unknown, callback?: string): void {
+	#drop({ topic }: Pick<SourceMessage, 'topic'>, cause: unknown, callback?: string): void {
 		this.#host.countDrop('invalid');
 		this.#readers.report(
 			new Failure(

@@ -13,6 +13,7 @@ import { HubMeters, type DropCause } from '../metrics/hubMeters.js';
 import { total, type RealtimeMetric } from '../metrics/metric.js';
 import { emitOnlySource } from './emitOnly.js';
 import { Feed, type FeedBounds, type FeedHost, type FeedLogEvents } from './feed.js';
+import { FollowedLog } from './followedLog.js';
 import { ChannelLog, PAGE_EVENTS, readSlice, type Log } from './log.js';
 import type { Busyness } from './feedMeter.js';
 import type { FeedReader } from './readers.js';
@@ -72,6 +73,9 @@ export interface BusyChannel extends Busyness {
 
 /** Bounds of a log in a backend that is to keep none: processes exchange messages through it. */
 const EXCHANGE_LIMITS: ReplayLimits = { maxEvents: 100, maxAgeMs: 60_000 };
+
+/** Whoever reads a log just once is told nothing. */
+const NO_FOLLOWER = { entries() {}, invalid() {} };
 
 /**
  * The feeds of one source by channel. A feed lives from its first reader until `lingerMs` after its
@@ -220,6 +224,11 @@ export class Hub implements FeedHost {
 		return feed && feed.readers > 0 ? feed.delivered(cursor) : undefined;
 	}
 
+	/** Whether what is emitted here reaches other hubs. */
+	get isExchanging(): boolean {
+		return this.#backend?.bus !== undefined;
+	}
+
 	/** Whether logs are kept in the backend, where they can be read without a feed. */
 	get isLogShared(): boolean {
 		return this.#backend?.replay !== undefined;
@@ -237,6 +246,9 @@ export class Hub implements FeedHost {
 		const store = this.#backend?.replay;
 		if (store) {
 			const logKey = this.#logName(spec);
+			if (this.#follows(spec)) {
+				return read(new FollowedLog(this.#backend!, logKey, { spec, events: NO_FOLLOWER }));
+			}
 			return read({
 				bounds: () => store.bounds(logKey),
 				since: async (cursor, limit = PAGE_EVENTS) =>
@@ -320,7 +332,10 @@ export class Hub implements FeedHost {
 			host: this,
 			bounds: this.#bounds
 		});
-		const stopListening = this.#listen(spec.source ?? this.#source, feed);
+		const stopListening =
+			feed.log instanceof FollowedLog
+				? feed.log.follow(feed)
+				: this.#listen(spec.source ?? this.#source, feed);
 		const stop = (): void => {
 			stopListening();
 			feed.close();
@@ -333,6 +348,9 @@ export class Hub implements FeedHost {
 		const backend = this.#backend;
 		if (backend?.replay) {
 			this.#limitShared(logKey, spec);
+			if (this.#follows(spec)) {
+				return new FollowedLog(backend, logKey, { spec, events });
+			}
 			const log = { key: logKey, isGapless: spec.source === emitOnlySource };
 			return new SharedLog(backend, this.#store as MemoryReplayStore, log, events);
 		}
@@ -342,6 +360,11 @@ export class Hub implements FeedHost {
 			store.limit?.(logKey, { ...replay, ...(latest && { latest }) });
 		}
 		return new ChannelLog(store, logKey, events);
+	}
+
+	/** Whether the backend receives the channel's messages, and not this process. */
+	#follows({ source }: FeedSpec): boolean {
+		return this.#backend?.feed !== undefined && !source;
 	}
 
 	#limitShared(logKey: string, { replay }: FeedSpec): void {

@@ -111,6 +111,7 @@ export class SharedLog implements Log {
 		// The source may be lost, and back, before the log has been opened.
 		this.#stopListening ??= bus?.listen(this.#key, {
 			isLive: () => !this.#isLocal && this.#events.isLive(),
+			settled: () => this.settled(),
 			events: (events) => this.#hear(events),
 			live: () => {
 				this.#setDeaf(false);

@@ -73,6 +73,8 @@ export interface ConnectionRequest {
 	readonly sender: string | undefined;
 	/** Destroys the socket under the response, where the platform shows it. */
 	readonly destroySocket: (() => void) | undefined;
+	/** Called once a connection that had begun has ended. */
+	readonly ended?: () => void;
 	/** Starts its channels. */
 	open: ((connection: Connection) => void) | undefined;
 }

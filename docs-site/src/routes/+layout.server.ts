@@ -1,0 +1,3 @@
+import { groups } from '$lib/pages.js';
+
+export const load = () => ({ groups });

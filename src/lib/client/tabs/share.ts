@@ -1,0 +1,164 @@
+import type { RealtimeBus } from '../bus/bus.js';
+import { identify } from '../subscriptions.js';
+import { HttpTransport } from '../transport/http.js';
+import type { Transport, TransportOptions, TransportOwner } from '../transport/transport.js';
+import type { RealtimeResolvedSubscription } from '../types.js';
+import { follow, type Follower } from './follower.js';
+import { joinGroup, type Group } from './group.js';
+import { lead } from './leader.js';
+import { roles } from './roles.js';
+
+/** Gives a bus what its manager wants, and a transport that shares one stream with other tabs. */
+export function share(bus: RealtimeBus, options: TransportOptions): void {
+	bus.update(options, connect);
+}
+
+/**
+ * Makes a transport that shares one stream with other tabs: their leader's stream carries what any of them
+ * wants. Each tab has its own cursors and health, and a stream of its own for whatever cannot be shared:
+ * a channel of which the leader's stream has passed its position, until it has caught up, and everything
+ * where the browser cannot share. A page that is away is no member.
+ */
+function connect(owner: TransportOwner): Transport {
+	/** By subscription, as `identify` writes it. */
+	const followers = new Map<string, Follower>();
+	let options: TransportOptions | undefined;
+	/** What was wanted last; a change is a reason to try again what was refused. */
+	let asked = '';
+	let refused = new Set<string>();
+	let isAway = false;
+	let isBroken = false;
+	/** Tabs share with tabs whose group has the same name. */
+	let name = '';
+	let group: Group | undefined;
+	/** For what is not shared. It knows the page, too. */
+	const own = new HttpTransport({
+		state: (channel) => owner.state(channel),
+		report: (failure) => owner.report(failure),
+		hidden(isHidden) {
+			owner.hidden(isHidden);
+			if (isHidden === isAway) return;
+			isAway = isHidden;
+			sync();
+		}
+	});
+
+	/** Compares what is wanted with what there is, and acts. */
+	function sync(): void {
+		if (!options) return;
+		const { endpoint, fetch, reconnect, enabled = true, shareTabs } = options;
+		const wanted = listWanted();
+		const newName = JSON.stringify([endpoint, shareTabs, reconnect]);
+		// Nobody can compare what the `fetch` of two pages sends; a key says that it is the same.
+		const canShare = !isBroken && (shareTabs === true ? !fetch : shareTabs);
+		const isMember = canShare && enabled && !isAway && wanted.length > 0;
+		if (!isMember || newName !== name) leave();
+		if (isMember && !group) join((name = newName));
+		if (group) want(wanted);
+		updateOwn();
+	}
+
+	function join(name: string): void {
+		try {
+			group = joinGroup(
+				name,
+				() => lead(group!, () => options!),
+				(isThis) => {
+					roles.set(owner, isThis);
+					// The new leader knows nothing of this tab.
+					drop([]);
+					sync();
+				},
+				({ news, failure }) => {
+					if (news) followers.get(news.key)?.take(news);
+					const channel = failure?.channelId;
+					const isMine = !channel || options!.subscriptions.has(channel);
+					if (failure && isMine) owner.report(failure);
+				},
+				giveUp
+			);
+		} catch {
+			giveUp();
+		}
+	}
+
+	/** From now on the tab has a stream of its own. */
+	function giveUp(): void {
+		isBroken = true;
+		sync();
+	}
+
+	function leave(): void {
+		group?.leave();
+		group = undefined;
+		drop([]);
+		roles.delete(owner);
+	}
+
+	/** Follows these subscriptions alone from now on. */
+	function drop(kept: readonly string[]): void {
+		for (const [key, follower] of followers) {
+			if (kept.includes(key)) continue;
+			// It may still listen to a stream of the tab's own.
+			follower.stage = 'connecting';
+			followers.delete(key);
+		}
+	}
+
+	/** Tells the leader what this tab wants. */
+	function want(subscriptions: readonly RealtimeResolvedSubscription[]): void {
+		const wants = subscriptions.map((subscription) => {
+			const key = identify(subscription);
+			const state = owner.state(subscription.channelId);
+			const onChange = ({ stage }: Follower): void => {
+				updateOwn();
+				if (stage === 'live') group?.ask({ joins: subscription.channelId });
+			};
+			if (!followers.has(key)) followers.set(key, follow(subscription, state, onChange));
+			return { key, subscription, cursor: state.cursor };
+		});
+		drop(wants.map(({ key }) => key));
+		group?.ask({ wants });
+	}
+
+	/** What is wanted and not refused. */
+	function listWanted(): RealtimeResolvedSubscription[] {
+		return [...options!.subscriptions.values()].filter(({ channelId }) => !refused.has(channelId));
+	}
+
+	/** Has a stream of its own for what is not shared. */
+	function updateOwn(): void {
+		const alone = listWanted().filter(
+			(one) => !group || followers.get(identify(one))?.stage === 'behind'
+		);
+		own.update({ ...options!, subscriptions: new Map(alone.map((one) => [one.channelId, one])) });
+	}
+
+	return {
+		update(wanted) {
+			const newlyAsked = identify(...wanted.subscriptions.values());
+			if (newlyAsked !== asked) refused = new Set();
+			asked = newlyAsked;
+			options = wanted;
+			sync();
+		},
+		reconnect() {
+			refused = new Set();
+			own.reconnect();
+			leave();
+			sync();
+		},
+		refuse(channels, ...why) {
+			for (const channel of channels) {
+				refused.add(channel);
+				owner.state(channel).tell('degraded', ...why);
+			}
+			sync();
+		},
+		close() {
+			options = undefined;
+			leave();
+			own.close();
+		}
+	};
+}

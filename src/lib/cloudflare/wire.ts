@@ -1,0 +1,60 @@
+import type { ReplayedEvent, ReplayLimits } from '../server/backend/replay.js';
+import type { PresenceChange } from '../server/backend/presence.js';
+
+/** The parts of a backend that are called, and their methods. */
+export const METHODS = {
+	replay: ['append', 'since', 'bounds', 'appendAndRead', 'clear'],
+	bus: ['publish'],
+	presence: ['join', 'update', 'leave', 'members', 'renew', 'reap'],
+	rateLimit: ['take', 'block'],
+	idempotency: ['begin', 'renew', 'finish', 'fail']
+} as const;
+
+export type Part = keyof typeof METHODS;
+
+/** What stands for `Infinity`, which JSON does not have. */
+const INFINITY = '\0Infinity';
+
+/** @returns the JSON of a request or an answer. */
+export function encode(value: unknown): string {
+	return JSON.stringify(value, (_, part: unknown) => (part === Infinity ? INFINITY : part));
+}
+
+export function decode<T>(json: string): T {
+	return JSON.parse(json, (_, part: unknown) => (part === INFINITY ? Infinity : part)) as T;
+}
+
+/** A call of a method. It is answered with JSON, or with an error's text and the status 500. */
+export interface CallRequest {
+	/** Name of the object that is asked. */
+	object: string;
+	part: Part;
+	method: string;
+	args: readonly unknown[];
+	/** Bounds of the log that is meant. */
+	limits?: ReplayLimits | undefined;
+}
+
+/** What is listened to. It is answered with a stream of {@link Line}s, one JSON a line. */
+export interface ListenRequest {
+	object: string;
+	/**
+	 * `log`: what is appended; `follow`: the same of a channel that the object is to receive from Inngest;
+	 * `presence`: changes of members.
+	 */
+	listen: 'log' | 'follow' | 'presence';
+	/** Name of the log, or the channel of the members. */
+	name: string;
+	limits?: ReplayLimits | undefined;
+}
+
+/** What an object says to whoever listens. An empty line is a sign of life. */
+export type Line =
+	/** Everything arrives from now on. Signs of life come at least that often. */
+	| { type: 'live'; cursor: string; heartbeatMs: number }
+	/** Inngest is away, and for how long nobody knows. */
+	| { type: 'lost'; text: string }
+	/** The channel could not be brought live. */
+	| { type: 'failed'; text: string }
+	| { type: 'events'; events: readonly ReplayedEvent[] }
+	| { type: 'changes'; changes: readonly PresenceChange[] };

@@ -1,0 +1,11 @@
+/** Whether a value is nested more than so many levels deep; told without recursion, which it could overflow. */
+export function isDeeperThan(levels: number, value: unknown): boolean {
+	let level: unknown[] = [value];
+	for (let depth = 0; level.length > 0; depth++) {
+		if (depth > levels) return true;
+		level = level.flatMap((each) =>
+			typeof each === 'object' && each !== null ? Object.values(each) : []
+		);
+	}
+	return false;
+}

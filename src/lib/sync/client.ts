@@ -1,0 +1,425 @@
+import { liveQuery, type Subscription } from 'dexie';
+import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
+import { RealtimeError } from '../protocol/errors.js';
+import { lead } from './leader.js';
+import type {
+	SyncClientOptions,
+	SyncClient as SyncClientType,
+	SyncControls,
+	SyncPending,
+	SyncStatus,
+	SyncTables
+} from './options.js';
+import { addWrites } from './outbox/add.js';
+import { newId } from './outbox/id.js';
+import { parts } from './outbox/parts.js';
+import type { Post } from './push/post.js';
+import type { RefusedRow, Session } from './session.js';
+import { Clock, isStamp } from './shared/clock.js';
+import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
+import type { RowWrite } from './shared/wire.js';
+import { Changes } from './signal.js';
+import type { CopiedTable } from './storage/copy.js';
+import {
+	Database,
+	laneOf,
+	reopened,
+	type OutboxEntry,
+	type TableMeta
+} from './storage/database.js';
+import { createSyncTable, type TableTarget } from './tables/table.js';
+
+const headers = { 'content-type': 'application/json' };
+
+/** How long, in milliseconds, to wait before code is loaded again that could not be. */
+const LOAD_AGAIN_MS = 5_000;
+
+/** What tabs tell each other. */
+type Word = { cleared: true } | { refused: RefusedRow };
+
+/**
+ * Local copies of tables that follow the server, and whose writes are sent. See `docs/sync.md`. On the server,
+ * where there is no IndexedDB, it does nothing.
+ */
+class Client implements SyncControls {
+	readonly status: SyncStatus;
+	readonly #options: SyncClientOptions;
+	readonly #database: Database;
+	readonly #changes = new Changes();
+	readonly #clock = new Clock(newId().slice(0, 8));
+	readonly #tables: CopiedTable[] = [];
+	readonly #metas = new Map<string, TableMeta>();
+	readonly #stops: (() => void)[] = [];
+	readonly #ready: Promise<boolean>;
+	#entries: readonly OutboxEntry[] = [];
+	#session: Session | undefined;
+	#leads = false;
+	#isClosed = false;
+	#error: RealtimeError | null = null;
+	#subscription: Subscription | undefined;
+	#others: BroadcastChannel | undefined;
+
+	constructor(options: SyncClientOptions) {
+		check(options);
+		const { name, tables, memory } = options;
+		this.#options = options;
+		const stores: Record<string, string> = {};
+		for (const { table, indexes = [] } of Object.values(tables)) {
+			stores[table.name] = [table.key, ...indexes].join(', ');
+		}
+		this.#database = new Database({
+			name,
+			stores,
+			memory,
+			onError: (error) => this.#report(error)
+		});
+		for (const [property, { table, merge }] of Object.entries(tables)) {
+			this.#tables.push({ definition: table, merge: merge as CopiedTable['merge'] });
+			const value = createSyncTable(table, {
+				rows: () => this.#database.table(table.name),
+				write: (action, keys, prepare) => this.#write(table, action, keys, prepare),
+				local: async (work) => {
+					await this.#opened();
+					return this.#database.write([table.name], () => work(this.#database.table(table.name)));
+				}
+			});
+			Object.defineProperty(this, property, { value, enumerable: true });
+		}
+		this.status = this.#createStatus();
+		const isServer = !globalThis.indexedDB && !memory && typeof document === 'undefined';
+		this.#ready = isServer ? Promise.resolve(false) : this.#open();
+	}
+
+	get pending(): readonly SyncPending[] {
+		this.#changes.track();
+		return this.#entries.map(({ id, table, action, rows, createdAt }) => ({
+			id,
+			table,
+			action,
+			keys: rows.map(({ key }) => key),
+			createdAt
+		}));
+	}
+
+	retry(): void {
+		this.#session?.retry();
+	}
+
+	async clear(): Promise<void> {
+		await this.#ready;
+		this.#end();
+		await this.#database.clear();
+		this.#tell({ cleared: true });
+		this.#metas.clear();
+		this.#setEntries([]);
+	}
+
+	close(): void {
+		this.#isClosed = true;
+		this.#end();
+		this.#others?.close();
+		this.#database.close();
+	}
+
+	#createStatus(): SyncStatus {
+		const read = <T>(value: () => T): T => {
+			this.#changes.track();
+			return value();
+		};
+		const tables = Object.entries(this.#options.tables).map(([property, { table }]) => {
+			const { name } = table;
+			const status = {
+				get lastSyncAt() {
+					const at = read(() => metas.get(name)?.lastSyncAt);
+					return at === undefined ? null : new Date(at);
+				},
+				get isFetching() {
+					return read(() => /fetching|again/.test(puller(name)?.state ?? ''));
+				},
+				get error() {
+					return read(() => puller(name)?.error ?? null);
+				}
+			};
+			return [property, status] as const;
+		});
+		const metas = this.#metas;
+		const puller = (name: string) => this.#session?.puller(name);
+		const self = {
+			online: () =>
+				globalThis.navigator?.onLine !== false && (this.#session?.isOnline ?? !this.#leads),
+			leads: () => this.#leads,
+			pending: () => this.#entries.length,
+			error: () => this.#error
+		};
+		return {
+			get online() {
+				return read(self.online);
+			},
+			get leads() {
+				return read(self.leads);
+			},
+			get pending() {
+				return read(self.pending);
+			},
+			get error() {
+				return read(self.error);
+			},
+			tables: Object.fromEntries(tables)
+		};
+	}
+
+	/** Opens the copy, and follows it. @returns whether that was possible. */
+	async #open(): Promise<boolean> {
+		const { name } = this.#options;
+		try {
+			await this.#database.open();
+			const { meta, outbox } = this.#database;
+			this.#setMetas(await meta.toArray());
+			for (const { definition } of this.#tables) {
+				const known = this.#metas.get(definition.name);
+				if (!known || known.version === definition.version) continue;
+				const { migrate } = await import('./storage/migrate.js');
+				await migrate(this.#database, definition, known);
+			}
+			const clock = (await meta.get('clock'))?.value;
+			if (isStamp(clock)) this.#clock.observe(clock);
+			this.#setEntries(await outbox.toArray());
+		} catch (error) {
+			if (error instanceof RealtimeError) this.#report(error);
+			else if (!this.#isClosed) throw error;
+			return false;
+		}
+		if (this.#isClosed) return false;
+		this.#watch();
+		reopened.add(this.#watch);
+		this.#hear();
+		const online = (): void => {
+			this.#changes.emit();
+			this.retry();
+		};
+		const offline = (): void => this.#changes.emit();
+		globalThis.addEventListener?.('online', online);
+		globalThis.addEventListener?.('offline', offline);
+		this.#stops.push(
+			() => reopened.delete(this.#watch),
+			() => globalThis.removeEventListener?.('online', online),
+			() => globalThis.removeEventListener?.('offline', offline),
+			lead(name, () => this.#lead())
+		);
+		return true;
+	}
+
+	/** @throws {RealtimeError} `SYNC_STORAGE` where the copy could not be opened, `CLOSED` after the end. */
+	async #opened(): Promise<void> {
+		const isOpen = await this.#ready;
+		if (isOpen && this.#stops.length > 0) return;
+		if (!isOpen && this.#error) throw this.#error;
+		const why = isOpen || this.#isClosed ? 'was closed' : 'does not exist on the server';
+		throw new RealtimeError('CLOSED', `The local copy "${this.#options.name}" ${why}.`);
+	}
+
+	/** Follows what all tabs write into the copy. */
+	readonly #watch = (): void => {
+		this.#subscription?.unsubscribe();
+		const { outbox, meta } = this.#database;
+		const query = liveQuery(() => Promise.all([outbox.toArray(), meta.toArray()]));
+		this.#subscription = query.subscribe({
+			next: ([entries, metas]) => {
+				this.#setMetas(metas);
+				this.#setEntries(entries);
+			},
+			error: () => {}
+		});
+	};
+
+	/** Hears what other tabs tell. */
+	#hear(): void {
+		if (typeof BroadcastChannel === 'undefined') return;
+		this.#others = new BroadcastChannel(`sveltekit-inngest sync ${this.#options.name}`);
+		(this.#others as { unref?: () => void }).unref?.();
+		this.#others.onmessage = ({ data }: MessageEvent<Word>) => {
+			if ('cleared' in data) this.#end();
+			else this.#rejected(data.refused);
+		};
+	}
+
+	#tell(word: Word): void {
+		this.#others?.postMessage(word);
+	}
+
+	/** This tab is the one that syncs. @returns a function that ends it. */
+	#lead(): () => void {
+		let isOver = false;
+		const { bus, refreshMs = 300_000 } = this.#options;
+		const { endpoint = DEFAULT_ENDPOINT, fetch = globalThis.fetch } = this.#options;
+		const begin = async (): Promise<void> => {
+			// Tabs that do not lead do not need it.
+			const { Session } = await import('./session.js');
+			if (isOver) return;
+			this.#session = new Session(
+				{
+					database: this.#database,
+					tables: this.#tables,
+					bus,
+					endpoint,
+					fetch,
+					post: this.#post,
+					refreshMs,
+					changed: () => this.#changes.emit(),
+					settled: (entry, refused) => {
+						this.#setEntries(this.#entries.filter(({ id }) => id !== entry.id));
+						for (const one of refused) {
+							this.#tell({ refused: one });
+							this.#rejected(one);
+						}
+					},
+					stopped: (error) => this.#options.onError?.(error),
+					failed: (error) => this.#failed(error)
+				},
+				this.#entries
+			);
+			this.#changes.emit();
+		};
+		const load = (): void => {
+			begin().catch(() => {
+				// Offline, or in the middle of a deploy.
+				if (!isOver) setTimeout(load, LOAD_AGAIN_MS);
+			});
+		};
+		this.#leads = true;
+		this.#changes.emit();
+		load();
+		return () => {
+			isOver = true;
+			this.#leads = false;
+			this.#session?.close();
+			this.#session = undefined;
+			this.#changes.emit();
+		};
+	}
+
+	/** Stops following; the copy stays open. */
+	#end(): void {
+		this.#subscription?.unsubscribe();
+		for (const stop of this.#stops.splice(0)) stop();
+	}
+
+	readonly #post: Post = (body, signal) => {
+		const settings = this.#options.bus?.settings();
+		const { fetch = settings?.fetch ?? globalThis.fetch } = this.#options;
+		const { endpoint = settings?.endpoint ?? DEFAULT_ENDPOINT } = this.#options;
+		return fetch(endpoint, { method: 'POST', headers, body, signal, cache: 'no-store' });
+	};
+
+	/** Writes rows here and into the outbox. */
+	async #write(
+		{ name, version }: TableDefinition,
+		action: SyncAction,
+		keys: readonly SyncKey[],
+		prepare: Parameters<TableTarget['write']>[2]
+	): Promise<RowWrite[]> {
+		await this.#opened();
+		try {
+			const written = await addWrites(this.#database, name, keys, prepare, (rows) =>
+				parts(rows, name).map((rows) => ({
+					id: newId(),
+					table: name,
+					action,
+					rows,
+					lanes: rows.map(({ key }) => laneOf(name, key)),
+					version,
+					stamp: this.#clock.tick(),
+					createdAt: new Date().toISOString()
+				}))
+			);
+			this.#setEntries([...this.#entries, ...written]);
+			return written.flatMap(({ rows }) => rows);
+		} catch (error) {
+			this.#failed(error);
+			throw error;
+		}
+	}
+
+	#setEntries(entries: readonly OutboxEntry[]): void {
+		this.#entries = entries;
+		this.#session?.update(entries);
+		this.#changes.emit();
+	}
+
+	#setMetas(metas: readonly TableMeta[]): void {
+		for (const meta of metas) {
+			const [, name] = meta.key.split('table ');
+			if (name) this.#metas.set(name, meta);
+		}
+	}
+
+	#rejected({ table, action, write, status, message, issues, isOutdated }: RefusedRow): void {
+		this.#options.onRejected?.({
+			table,
+			action,
+			key: write.key,
+			row: write.row ?? null,
+			error: new RealtimeError(isOutdated ? 'SYNC_OUTDATED' : 'SYNC_REFUSED', message),
+			status,
+			issues
+		});
+	}
+
+	/** Reports what is wrong with the storage. */
+	#failed(error: unknown): void {
+		if (error instanceof RealtimeError && error.code.startsWith('SYNC_')) this.#report(error);
+	}
+
+	#report(error: RealtimeError): void {
+		this.#error = error;
+		this.#options.onError?.(error);
+		this.#changes.emit();
+	}
+}
+
+const CONTROLS = ['status', 'pending', 'retry', 'clear', 'close'];
+
+function check({ name, tables }: SyncClientOptions): void {
+	if (typeof name !== 'string' || name === '') {
+		invalid(
+			'A SyncClient needs a `name`, made of the id of the user: people of one browser must not share rows.'
+		);
+	}
+	const names = new Set<string>();
+	for (const [property, { table }] of Object.entries(tables ?? {})) {
+		if (!table?.schema)
+			invalid(`\`tables.${property}.table\` is not a table: pass what defineTable() returns.`);
+		if (CONTROLS.includes(property))
+			invalid(`A table cannot be called \`${property}\` in a SyncClient.`);
+		if (names.has(table.name)) invalid(`Table "${table.name}" is in \`tables\` twice.`);
+		names.add(table.name);
+	}
+	if (names.size === 0) invalid('`tables` is empty: name at least one table.');
+}
+
+function invalid(message: string): never {
+	throw new RealtimeError('INVALID_OPTION', message);
+}
+
+/**
+ * Keeps local copies of tables, and sends what is written to them. Reads are Dexie's own, writes are local
+ * first.
+ *
+ * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work.
+ * @example
+ * ```ts
+ * const sync = new SyncClient({
+ *   name: user.id,
+ *   tables: { todos: { table: todos, indexes: ['done'] } }
+ * });
+ * await sync.todos.add({ id: crypto.randomUUID(), title: 'Tea', done: false });
+ * ```
+ */
+export const SyncClient = Client as unknown as {
+	new <const TTables extends SyncTables>(
+		options: SyncClientOptions<TTables>
+	): SyncClientType<TTables>;
+};
+
+/** A client with its tables. */
+export type SyncClient<TTables extends SyncTables> = SyncClientType<TTables>;

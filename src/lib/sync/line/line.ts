@@ -1,0 +1,20 @@
+import type { ChangeMessage } from '../shared/wire.js';
+
+/** Who listens to channels. */
+export interface LineOwner {
+	/** A message came. */
+	message(channel: string, message: ChangeMessage): void;
+	/** Messages may be missing: it is connected for the first time, or sent a `resync`. */
+	gap(channel: string): void;
+	/** Whether all channels are connected. */
+	connected(isConnected: boolean): void;
+}
+
+/** What brings the messages of channels. */
+export interface Line {
+	/** Listens to these channels from now on. */
+	update(channels: readonly string[]): void;
+	/** Connects again now. */
+	reconnect(): void;
+	close(): void;
+}

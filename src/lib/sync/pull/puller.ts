@@ -1,0 +1,242 @@
+import { backoffMs } from '../../protocol/backoff.js';
+import { RealtimeError } from '../../protocol/errors.js';
+import { newId } from '../outbox/id.js';
+import { request, type Post } from '../push/post.js';
+import { eventName, type FetchAnswer, type SyncCursor } from '../shared/wire.js';
+import type { SyncKey } from '../shared/table.js';
+import type { CopiedTable, Copy } from '../storage/copy.js';
+import { laneOf } from '../storage/database.js';
+import type { ServerRow } from '../storage/show.js';
+import { TRANSITIONS, type PullEvent, type PullState } from './machine.js';
+import type { Versions } from './versions.js';
+
+/** What a puller works for. */
+export interface PullerOwner {
+	copy: Copy;
+	versions: Versions;
+	post: Post;
+	/** Runs what changes the copy after what was given before. */
+	inOrder<T>(work: () => Promise<T>): Promise<T>;
+	/** Told which ids the reader receives rows of. */
+	scopes(table: string, scopes: readonly string[]): void;
+	/** Told when the endpoint is reached again, or is not any more. */
+	reached(failure: string | undefined): void;
+	changed(): void;
+	onError(error: RealtimeError): void;
+}
+
+/** Rows that a page asks for. */
+const LIMIT = 1_000;
+/** The first and the longest wait, in milliseconds, after a fault. */
+const MIN_DELAY_MS = 500;
+const MAX_DELAY_MS = 30_000;
+
+/** One fetch, of as many pages as there are. */
+interface Fetch {
+	readonly end: AbortController;
+	/** When it began, by the clock of the server. */
+	stamp: string;
+	/** Cursors that were asked for; coming back to one is no way forward. */
+	readonly cursors: Set<string>;
+	stalls: number;
+	resets: number;
+	/** Rows that are kept, where it brings everything. */
+	kept: Set<string> | undefined;
+	/** Where the next page begins. */
+	cursor: SyncCursor;
+	/** Whether the cursor of each page is stored: not while rows are here that may have to go. */
+	isStored: boolean;
+}
+
+/** Fetches what changed of one table. Its states and events are those of `docs/sync.md`. */
+export class Puller {
+	readonly #table: CopiedTable;
+	readonly #owner: PullerOwner;
+	#state: PullState = 'off';
+	#fetch: Fetch | undefined;
+	#failures = 0;
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** Why it stopped, or waits. */
+	error: RealtimeError | undefined;
+
+	constructor(table: CopiedTable, owner: PullerOwner) {
+		this.#table = table;
+		this.#owner = owner;
+	}
+
+	get state(): PullState {
+		return this.#state;
+	}
+
+	/** Something happened. */
+	tell(event: PullEvent): void {
+		const [next, effect] = TRANSITIONS[this.#state][event];
+		const before = this.#state;
+		this.#state = next;
+		if (effect === 'fetch') void this.#begin();
+		else if (effect === 'next') void this.#page(this.#fetch!);
+		else if (effect === 'wait') {
+			const waitMs = backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
+			this.#timer = setTimeout(() => this.tell('timer'), waitMs);
+		} else if (effect === 'abort') {
+			clearTimeout(this.#timer);
+			this.#fetch?.end.abort();
+		}
+		if (next !== before) this.#owner.changed();
+	}
+
+	async #begin(): Promise<void> {
+		clearTimeout(this.#timer);
+		const end = new AbortController();
+		this.#fetch?.end.abort();
+		const fetch: Fetch = {
+			end,
+			stamp: '',
+			cursors: new Set(),
+			stalls: 0,
+			resets: 0,
+			kept: undefined,
+			cursor: null,
+			isStored: true
+		};
+		this.#fetch = fetch;
+		try {
+			const { cursor } = await this.#owner.copy.meta(this.#table);
+			fetch.cursor = cursor;
+			if (cursor === null) await this.#everything(fetch);
+		} catch (error) {
+			return this.#failed(fetch, error);
+		}
+		await this.#page(fetch);
+	}
+
+	/** From here on the fetch brings everything; what it does not bring goes. */
+	async #everything(fetch: Fetch): Promise<void> {
+		fetch.kept = new Set();
+		fetch.isStored = (await this.#owner.copy.count(this.#table)) === 0;
+	}
+
+	async #page(fetch: Fetch): Promise<void> {
+		const { definition } = this.#table;
+		const outcome = await request<FetchAnswer>(
+			this.#owner.post,
+			{
+				event: eventName(definition, 'fetch'),
+				id: newId(),
+				v: definition.version,
+				data: { cursor: fetch.cursor, limit: LIMIT }
+			},
+			fetch.end.signal
+		);
+		if (fetch.end.signal.aborted) return;
+		if ('failed' in outcome && outcome.status !== 403) {
+			if (outcome.status !== 500) this.#owner.reached(outcome.failed);
+			this.error = new RealtimeError('SYNC_OFFLINE', outcome.failed);
+			this.tell('fail');
+			return;
+		}
+		this.#owner.reached(undefined);
+		if (!('result' in outcome)) {
+			const isOutdated = 'refused' in outcome && outcome.refused.reason === 'outdated';
+			const text = 'refused' in outcome ? outcome.refused.error : outcome.failed;
+			this.#stop('refuse', isOutdated ? 'SYNC_OUTDATED' : 'SYNC_DENIED', text);
+			return;
+		}
+		try {
+			await this.#owner.inOrder(() => this.#take(fetch, outcome.result));
+		} catch (error) {
+			this.#failed(fetch, error);
+		}
+	}
+
+	async #take(fetch: Fetch, answer: FetchAnswer): Promise<void> {
+		if (fetch.end.signal.aborted) return;
+		const { copy, versions } = this.#owner;
+		const { name, key } = this.#table.definition;
+		const { scopes: known, cursor: stored } = await copy.meta(this.#table);
+		if (fetch.end.signal.aborted) return;
+		const isOther = known !== undefined && known.join('\n') !== answer.scopes.join('\n');
+		this.#owner.scopes(name, answer.scopes);
+		fetch.stamp ||= answer.stamp;
+		// Who is in another team now has rows that have not changed: everything is fetched again.
+		if (isOther && stored !== null) {
+			await copy.change(this.#table, () =>
+				copy.note(this.#table, { cursor: null, scopes: answer.scopes })
+			);
+			return this.#restart(fetch, null);
+		}
+		const asked = JSON.stringify(fetch.cursor);
+		if (answer.reset) {
+			if (++fetch.resets >= 2) return this.#stall();
+			await this.#everything(fetch);
+			fetch.cursors.clear();
+		}
+		fetch.cursors.add(asked);
+		const { rows, deleted, cursor } = answer;
+		const isEnd = rows.length === 0 && deleted.length === 0;
+		const found: ServerRow[] = [
+			...deleted.map((key) => ({ key, row: null })),
+			...rows.map((row) => ({ key: row[key] as SyncKey, row }))
+		];
+		const fresh = found.filter((one) => {
+			const lane = laneOf(name, one.key);
+			if (one.row) fetch.kept?.add(lane);
+			if (versions.isNewer(lane, answer.stamp)) return false;
+			versions.note(lane, answer.stamp);
+			return true;
+		});
+		const note = (more: object): Promise<void> =>
+			copy.note(this.#table, { scopes: answer.scopes, ...more });
+		if (!isEnd) {
+			await copy.take(this.#table, fresh, () => note(fetch.isStored ? { cursor } : {}));
+			const isBack = fetch.cursors.has(JSON.stringify(cursor));
+			if (isBack && ++fetch.stalls >= 2) return this.#stall();
+			fetch.cursor = cursor;
+			return this.tell('page');
+		}
+		const { kept } = fetch;
+		const done = (): Promise<void> => note({ cursor, lastSyncAt: new Date().toISOString() });
+		if (kept) {
+			const isKept = (lane: string): boolean =>
+				kept.has(lane) || versions.isNewer(lane, fetch.stamp);
+			await copy.keepOnly(this.#table, isKept, done);
+		} else await copy.take(this.#table, [], done);
+		versions.end(name, fetch.stamp);
+		this.#failures = 0;
+		this.error = undefined;
+		this.tell('end');
+	}
+
+	async #restart(fetch: Fetch, cursor: SyncCursor): Promise<void> {
+		fetch.cursor = cursor;
+		fetch.cursors.clear();
+		await this.#everything(fetch);
+		this.tell('page');
+	}
+
+	#stall(): void {
+		const { name } = this.#table.definition;
+		this.#stop(
+			'stall',
+			'SYNC_STALLED',
+			`The fetch of table "${name}" does not come to an end: twice its answer did not bring the cursor further, or was a reset. Return a cursor after the rows that were returned, and retry().`
+		);
+	}
+
+	#stop(event: 'stall' | 'refuse', code: RealtimeError['code'], text: string): void {
+		this.error = new RealtimeError(code, text);
+		this.#owner.onError(this.error);
+		this.tell(event);
+	}
+
+	/** The copy could not be read or written. */
+	#failed({ end }: Fetch, error: unknown): void {
+		if (end.signal.aborted) return;
+		this.error =
+			error instanceof RealtimeError
+				? error
+				: new RealtimeError('SYNC_STORAGE', String(error), { cause: error });
+		this.#owner.onError(this.error);
+		this.tell('fail');
+	}
+}

@@ -1,0 +1,159 @@
+import { backoffMs } from '../../protocol/backoff.js';
+import { eventName, type WriteAnswer } from '../shared/wire.js';
+import type { TableDefinition } from '../shared/table.js';
+import type { OutboxEntry } from '../storage/database.js';
+import { request, type Post } from './post.js';
+
+/** Why a write was refused. */
+export interface WriteRefusal {
+	status: number;
+	message: string;
+	/** Whether the server does not know the version of the table any more. */
+	isOutdated: boolean;
+}
+
+/** What a pusher works for. */
+export interface PusherOwner {
+	/** The table of a write; nothing while its writes have to wait. */
+	table(name: string): TableDefinition | undefined;
+	post: Post;
+	/** Takes the answer to a write over. */
+	settle(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void>;
+	/** Told when the endpoint is reached again, or is not any more. */
+	reached(failure: string | undefined): void;
+}
+
+/** Writes that are on their way at the same time. */
+const MAX_SENDING = 10;
+/** The first and the longest wait, in milliseconds, after a fault. */
+const MIN_DELAY_MS = 500;
+const MAX_DELAY_MS = 30_000;
+
+/**
+ * Sends the writes of the outbox: those of one row one after another, those of different rows side by side.
+ * Faults that may pass are tried again for ever; a fault of one write holds up its rows alone, an endpoint that
+ * cannot be reached holds up all.
+ */
+export class Pusher {
+	readonly #owner: PusherOwner;
+	readonly #end = new AbortController();
+	readonly #sending = new Set<string>();
+	/** Writes that are answered, until the outbox shows it. */
+	readonly #done = new Set<string>();
+	/** When writes that failed by themselves are sent again, and how often they failed. */
+	readonly #failed = new Map<string, { count: number; atMs: number }>();
+	#entries: readonly OutboxEntry[] = [];
+	/** Requests in a row that did not reach the endpoint. */
+	#misses = 0;
+	#openAtMs = 0;
+	#timer: ReturnType<typeof setTimeout> | undefined;
+
+	constructor(owner: PusherOwner) {
+		this.#owner = owner;
+	}
+
+	/** What is in the outbox now, in order. */
+	update(entries: readonly OutboxEntry[]): void {
+		this.#entries = entries;
+		const ids = new Set(entries.map(({ id }) => id));
+		for (const id of this.#done) if (!ids.has(id)) this.#done.delete(id);
+		this.pump();
+	}
+
+	/** Waits no longer. */
+	retry(): void {
+		this.#openAtMs = 0;
+		for (const failure of this.#failed.values()) failure.atMs = 0;
+		this.pump();
+	}
+
+	close(): void {
+		clearTimeout(this.#timer);
+		this.#end.abort();
+	}
+
+	/** Sends what can be sent now. */
+	pump(): void {
+		clearTimeout(this.#timer);
+		if (this.#end.signal.aborted) return;
+		const now = performance.now();
+		let nextMs = this.#openAtMs > now ? this.#openAtMs : Infinity;
+		// One request finds out whether the endpoint is back.
+		const room = this.#openAtMs > now ? 0 : this.#misses > 0 ? 1 : MAX_SENDING;
+		const busy = new Set<string>();
+		for (const entry of this.#entries) {
+			if (this.#done.has(entry.id)) continue;
+			const isFirst = entry.lanes.every((lane) => !busy.has(lane));
+			for (const lane of entry.lanes) busy.add(lane);
+			const table = this.#owner.table(entry.table);
+			if (!isFirst || !table || this.#sending.has(entry.id)) continue;
+			const { atMs = 0 } = this.#failed.get(entry.id) ?? {};
+			if (atMs > now) nextMs = Math.min(nextMs, atMs);
+			else if (this.#sending.size < room) void this.#send(entry, table);
+		}
+		if (nextMs < Infinity) this.#timer = setTimeout(() => this.pump(), nextMs - now);
+	}
+
+	async #send(entry: OutboxEntry, table: TableDefinition): Promise<void> {
+		const { id, action, rows, stamp, version } = entry;
+		this.#sending.add(id);
+		const event = eventName(table, action);
+		const outcome = await request<WriteAnswer>(
+			this.#owner.post,
+			{ event, id, v: version, data: { stamp, rows } },
+			this.#end.signal
+		);
+		if (this.#end.signal.aborted) return;
+		try {
+			if ('failed' in outcome) this.#miss(id, outcome);
+			else {
+				this.#reach();
+				await this.#owner.settle(
+					entry,
+					'result' in outcome
+						? outcome.result
+						: {
+								status: outcome.status,
+								message: outcome.refused.error,
+								isOutdated: outcome.refused.reason === 'outdated'
+							}
+				);
+				this.#failed.delete(id);
+				this.#done.add(id);
+			}
+		} catch {
+			// The copy could not be written, which was reported; the answer is the same next time.
+			this.#fail(id, 0);
+		} finally {
+			this.#sending.delete(id);
+			this.pump();
+		}
+	}
+
+	#miss(
+		id: string,
+		{ failed, status, retryAfterMs }: { failed: string; status: number; retryAfterMs: number }
+	): void {
+		// 500 is the handler's own fault: other writes may do better.
+		if (status === 500) {
+			this.#reach();
+			this.#fail(id, retryAfterMs);
+			return;
+		}
+		const waitMs = Math.max(retryAfterMs, backoffMs(this.#misses++, MIN_DELAY_MS, MAX_DELAY_MS));
+		this.#openAtMs = performance.now() + waitMs;
+		this.#owner.reached(failed);
+	}
+
+	#fail(id: string, retryAfterMs: number): void {
+		const { count = 0 } = this.#failed.get(id) ?? {};
+		const waitMs = Math.max(retryAfterMs, backoffMs(count, MIN_DELAY_MS, MAX_DELAY_MS));
+		this.#failed.set(id, { count: count + 1, atMs: performance.now() + waitMs });
+	}
+
+	#reach(): void {
+		if (this.#misses > 0) this.#owner.reached(undefined);
+		this.#misses = 0;
+		this.#openAtMs = 0;
+	}
+}

@@ -1,0 +1,100 @@
+import { liveQuery } from 'dexie';
+import { createSubscriber } from 'svelte/reactivity';
+import { follow } from '../../client/state/lifetime.svelte.js';
+import { reopened } from '../storage/database.js';
+
+/** What a live query reads now: runes. */
+export interface LiveQuery<T, TInitial = undefined> {
+	/** The newest result; `initial` before the first. It stays while the query runs again. */
+	readonly current: T | TInitial;
+	/** Whether there is no result yet for the present dependencies, and no `initial`. */
+	readonly isLoading: boolean;
+	/** What the query threw; `undefined` once it has a result again. */
+	readonly error: unknown;
+}
+
+/** Options of `createLiveQuery`. */
+export interface LiveQueryOptions<TInitial> {
+	/** The result until the first one is read: from `load`, where the page is rendered on the server. */
+	initial?: TInitial;
+}
+
+/**
+ * Reads the local copy, and again whenever what it read there changes. Starts with the first component or
+ * effect that reads it, and stops after the last; on the server it stays at `initial`.
+ *
+ * @param query Reads with Dexie. It gets what `deps` returns. Other state that it reads does not run it again.
+ * @param deps State that the query depends on. It runs again when one of these changes.
+ * @example
+ * ```ts
+ * const open = createLiveQuery(
+ *   (listId) => sync.todos.where({ listId, done: 0 }).toArray(),
+ *   () => listId,
+ *   { initial: data.todos }
+ * );
+ * ```
+ */
+export function createLiveQuery<T, TDeps = undefined, TInitial = undefined>(
+	query: (deps: TDeps) => T | Promise<T>,
+	deps: (() => TDeps) | undefined = undefined,
+	options: LiveQueryOptions<TInitial> = {}
+): LiveQuery<T, TInitial> {
+	let current = options.initial as T | TInitial;
+	let isLoading = !('initial' in options);
+	let error: unknown;
+	let hasRun = false;
+	const track = createSubscriber((update) =>
+		follow(
+			() => [deps?.()] as [TDeps],
+			([given]) => {
+				if (hasRun && !isLoading) {
+					// What is here is of other dependencies.
+					isLoading = deps !== undefined;
+					update();
+				}
+				hasRun = true;
+				const start = (): (() => void) => {
+					const subscription = liveQuery(async () => query(given)).subscribe({
+						next(result) {
+							current = result;
+							isLoading = false;
+							error = undefined;
+							update();
+						},
+						error(thrown) {
+							error = thrown;
+							isLoading = false;
+							update();
+						}
+					});
+					return () => subscription.unsubscribe();
+				};
+				let stop = start();
+				const again = (): void => {
+					stop();
+					stop = start();
+				};
+				reopened.add(again);
+				return () => {
+					stop();
+					reopened.delete(again);
+				};
+			}
+		)
+	);
+	const read = <TValue>(value: () => TValue): TValue => {
+		track();
+		return value();
+	};
+	return {
+		get current() {
+			return read(() => current);
+		},
+		get isLoading() {
+			return read(() => isLoading);
+		},
+		get error() {
+			return read(() => error);
+		}
+	};
+}

@@ -1,0 +1,156 @@
+import { RealtimeError } from '../../protocol/errors.js';
+import type { Realtime, RealtimeEmit } from '../../server/index.js';
+import type {
+	SyncAction,
+	SyncKey,
+	SyncKeyOf,
+	SyncServerRow,
+	SyncValues,
+	TableDefinition
+} from '../shared/table.js';
+import { channelName, TOPIC, type RowChange } from '../shared/wire.js';
+import { announce, type Announcement } from './announce.js';
+import { audienceOf, type Audience } from './audience.js';
+import { clock } from './clock.js';
+import type { SyncOptions, SyncScopeContext, TableSync } from './define.js';
+import { isKey, outgoing } from './rows.js';
+
+type TableOf<TSync extends TableSync> = TSync['table'];
+type NameOf<TSync extends TableSync> = TableOf<TSync>['name'];
+type Named<TSync extends TableSync, TName extends string> = TSync extends {
+	table: { name: TName };
+}
+	? TableOf<TSync>
+	: never;
+
+/** A change that was made elsewhere: table, action, key, and what is known of the row. */
+export type PublishedChange<TSync extends TableSync = TableSync> = {
+	[TName in NameOf<TSync>]:
+		| readonly [
+				table: TName,
+				action: 'create',
+				key: SyncKeyOf<Named<TSync, TName>>,
+				row: SyncServerRow<Named<TSync, TName>>
+		  ]
+		| readonly [
+				table: TName,
+				action: 'update',
+				key: SyncKeyOf<Named<TSync, TName>>,
+				changes: Partial<SyncServerRow<Named<TSync, TName>>>
+		  ]
+		| readonly [
+				table: TName,
+				action: 'delete',
+				key: SyncKeyOf<Named<TSync, TName>>,
+				row?: Partial<SyncServerRow<Named<TSync, TName>>>
+		  ];
+}[NameOf<TSync>];
+
+/** Tells pages of changes that were not made by their events. */
+export interface SyncPublisher<TSync extends TableSync> {
+	/**
+	 * Tells of one change. `scope` of the table is asked with the key and what is given of the row. Where it
+	 * does not know an answer to that, because it throws or answers with no ids, pages are told that something
+	 * changed, and fetch it.
+	 *
+	 * @throws {RealtimeError} `INVALID_OPTION` for a table that is not one of these, `INVALID_MESSAGE` when a
+	 *   created row does not match the schema; and as `emit` does.
+	 * @example
+	 * ```ts
+	 * await publisher.publish('todos', 'update', id, { done: true, ownerId });
+	 * ```
+	 */
+	publish(...change: PublishedChange<TSync>): Promise<void>;
+	/** Tells of several changes at once, in as few messages as they need. @throws as `publish` does. */
+	batch(changes: readonly PublishedChange<TSync>[]): Promise<void>;
+}
+
+/**
+ * Tells pages of changes made elsewhere: in an Inngest function, a webhook, another program. Write the
+ * database first.
+ *
+ * @param realtime What `createRealtime` returned for the same tables.
+ * @param tables What `defineSync` returned.
+ * @example
+ * ```ts
+ * const publisher = createPublisher(realtime, [todosSync]);
+ * await publisher.publish('todos', 'delete', id, { ownerId });
+ * ```
+ */
+export function createPublisher<const TSync extends TableSync>(
+	{ emit }: Pick<Realtime, 'emit'>,
+	tables: readonly TSync[]
+): SyncPublisher<TSync> {
+	const known = new Map<string, TableSync>(tables.map((sync) => [sync.table.name, sync]));
+	const batch = async (changes: readonly PublishedChange[]): Promise<void> => {
+		const byTable = new Map<TableSync, PublishedChange[]>();
+		for (const change of changes) {
+			const sync = known.get(change[0]);
+			if (!sync) invalid(`Nothing was published: there is no table "${change[0]}" here.`);
+			if (!isKey(change[2])) invalid(`Nothing was published: a row of "${change[0]}" has no key.`);
+			byTable.set(sync, [...(byTable.get(sync) ?? []), change]);
+		}
+		for (const [sync, own] of byTable) await publishTo(emit, sync, own);
+	};
+	return {
+		publish: (...change) => batch([change as unknown as PublishedChange]),
+		batch: (changes) => batch(changes as unknown as readonly PublishedChange[])
+	};
+}
+
+async function publishTo(
+	emit: RealtimeEmit,
+	{ table, options, channel }: TableSync,
+	changes: readonly PublishedChange[]
+): Promise<void> {
+	const topic = channel.topics[TOPIC];
+	const { scope } = options as unknown as SyncOptions<TableDefinition>;
+	const announcements: Announcement[] = [];
+	let isVague = false;
+	for (const [, action, key, values] of changes) {
+		const known = { ...(values as SyncValues | undefined), [table.key]: key };
+		const audience = await audienceFor(table, () => scope(NOBODY, action, known));
+		if (!audience) isVague = true;
+		else {
+			const change = await changeOf(table, action, key, known);
+			announcements.push({ change, audience });
+		}
+	}
+	await announce(emit, table, topic, announcements);
+	if (!isVague) return;
+	const message = { version: table.version, changes: [] };
+	await emit({ channel: channelName(table), topic: TOPIC, config: topic }, message);
+}
+
+/** Who asks where there is no request. */
+const NOBODY: SyncScopeContext = { locals: {} as App.Locals, event: null, identity: null };
+
+/** @returns nothing where `scope` cannot tell. */
+async function audienceFor(
+	table: TableDefinition,
+	ask: () => unknown
+): Promise<Audience | undefined> {
+	try {
+		return audienceOf(table, (await ask()) as never);
+	} catch {
+		return undefined;
+	}
+}
+
+async function changeOf(
+	table: TableDefinition,
+	action: SyncAction,
+	key: SyncKey,
+	known: SyncValues
+): Promise<RowChange> {
+	if (action === 'create') {
+		const row = await outgoing(table, known);
+		return { stamp: clock.tick(), row };
+	}
+	const stamp = clock.tick();
+	return action === 'delete' ? { stamp, gone: key } : { stamp, key, fields: known };
+}
+
+function invalid(message: string): never {
+	throw new RealtimeError('INVALID_OPTION', message);
+}

@@ -1,0 +1,184 @@
+import type { SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
+import { newId } from '../outbox/id.js';
+import type { SyncCursor } from '../shared/wire.js';
+import {
+	laneOf,
+	type BaseRow,
+	type Database,
+	type OutboxEntry,
+	type TableMeta
+} from './database.js';
+import { fold } from './fold.js';
+import { showRows, waitingOf, type ServerRow } from './show.js';
+
+/** Makes one row of the server's and the local one, where both have changed. */
+export type Merge = (server: SyncValues, local: SyncValues) => SyncValues;
+
+/** A table of the copy. */
+export interface CopiedTable {
+	definition: TableDefinition;
+	merge: Merge | undefined;
+}
+
+/**
+ * Takes over what the server says, one transaction each. The visible row is always the server's version of it with the
+ * writes of the outbox on top.
+ */
+export class Copy {
+	readonly #database: Database;
+
+	constructor(database: Database) {
+		this.#database = database;
+	}
+
+	/**
+	 * Takes over what the server has of some rows.
+	 *
+	 * @param also Done in the same transaction.
+	 */
+	async take(
+		table: CopiedTable,
+		rows: readonly ServerRow[],
+		also: () => Promise<unknown> = async () => {}
+	): Promise<void> {
+		const { name } = table.definition;
+		await this.#database.write([name], async () => {
+			const waiting = new Set(await this.#database.outbox.orderBy('lanes').uniqueKeys());
+			const isFree = ({ key }: ServerRow): boolean => !waiting.has(laneOf(name, key));
+			await showRows(this.#database, name, rows.filter(isFree));
+			for (const one of rows) if (!isFree(one)) await this.#rebase(table, one);
+			await also();
+		});
+	}
+
+	/**
+	 * Takes a write out of the outbox, and the server's answer over.
+	 *
+	 * @returns whether it was there: another tab may have done so.
+	 */
+	async settle(
+		{ definition: { name } }: CopiedTable,
+		entry: OutboxEntry,
+		results: readonly (ServerRow | undefined)[]
+	): Promise<boolean> {
+		return this.#database.write([name], async () => {
+			const { outbox, base } = this.#database;
+			const { seq, id, lanes } = entry;
+			const [waiting, known] = await Promise.all([
+				outbox.where('lanes').anyOf(lanes).distinct().sortBy('seq'),
+				base.bulkGet(lanes)
+			]);
+			if (!waiting.some((one) => one.seq === seq && one.id === id)) return false;
+			const shown: ServerRow[] = [];
+			const based: BaseRow[] = [];
+			const free: string[] = [];
+			for (const [index, { key }] of entry.rows.entries()) {
+				const lane = lanes[index]!;
+				const rest = waiting.filter((one) => one.seq !== seq && one.lanes.includes(lane));
+				const result = results[index];
+				const row = result ? result.row : (known[index]?.row ?? null);
+				shown.push({ key, row: fold(row, key, rest) });
+				if (rest.length === 0) free.push(lane);
+				else based.push({ lane, table: name, key, row });
+			}
+			await Promise.all([
+				outbox.delete(seq),
+				base.bulkDelete(free),
+				base.bulkPut(based),
+				showRows(this.#database, name, shown)
+			]);
+			return true;
+		});
+	}
+
+	/** Removes all rows but these. */
+	async keepOnly(
+		table: CopiedTable,
+		isKept: (lane: string) => boolean,
+		also: () => Promise<unknown>
+	): Promise<void> {
+		const { name } = table.definition;
+		const keys = (await this.#table(name).toCollection().primaryKeys()) as SyncKey[];
+		const based = await this.#database.base.where('table').equals(name).toArray();
+		const all = new Map(
+			[...keys, ...based.map(({ key }) => key)].map((key) => [laneOf(name, key), key])
+		);
+		const gone = [...all].filter(([lane]) => !isKept(lane)).map(([, key]) => ({ key, row: null }));
+		await this.take(table, gone, also);
+	}
+
+	/** What the server has of a row, as far as it is known here. */
+	async serverRow(
+		{ definition: { name } }: CopiedTable,
+		key: SyncKey
+	): Promise<SyncValues | null | undefined> {
+		const known = await this.#database.base.get(laneOf(name, key));
+		return known ? known.row : this.#table(name).get(key);
+	}
+
+	/** How many rows there are. */
+	count({ definition: { name } }: CopiedTable): Promise<number> {
+		return this.#table(name).count();
+	}
+
+	/** Does something in a transaction of its own. */
+	change(table: CopiedTable, work: () => Promise<unknown>): Promise<unknown> {
+		return this.#database.write([table.definition.name], work);
+	}
+
+	async meta({ definition: { name, version } }: CopiedTable): Promise<TableMeta> {
+		const key = `table ${name}`;
+		return (await this.#database.meta.get(key)) ?? { key, version, cursor: null };
+	}
+
+	/** Notes what is known of a table's copy; called within a transaction of it. */
+	async note(
+		{ definition: { name, version } }: CopiedTable,
+		more: { cursor?: SyncCursor; scopes?: string[]; lastSyncAt?: string }
+	): Promise<void> {
+		const key = `table ${name}`;
+		const known = (await this.#database.meta.get(key)) ?? { key, version, cursor: null };
+		await this.#database.meta.put({ ...known, ...more });
+	}
+
+	#table(name: string): ReturnType<Database['table']> {
+		return this.#database.table(name);
+	}
+
+	#waiting(lane: string): Promise<OutboxEntry[]> {
+		return waitingOf(this.#database, lane);
+	}
+
+	/** Puts the writes that wait on top of another version of their row. */
+	async #rebase({ definition, merge }: CopiedTable, { key, row }: ServerRow): Promise<void> {
+		const { name } = definition;
+		const lane = laneOf(name, key);
+		const entries = await this.#waiting(lane);
+		await this.#database.base.put({ lane, table: name, key, row });
+		let shown = fold(row, key, entries);
+		const local = merge && row && shown && (await this.#table(name).get(key));
+		if (local) {
+			const merged = JSON.parse(JSON.stringify(merge!(row!, local))) as SyncValues;
+			const fields = Object.keys(merged).filter(
+				(field) => JSON.stringify(merged[field]) !== JSON.stringify(shown![field])
+			);
+			if (fields.length > 0) {
+				// What both sides agree on is another write of this side.
+				const { version, stamp } = entries.at(-1)!;
+				const entry: Omit<OutboxEntry, 'seq'> = {
+					id: newId(),
+					table: name,
+					action: 'update',
+					rows: [{ key, row: merged, fields }],
+					lanes: [lane],
+					version,
+					stamp,
+					createdAt: new Date().toISOString()
+				};
+				await this.#database.outbox.add(entry as OutboxEntry);
+				shown = merged;
+			}
+		}
+		await showRows(this.#database, name, [{ key, row: shown }]);
+	}
+}

@@ -1,0 +1,35 @@
+import type { SyncKey, SyncValues } from '../shared/table.js';
+import type { Database, OutboxEntry } from './database.js';
+import { isSame } from './fold.js';
+
+/** A row; `null` where there is none. */
+export interface ServerRow {
+	key: SyncKey;
+	row: SyncValues | null;
+}
+
+/** Rows that are compared before they are written, so that queries do not run for nothing. */
+const MAX_COMPARED = 100;
+
+/** Makes rows visible; called within a transaction. */
+export async function showRows(
+	database: Database,
+	name: string,
+	rows: readonly ServerRow[]
+): Promise<void> {
+	const table = database.table(name);
+	let changed = rows;
+	if (rows.length <= MAX_COMPARED) {
+		const now = await table.bulkGet(rows.map(({ key }) => key));
+		changed = rows.filter(({ row }, index) => !isSame(now[index], row));
+	}
+	const gone = changed.filter(({ row }) => row === null).map(({ key }) => key);
+	if (gone.length > 0) await table.bulkDelete(gone);
+	const there = changed.flatMap(({ row }): SyncValues[] => (row ? [row] : []));
+	if (there.length > 0) await table.bulkPut(there);
+}
+
+/** Writes of a row that wait, oldest first. */
+export function waitingOf({ outbox }: Database, lane: string): Promise<OutboxEntry[]> {
+	return outbox.where('lanes').equals(lane).sortBy('seq');
+}

@@ -1,0 +1,240 @@
+import { Dexie, type Table } from 'dexie';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { RealtimeError } from '../../protocol/errors.js';
+import type {
+	SyncAction,
+	SyncInput,
+	SyncKey,
+	SyncKeyOf,
+	SyncRow,
+	SyncValues,
+	TableDefinition
+} from '../shared/table.js';
+import type { RowWrite } from '../shared/wire.js';
+
+/** Reads of a table, as Dexie has them. */
+type Reads<TRow, TKey> = Pick<
+	Table<TRow, TKey>,
+	| 'name'
+	| 'schema'
+	| 'get'
+	| 'bulkGet'
+	| 'where'
+	| 'filter'
+	| 'count'
+	| 'offset'
+	| 'limit'
+	| 'each'
+	| 'toArray'
+	| 'toCollection'
+	| 'orderBy'
+	| 'reverse'
+>;
+
+/** Writes of a table. Each is visible at once, and resolves when the local copy has it. */
+export interface SyncWrites<TTable extends TableDefinition> {
+	/**
+	 * Adds a row.
+	 *
+	 * @returns its key.
+	 * @throws {RealtimeError} `EVENT_INVALID` when it does not match the schema, `CLOSED` after `clear()`;
+	 *   Dexie's `ConstraintError` when there is a row with its key.
+	 */
+	add(row: SyncInput<TTable>): Promise<SyncKeyOf<TTable>>;
+	/** Adds a row, or writes all its fields where there is one with its key. @throws as `add` does. */
+	put(row: SyncInput<TTable>): Promise<SyncKeyOf<TTable>>;
+	/** The same as `update`. */
+	put(key: SyncKeyOf<TTable>, changes: Partial<SyncInput<TTable>>): Promise<number>;
+	/**
+	 * Writes some fields of a row. What a field is to lose is `null`: JSON has no `undefined`.
+	 *
+	 * @returns 1, or 0 where there is no such row.
+	 */
+	update(key: SyncKeyOf<TTable>, changes: Partial<SyncInput<TTable>>): Promise<number>;
+	/** Deletes a row, if it is there. */
+	delete(key: SyncKeyOf<TTable>): Promise<void>;
+	/** Adds rows, with one event. @returns the last key. */
+	bulkAdd(rows: readonly SyncInput<TTable>[]): Promise<SyncKeyOf<TTable> | undefined>;
+	/** Puts rows, with one event for those that are new and one for the others. @returns the last key. */
+	bulkPut(rows: readonly SyncInput<TTable>[]): Promise<SyncKeyOf<TTable> | undefined>;
+	/** Changes rows, with one event. @returns how many there are. */
+	bulkUpdate(
+		changes: readonly { key: SyncKeyOf<TTable>; changes: Partial<SyncInput<TTable>> }[]
+	): Promise<number>;
+	/** Deletes rows, with one event. */
+	bulkDelete(keys: readonly SyncKeyOf<TTable>[]): Promise<void>;
+}
+
+/** A table of the local copy. Reads are Dexie's own; collections only read. */
+export type SyncTable<TTable extends TableDefinition> = Reads<SyncRow<TTable>, SyncKeyOf<TTable>> &
+	SyncWrites<TTable> & {
+		/** Writes that stay here and are not sent: for rows that came with the page. */
+		readonly local: SyncWrites<TTable> & { clear(): Promise<void> };
+	};
+
+/** Where the writes of a table go. */
+export interface TableTarget {
+	/** Reads the copy. */
+	rows(): Table<SyncValues, SyncKey>;
+	/**
+	 * Writes here and sends.
+	 *
+	 * @param keys The rows that may be written.
+	 * @param prepare Settles what is written, in the transaction; it gets these rows as they are.
+	 */
+	write(
+		action: SyncAction,
+		keys: readonly SyncKey[],
+		prepare: (now: readonly (SyncValues | undefined)[]) => RowWrite[] | Promise<RowWrite[]>
+	): Promise<RowWrite[]>;
+	/** Writes here alone. */
+	local<T>(work: (rows: Table<SyncValues, SyncKey>) => Promise<T>): Promise<T>;
+}
+
+type Change = { key: SyncKey; changes: SyncValues };
+
+/** A table for the pages: what Dexie's own has to read, and writes that are synced. */
+export function createSyncTable(definition: TableDefinition, target: TableTarget): object {
+	const keyOf = (row: SyncValues): SyncKey => keyIn(definition, row);
+	const add = async (given: readonly unknown[]): Promise<SyncKey | undefined> => {
+		const rows = given.map(toPlain);
+		const keys = rows.map(keyOf);
+		if (rows.length === 0) return undefined;
+		await target.write('create', keys, (now) => {
+			const taken = now.findIndex((row) => row !== undefined);
+			if (taken >= 0 || new Set(keys).size < keys.length) {
+				const text = `Table "${definition.name}" has a row with the key ${JSON.stringify(keys[Math.max(taken, 0)])} already.`;
+				throw new Dexie.ConstraintError(text);
+			}
+			return checked(definition, rows);
+		});
+		return keys.at(-1);
+	};
+	const update = async (changes: readonly Change[]): Promise<number> => {
+		const plain = changes.map(({ key, changes }) => ({ key, changes: toPlain(changes) }));
+		if (plain.length === 0) return 0;
+		const keys = plain.map(({ key }) => key);
+		const written = await target.write('update', keys, async (now) => {
+			const found = plain.flatMap(({ key, changes }, index) => {
+				const fields = Object.keys(changes).filter((field) => field !== definition.key);
+				return now[index] && fields.length > 0 ? [{ key, changes, fields, now: now[index] }] : [];
+			});
+			const rows = found.map(({ now, changes, key }) => ({
+				...now,
+				...changes,
+				[definition.key]: key
+			}));
+			const writes = await checked(definition, rows);
+			return writes.map((write, index) => ({ ...write, fields: found[index]!.fields }));
+		});
+		return written.length;
+	};
+	const put = async (given: readonly unknown[]): Promise<SyncKey | undefined> => {
+		const rows = given.map(toPlain);
+		const there = await target.rows().bulkGet(rows.map(keyOf));
+		await add(rows.filter((_, index) => !there[index]));
+		await update(
+			rows.filter((_, index) => there[index]).map((row) => ({ key: keyOf(row), changes: row }))
+		);
+		return rows.length > 0 ? keyOf(rows.at(-1)!) : undefined;
+	};
+	const remove = async (keys: readonly SyncKey[]): Promise<void> => {
+		if (keys.length === 0) return;
+		await target.write('delete', keys, (now) =>
+			keys.flatMap((key, index) => (now[index] ? [{ key }] : []))
+		);
+	};
+	const local = (method: keyof Table) => {
+		return (...args: unknown[]): Promise<unknown> =>
+			target.local(async (rows) => {
+				const plain = args.map(plainArgument);
+				const given = /^bulk(Add|Put)$/.test(method)
+					? await checked(definition, plain[0] as SyncValues[])
+					: /^(add|put)$/.test(method) && (await checked(definition, [plain[0] as SyncValues]));
+				if (given)
+					plain[0] = method.startsWith('bulk') ? given.map(({ row }) => row) : given[0]!.row;
+				return (rows[method] as (...args: unknown[]) => Promise<unknown>)(...plain);
+			});
+	};
+	const own: Record<string, unknown> = {
+		add: (row: unknown) => add([row]),
+		put: (one: unknown, changes?: SyncValues) =>
+			changes === undefined ? put([one]) : update([{ key: one as SyncKey, changes }]),
+		update: (key: SyncKey, changes: SyncValues) => update([{ key, changes }]),
+		delete: (key: SyncKey) => remove([key]),
+		bulkAdd: add,
+		bulkPut: put,
+		bulkUpdate: update,
+		bulkDelete: remove,
+		local: {
+			add: local('add'),
+			put: (one: unknown, changes?: unknown) =>
+				changes === undefined ? local('put')(one) : local('update')(one, changes),
+			update: local('update'),
+			delete: local('delete'),
+			bulkAdd: local('bulkAdd'),
+			bulkPut: local('bulkPut'),
+			bulkUpdate: local('bulkUpdate'),
+			bulkDelete: local('bulkDelete'),
+			clear: local('clear')
+		}
+	};
+	return new Proxy(own, {
+		get(_, name: string) {
+			if (Object.hasOwn(own, name)) return own[name];
+			const rows = target.rows() as unknown as Record<string, unknown>;
+			const member = rows[name];
+			return typeof member === 'function' ? (member as () => unknown).bind(rows) : member;
+		}
+	});
+}
+
+/** Runes are proxies, which IndexedDB does not take; what JSON has no word for is not sent either. */
+function toPlain(value: unknown): SyncValues {
+	return JSON.parse(JSON.stringify(value)) as SyncValues;
+}
+
+function plainArgument(value: unknown): unknown {
+	return typeof value === 'object' && value !== null ? toPlain(value) : value;
+}
+
+function keyIn({ name, key }: TableDefinition, row: SyncValues): SyncKey {
+	const value = row?.[key];
+	if ((typeof value === 'string' && value !== '') || Number.isFinite(value))
+		return value as SyncKey;
+	throw new RealtimeError(
+		'EVENT_INVALID',
+		`A row of table "${name}" needs a text or a number as its "${key}".`
+	);
+}
+
+/** @throws {RealtimeError} `EVENT_INVALID` for a row that does not match the schema. */
+async function checked(
+	definition: TableDefinition,
+	rows: readonly SyncValues[]
+): Promise<RowWrite[]> {
+	const writes: RowWrite[] = [];
+	for (const row of rows) {
+		let result = definition.schema['~standard'].validate(row);
+		// The transaction must not end meanwhile.
+		if (result instanceof Promise) result = await Dexie.waitFor(result);
+		const { issues } = result as StandardSchemaV1.FailureResult;
+		if (issues) {
+			const { message, path = [] } = issues[0]!;
+			const where = path
+				.map((part) => String(typeof part === 'object' ? part.key : part))
+				.join('.');
+			throw Object.assign(
+				new RealtimeError(
+					'EVENT_INVALID',
+					`A row of table "${definition.name}" does not match its schema: ${message}${where && ` (at ${where})`}.`
+				),
+				{ issues }
+			);
+		}
+		const { value } = result as StandardSchemaV1.SuccessResult<unknown>;
+		const plain = toPlain(value);
+		writes.push({ key: keyIn(definition, plain), row: plain });
+	}
+	return writes;
+}

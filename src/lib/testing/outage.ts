@@ -1,0 +1,78 @@
+import type { BackendBus, BusListener, RealtimeBackend, ReplayStore } from '../server/index.js';
+import type { EndFault } from './line.js';
+
+/** Methods that say something to a store and expect nothing of it. */
+const SILENT = new Set(['limit', 'release', 'close', 'size', 'listen']);
+
+/** Takes a backend or a store away, and brings it back: every call fails meanwhile. */
+export class Outage {
+	#error: Error | undefined;
+	readonly #listeners = new Set<BusListener>();
+
+	/** Takes it away until it is ended. */
+	begin(): EndFault {
+		const error = (this.#error = new Error('The test took the backend away.'));
+		for (const listener of [...this.#listeners]) listener.lost(error);
+		return () => {
+			if (this.#error !== error) return;
+			this.#error = undefined;
+			for (const listener of [...this.#listeners]) listener.live();
+		};
+	}
+
+	/** The same backend, which can be taken away. */
+	backend(backend: RealtimeBackend): RealtimeBackend {
+		const { replay, bus, presence, rateLimit, idempotency } = backend;
+		return {
+			name: backend.name,
+			...(backend.timeoutMs !== undefined && { timeoutMs: backend.timeoutMs }),
+			...(replay && { replay: this.store(replay) }),
+			...(bus && { bus: this.#bus(bus) }),
+			...(presence && { presence: this.store(presence) }),
+			...(rateLimit && { rateLimit: this.store(rateLimit) }),
+			...(idempotency && { idempotency: this.store(idempotency) }),
+			close: () => backend.close?.()
+		};
+	}
+
+	/** The same store, which can be taken away. */
+	store<TStore extends object>(store: TStore): TStore {
+		return new Proxy(store, {
+			get: (target, name) => {
+				const value: unknown = Reflect.get(target, name, target);
+				if (typeof value !== 'function') return value;
+				return (...args: unknown[]): unknown => {
+					if (this.#error && !SILENT.has(String(name))) throw this.#error;
+					return value.apply(target, args) as unknown;
+				};
+			}
+		});
+	}
+
+	#bus(bus: BackendBus): BackendBus {
+		const calls = this.store(bus);
+		return {
+			publish: (...args) => calls.publish(...args),
+			...(bus.probe && { probe: (...args) => calls.probe!(...args) }),
+			listen: (log, listener) => {
+				const heard: BusListener = {
+					isLive: () => !this.#error && (listener.isLive?.() ?? false),
+					events: (events) => this.#error || listener.events(events),
+					live: () => this.#error || listener.live(),
+					lost: (error) => listener.lost(error)
+				};
+				const stop = bus.listen(log, heard);
+				this.#listeners.add(heard);
+				return () => {
+					this.#listeners.delete(heard);
+					stop();
+				};
+			}
+		};
+	}
+}
+
+/** Whether an app keeps its messages in a store of its own. */
+export function isStore(replay: unknown): replay is ReplayStore {
+	return typeof replay === 'object' && replay !== null && 'append' in replay;
+}

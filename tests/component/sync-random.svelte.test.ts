@@ -1,0 +1,43 @@
+import { test } from 'vitest';
+import { createPublisher, syncTables } from '../../src/lib/sync/server/index.js';
+import { createTestRealtime, type TestRealtime } from '../../src/lib/testing/index.js';
+import { liveAtRandom, type Database, type RandomServer } from '../support/sync/random.js';
+import { personOf } from '../support/sync/todos.js';
+
+/** A server in this page. What it knows besides its database dies with it. */
+function create(database: Database): RandomServer {
+	let life = { isOver: true };
+	let realtime: TestRealtime;
+	let publisher: RandomServer['publisher'];
+	return {
+		endpoint: '/',
+		get publisher() {
+			return publisher;
+		},
+		fetch: (user, teams) => async (input, init) => {
+			if (life.isOver) throw new TypeError('The server is away');
+			const headers = { ...(init?.headers as object), 'x-user': user, 'x-teams': teams.join() };
+			return realtime.fetch(input, { ...init, headers });
+		},
+		async start() {
+			if (!life.isOver) return;
+			life = { isOver: false };
+			const syncs = database.tables(life);
+			realtime = createTestRealtime({
+				identify: ({ event }) => personOf(event.request),
+				onFailure() {},
+				...syncTables(syncs)
+			});
+			publisher = createPublisher(realtime, syncs);
+		},
+		async kill() {
+			if (life.isOver) return;
+			life.isOver = true;
+			realtime.cut();
+			realtime.close();
+		}
+	};
+}
+
+test('in a real browser too: when things are quiet all copies are the rows of their scope', () =>
+	liveAtRandom({ runs: 1, steps: 60, seed: Date.now() & 0xffff, create }));

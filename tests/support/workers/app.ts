@@ -1,0 +1,120 @@
+// An isolate of the app: an endpoint at `/`, and what tests ask of it.
+import type { RequestEvent } from '@sveltejs/kit';
+import { durableObjectBackend } from '../../../src/lib/cloudflare/index.js';
+import type { ObjectNamespaceLike } from '../../../src/lib/cloudflare/index.js';
+import type { RealtimeEndpointOptions } from '../../../src/lib/server/options.js';
+import { createRealtime, type Realtime } from '../../../src/lib/server/index.js';
+import { channel, topic } from '@inngest/realtime';
+import { z } from 'zod';
+import { demoChannel, userChannel } from '../channels.js';
+
+/** Only what is emitted goes through it. */
+const silentChannel = channel('silent').addTopic(
+	topic('message').schema(z.object({ message: z.string() }))
+);
+
+interface Env {
+	INNGEST: string;
+	/** How many objects there are. */
+	SHARDS?: string;
+	REALTIME?: ObjectNamespaceLike;
+}
+
+let realtime: Realtime | undefined;
+const failures: string[] = [];
+/** Who may not read any more. */
+const revoked = new Set<string>();
+
+function endpoint(env: Env): Realtime {
+	const options: Partial<RealtimeEndpointOptions> = {
+		inngest: {
+			id: 'test',
+			inngestApi: { getTargetUrl: async (path: string) => new URL(path, env.INNGEST) }
+		} as never,
+		backend: durableObjectBackend(
+			(platform: { env: Env }) => platform.env.REALTIME,
+			env.SHARDS ? { shards: Number(env.SHARDS) } : {}
+		),
+		identify: ({ event }) => event.request.headers.get('x-user'),
+		channels: {
+			demo: { channel: demoChannel, authorize: ({ event }) => isAllowed(event) },
+			user: {
+				channel: userChannel,
+				channelParams: ((_event: unknown, id: string) =>
+					id.startsWith('user:') ? id.slice(5) : '') as never,
+				authorize: ({ event }) => isAllowed(event),
+				reauthorizeOnEachMessage: true,
+				reauthorize: ({ event, message }) =>
+					isAllowed(event) && !(message!.data as { message: string }).message.includes('secret')
+			},
+			silent: {
+				channel: silentChannel,
+				source: false,
+				authorize: () => true
+			}
+		},
+		recheckIntervalMs: 500,
+		healthCheck: { intervalMs: 1_000 },
+		onFailure: ({ message, error }) =>
+			void failures.push(`${message} ${error instanceof Error ? error.message : ''}`)
+	};
+	return (realtime ??= createRealtime(options as RealtimeEndpointOptions));
+}
+
+const userOf = ({ request }: { request: Request }): string => request.headers.get('x-user') ?? '';
+const isAllowed = (event: RequestEvent): boolean => !revoked.has(userOf(event));
+
+export default {
+	async fetch(request: Request, env: Env, ctx: unknown): Promise<Response> {
+		const url = new URL(request.url);
+		const realtime = endpoint(env);
+		const platform = { env, ctx };
+		const event = {
+			request,
+			url,
+			platform,
+			locals: {},
+			route: { id: '/' },
+			getClientAddress: () => ''
+		};
+		const body = async (): Promise<Record<string, never>> => (await request.json()) as never;
+		try {
+			switch (url.pathname) {
+				case '/emit': {
+					const { channel, text, key } = await body();
+					const topic = (channel === 'silent' ? silentChannel : demoChannel)().message;
+					return Response.json(await realtime.emit(topic, { message: text! }, key ? { key } : {}));
+				}
+				case '/history':
+					return Response.json(await realtime.history(demoChannel, { limit: 10 }));
+				case '/cursor':
+					return Response.json(await realtime.cursor(demoChannel));
+				case '/clear':
+					await realtime.clear(demoChannel);
+					return new Response();
+				case '/once': {
+					let ran = false;
+					const answer = await realtime.once((await body()).key!, () => {
+						ran = true;
+						return Math.random();
+					});
+					return Response.json({ answer, ran });
+				}
+				case '/ban':
+					await realtime.ban((await body()).key!, 60_000);
+					return new Response();
+				case '/revoke':
+					revoked.add((await body()).user!);
+					return new Response();
+				case '/stats':
+					return Response.json({ ...realtime.stats(), failures });
+			}
+			return await (request.method === 'GET' ? realtime.GET : realtime.POST)(event as never);
+		} catch (error) {
+			return Response.json(
+				{ error: String(error), code: (error as { code?: string }).code },
+				{ status: 500 }
+			);
+		}
+	}
+};
