@@ -31,8 +31,10 @@ const MESSAGES_PER_S = 100;
 const WARM_UP_S = 30;
 const SAMPLE_S = 2;
 const FAULT_S = 4;
-/** How long what has been left may take to be let go: `lingerMs`, farewells, pools, timeouts of Node. */
-const SETTLE_S = 60;
+/** How long, at most, what has been left may take to be let go: `lingerMs`, farewells, pools, timeouts of Node. */
+const SETTLE_S = 120;
+/** Samples in a row that are alike when everything has been let go. */
+const STEADY_SAMPLES = 6;
 const MB = 1024 * 1024;
 
 /** How much more than before the turn there may be after it. */
@@ -167,22 +169,31 @@ class Turn {
 		return sample;
 	}
 
+	/** A server that is overrun answers later. */
 	async #stats() {
 		// On a connection of its own: one that is kept would count.
 		const headers = { connection: 'close' };
-		const answer = await fetch(`http://127.0.0.1:${this.#port}/stats`, { headers });
-		return await answer.json();
+		for (;;) {
+			try {
+				const answer = await fetch(`http://127.0.0.1:${this.#port}/stats`, { headers });
+				return await answer.json();
+			} catch {
+				await wait(500);
+			}
+		}
 	}
 
-	/** Waits until nothing is more than `before`, as far as that is tolerated. @returns the last sample. */
-	async settle(before) {
+	/** Waits until what is held no longer changes. @returns the last sample. */
+	async settle() {
 		const endMs = performance.now() + SETTLE_S * 1_000;
-		for (;;) {
+		for (let same = 0, last; same < STEADY_SAMPLES && performance.now() < endMs;) {
 			await wait(SAMPLE_S * 1_000);
-			const sample = await this.sample();
-			const isSettled = before ? excesses(before, sample).length === 0 : sample.streams === 0;
-			if (performance.now() > endMs || isSettled) return sample;
+			const { streams, feeds, sockets, handles, timers } = await this.sample();
+			const held = [streams, feeds, sockets, handles, timers].join();
+			same = streams === 0 && held === last ? same + 1 : 0;
+			last = held;
 		}
+		return this.samples.at(-1);
 	}
 
 	async end() {
@@ -202,12 +213,9 @@ async function soak(name, backend, seconds) {
 	const turn = new Turn(name, backend);
 	await turn.start();
 	await turn.storm(WARM_UP_S);
-	await turn.settle();
-	// What Node and pools keep for a while after the last request.
-	await wait(15_000);
-	turn.before = await turn.sample();
+	turn.before = await turn.settle();
 	await turn.storm(seconds);
-	turn.after = await turn.settle(turn.before);
+	turn.after = await turn.settle();
 	turn.excesses = excesses(turn.before, turn.after);
 	await turn.end();
 	return turn;
@@ -247,10 +255,10 @@ for (const name of names) {
 		const backend = server && { server, env: { [variable]: server.url } };
 		turns.push(await soak(name, backend, seconds));
 		print(turns.at(-1));
+		writeFileSync(file('samples.json'), JSON.stringify(turns, null, '\t'));
+		writeFileSync(benchFile('../../docs/soak.svg'), drawChart(turns));
 	} finally {
 		await server?.close();
 	}
 }
-writeFileSync(file('samples.json'), JSON.stringify(turns, null, '\t'));
-writeFileSync(benchFile('../../docs/soak.svg'), drawChart(turns));
 process.exit(turns.some(({ excesses }) => excesses.length > 0) ? 1 : 0);
