@@ -29,8 +29,8 @@ const node = (name: string, globalSetup: string[] = []) => ({
 export default defineConfig({
 	plugins: [inngestDev(), sveltekit()],
 	test: {
-		// Most of the time tests wait, for browsers above all.
-		maxWorkers: Math.max(4, availableParallelism()),
+		// Most of the time tests wait, for browsers above all. In CI nobody waits for them.
+		maxWorkers: process.env.CI === 'true' ? 2 : Math.max(4, availableParallelism()),
 		projects: [
 			node('unit'),
 			node('integration'),

@@ -62,7 +62,9 @@ function rewrite(text, source, name) {
 	const sorted = linked.replace(/`"[^"`]+"`(?: \\\| `"[^"`]+"`)+/g, (union) =>
 		union.split(' \\| ').sort().join(' \\| ')
 	);
-	const body = sorted.replace(/^# .*\n/, '');
+	// The types of SvelteKit name the routes of the demo.
+	const general = sorted.replace(/`RequestEvent`\\<.*?`null`\\>/g, '`RequestEvent`');
+	const body = general.replace(/^# .*\n/, '');
 	const [entry, what] = aboutOf(name);
 	return `# ${entry}\n\n${what}. This page is made from the code.\n${body}`;
 }

@@ -30,7 +30,8 @@ test.each(pages)('on $path the focus stays on the button that was pressed', asyn
 		});
 	});
 	const fill = async (): Promise<void> => {
-		if (path === '/team') await page.getByLabel('Text').fill('A post');
+		for (const input of await page.locator('form input[required]').all())
+			await input.fill('A text');
 	};
 	await fill();
 	const buttons = page.locator('form button:enabled');

@@ -54,7 +54,8 @@ export class App {
 				zod: '^4',
 				...this.cell.packages,
 				[NAME]: `file:${this.tarball}`
-			}
+			},
+			...(this.cell.overrides && { overrides: this.cell.overrides })
 		};
 		await writeFile(join(this.folder, 'package.json'), JSON.stringify(manifest, null, '\t'));
 	}

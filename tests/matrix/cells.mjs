@@ -15,8 +15,14 @@ const kit3 = {
 	vite: '^8'
 };
 const cloudflare2 = { '@sveltejs/adapter-cloudflare': '^7', wrangler: '^4' };
-// For SvelteKit 3 there are only prereleases yet.
-const cloudflare3 = { '@sveltejs/adapter-cloudflare': '8.0.0-next.6', wrangler: '^4' };
+// The newest adapter for SvelteKit 3 is older than its first release, and does not build with that.
+const cloudflare3 = {
+	'@sveltejs/adapter-cloudflare': '8.0.0-next.6',
+	'@sveltejs/kit': '3.0.0-next.27',
+	wrangler: '^4'
+};
+/** A prerelease is no `^3.0.0` for npm. */
+const overrides3 = { '@sveltejs/kit': '$@sveltejs/kit' };
 const sdk3 = { inngest: '^3', '@inngest/realtime': '^0.4' };
 const sdk4 = { inngest: '^4' };
 
@@ -26,6 +32,7 @@ const sdk4 = { inngest: '^4' };
  * @property {string} title
  * @property {string[]} templates Folders laid over each other, the last on top.
  * @property {Record<string, string>} packages
+ * @property {Record<string, string>} [overrides] Versions that npm is made to accept.
  * @property {number} node Builds and checks; also serves, unless `serveOn` says otherwise.
  * @property {number[]} [serveOn] Every Node that the built server is run on.
  * @property {boolean} [browser] Also streams to a real browser.
@@ -122,7 +129,7 @@ export const cells = [
 	{
 		id: 'wrapped-kit2',
 		title: 'Workers, hub in a wrapper',
-		templates: ['app', 'kit2', 'object', 'wrapped', 'sdk4'],
+		templates: ['app', 'kit2', 'object', 'wrapped', 'kit2-wrapped', 'sdk4'],
 		packages: { ...kit2, ...sdk4, ...cloudflare2 },
 		node: 24,
 		runtime: 'workerd',
@@ -134,6 +141,7 @@ export const cells = [
 		title: 'SvelteKit 3 on Workers, hub in a Worker of its own',
 		templates: ['app', 'kit3', 'kit3-workers', 'object', 'sdk4'],
 		packages: { ...kit3, ...sdk4, ...cloudflare3 },
+		overrides: overrides3,
 		node: 24,
 		runtime: 'workerd',
 		configs: ['wrangler.jsonc', 'hub/wrangler.jsonc'],
@@ -145,6 +153,7 @@ export const cells = [
 		title: 'SvelteKit 3 on Workers, hub in a wrapper',
 		templates: ['app', 'kit3', 'object', 'wrapped', 'kit3-wrapped', 'sdk4'],
 		packages: { ...kit3, ...sdk4, ...cloudflare3 },
+		overrides: overrides3,
 		node: 24,
 		runtime: 'workerd',
 		hasObject: true,

@@ -38,7 +38,7 @@ import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.j
 import { readOptions, type RealtimeEndpointOptions, type Settings } from './options.js';
 import { closeAfter, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
-import { isWorkerd } from './runtime/runtime.js';
+import { isBuild, isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
 import { EndpointMeters } from './metrics/endpointMeters.js';
 import type { RealtimeMetric } from './metrics/metric.js';
@@ -757,9 +757,10 @@ function subscriptionOf(parsed: ParsedBody): SubscriptionRequest | undefined {
 function reachable(settings: Settings, isShared: boolean): Settings {
 	const { backend } = settings;
 	if (!isShared || !backend?.needsPlatform) return settings;
-	console.info(
-		`[sveltekit-inngest] The backend "${backend.name}" is used on Cloudflare only: here, the hub of this process serves all streams.`
-	);
+	if (!isBuild)
+		console.info(
+			`[sveltekit-inngest] The backend "${backend.name}" is used on Cloudflare only: here, the hub of this process serves all streams.`
+		);
 	return { ...settings, backend: undefined };
 }
 

@@ -1,4 +1,5 @@
 import { joinBytes } from '../hub/batch.js';
+import { isWorkerd } from '../runtime/runtime.js';
 
 /** What a body tells its connection. */
 export interface BodyEvents {
@@ -13,6 +14,12 @@ export interface BodyEvents {
 type ReadResult = { done: boolean; value: Uint8Array | undefined };
 
 const DONE: ReadResult = { done: true, value: undefined };
+
+/**
+ * How long, in milliseconds, chunks may wait in workerd. It reports that a client has left only where nothing
+ * was waiting when it wrote to it: a stream of several channels would go on for ever.
+ */
+const STALLED_MS = 5_000;
 
 /** Most bytes that are joined into one chunk. */
 const CHUNK_BYTES = 256 * 1024;
@@ -30,6 +37,8 @@ export class ResponseBody {
 	#controller!: ReadableStreamDefaultController<Uint8Array>;
 	#queue: Uint8Array[] = [];
 	#bytes = 0;
+	/** Since when chunks have waited, in milliseconds since the epoch. */
+	#waitingSinceMs = 0;
 	#started = false;
 	#wanted = false;
 	#ended = false;
@@ -78,6 +87,11 @@ export class ResponseBody {
 			this.#deliver(chunk);
 			return;
 		}
+		if (this.#queue.length === 0) this.#waitingSinceMs = Date.now();
+		else if (isWorkerd && Date.now() - this.#waitingSinceMs > STALLED_MS) {
+			this.error(new Error('The reader of this stream took nothing for a while; it can resume.'));
+			return this.#events.cancel();
+		}
 		this.#queue.push(chunk);
 		this.#bytes += chunk.length;
 	}
@@ -121,6 +135,7 @@ export class ResponseBody {
 
 	#pull(): void {
 		this.#wanted = true;
+		this.#waitingSinceMs = Date.now();
 		if (!this.#started) {
 			this.#started = true;
 			this.#events.start();
