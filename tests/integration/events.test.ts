@@ -7,74 +7,20 @@ import {
 	createRealtime,
 	RealtimeDenied,
 	RealtimeError,
-	type Realtime,
-	type RealtimeEndpointOptions,
-	type RealtimeEventAudit,
-	type RealtimeServerFailureContext
+	type RealtimeEventAudit
 } from '../../src/lib/server/index.js';
 import { FakeServer } from '../support/backend.js';
 import { demoChannel } from '../support/channels.js';
 import { createOrder, say, startJob } from '../support/events.js';
-import { serve } from '../support/server.js';
+import { startSending as start, type Answer } from '../support/sending.js';
 import { clientAt, until } from '../support/upstream.js';
 import { openStream } from '../support/sse.js';
-
-interface Answer {
-	status: number;
-	headers: Headers;
-	body: Record<string, unknown>;
-}
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
 	vi.restoreAllMocks();
 	for (const clean of cleanups.splice(0).reverse()) await clean();
 });
-
-const channels = { demo: { channel: demoChannel, authorize: () => true, source: false as const } };
-
-/** Serves an endpoint over real HTTP; the sender is who the header `x-user` says. */
-async function start<const TEvents extends Record<string, EventDefinition>>(
-	events: RealtimeEndpointOptions<{ demo: typeof demoChannel }, TEvents>['events'],
-	options: Partial<Omit<RealtimeEndpointOptions<{ demo: typeof demoChannel }>, 'events'>> = {}
-): Promise<{
-	realtime: Realtime;
-	url: string;
-	failures: RealtimeServerFailureContext[];
-	send(body: unknown, headers?: Record<string, string>): Promise<Answer>;
-}> {
-	const failures: RealtimeServerFailureContext[] = [];
-	const realtime = createRealtime({
-		inngest: clientAt('http://127.0.0.1:9'),
-		channels,
-		events,
-		identify: ({ event }: { event: { request: Request } }) => event.request.headers.get('x-user'),
-		onFailure: (failure: RealtimeServerFailureContext) => void failures.push(failure),
-		...(options as object)
-	} as never);
-	const server = await serve(realtime);
-	cleanups.push(
-		() => server.close(),
-		() => realtime.close()
-	);
-	return {
-		realtime,
-		url: server.url,
-		failures,
-		async send(body, headers) {
-			const response = await fetch(server.url, {
-				method: 'POST',
-				headers: { 'content-type': 'application/json', ...headers },
-				body: typeof body === 'string' ? body : JSON.stringify(body)
-			});
-			return {
-				status: response.status,
-				headers: response.headers,
-				body: (await response.json()) as Record<string, unknown>
-			};
-		}
-	};
-}
 
 const allowed = { authorize: () => true };
 let ids = 0;
@@ -673,7 +619,11 @@ test('an endpoint that was closed runs nothing more, and asks handlers to end', 
 
 test('entries that cannot work are refused at creation', () => {
 	const create = (events: unknown) => () =>
-		createRealtime({ inngest: clientAt('http://x'), channels, events: events as never });
+		createRealtime({
+			inngest: clientAt('http://x'),
+			channels: { demo: { channel: demoChannel, authorize: () => true } },
+			events: events as never
+		});
 	expect(create({ a: { event: {}, ...allowed } })).toThrow('defineEvent()');
 	expect(create({ a: { event: say } })).toThrow('`events.a.authorize` is missing');
 	expect(create({ a: { event: say, ...allowed }, b: { event: say, ...allowed } })).toThrow(

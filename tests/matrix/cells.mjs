@@ -15,10 +15,11 @@ const kit3 = {
 	vite: '^8'
 };
 const cloudflare2 = { '@sveltejs/adapter-cloudflare': '^7', wrangler: '^4' };
-// The newest adapter for SvelteKit 3 is older than its first release, and does not build with that.
+// The newest adapter for SvelteKit 3 is older than its first release. It builds with this prerelease, and with
+// nothing that came later.
 const cloudflare3 = {
 	'@sveltejs/adapter-cloudflare': '8.0.0-next.6',
-	'@sveltejs/kit': '3.0.0-next.27',
+	'@sveltejs/kit': '3.0.0-next.25',
 	wrangler: '^4'
 };
 /** A prerelease is no `^3.0.0` for npm. */

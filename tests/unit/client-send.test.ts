@@ -342,3 +342,32 @@ test('events go out after the manager has gone', async () => {
 	await posts[1]!.answer({ said: 'a' });
 	expect((await sent).result).toEqual({ said: 'a' });
 });
+
+test('an id that is sent twice is listed once, and both are answered', async () => {
+	const send = getRealtimeBusSend(say, { bus });
+	const both = [send({ text: 'a' }, { id: 'x' }), send({ text: 'a' }, { id: 'x' })];
+	expect(send.pending.map(({ id }) => id)).toEqual(['x']);
+	await settle();
+	await posts[0]!.answer({ said: 'a' });
+	await posts[1]!.answer({ said: 'a' });
+	for (const { result } of await Promise.all(both)) expect(result).toEqual({ said: 'a' });
+	expect(send.pending).toEqual([]);
+});
+
+test('every fault that may pass is tried again, with the same id and body', async () => {
+	const send = getRealtimeBusSend(say, { bus });
+	const statuses = [500, 501, 502, 503, 504, 408, 429];
+	for (const status of statuses) {
+		const sent = send({ text: 'a' });
+		await settle();
+		const first = posts.at(-1)!;
+		await first.respond(status, { error: 'later' });
+		await vi.advanceTimersByTimeAsync(30_000);
+		const second = posts.at(-1)!;
+		expect(second, String(status)).not.toBe(first);
+		expect(second.init.body, String(status)).toBe(first.init.body);
+		await second.answer({ said: 'a' });
+		expect((await sent).status).toBe('done');
+	}
+	expect(posts).toHaveLength(2 * statuses.length);
+});

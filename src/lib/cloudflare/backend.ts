@@ -166,7 +166,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 	): () => void {
 		const object = objectOf(listen === 'presence' ? name : channelOf(name));
 		const request: ListenRequest = { object, listen, name, limits: limits.get(name) };
-		const end = openLine((signal) => ask(request, signal), events, timeoutMs);
+		const end = openLine((signal) => ask(request, signal), events);
 		const close = (): void => {
 			closing.delete(close);
 			end();

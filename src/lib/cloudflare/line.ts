@@ -5,6 +5,9 @@ import type { Line } from './wire.js';
 const MIN_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 2_000;
 
+/** How long, in milliseconds, an object may take to begin a line. */
+const OPEN_TIMEOUT_MS = 10_000;
+
 /** Signs of life that may be missing before a line counts as broken. */
 const MISSED_BEATS = 2.5;
 
@@ -19,13 +22,12 @@ export interface LineEvents {
  * The stream of what is listened to, in the isolate: opened again when it breaks or falls silent. It
  * belongs to the request that opened it.
  *
- * @param open Asks the object. Its answer has to come within `timeoutMs`.
+ * @param open Asks the object.
  * @returns a function that ends it.
  */
 export function openLine(
 	open: (signal: AbortSignal) => Promise<Response>,
-	events: LineEvents,
-	timeoutMs: number
+	events: LineEvents
 ): () => void {
 	let isClosed = false;
 	let failures = 0;
@@ -46,7 +48,7 @@ export function openLine(
 		};
 		let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
 		try {
-			expectLife(timeoutMs);
+			expectLife(OPEN_TIMEOUT_MS);
 			const response = await Promise.race([open(own.signal), broken]);
 			if (!response.ok || !response.body) {
 				throw new Error(`The object answered with ${response.status}.`);

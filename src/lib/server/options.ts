@@ -207,6 +207,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		checkPriority(`channels.${key}`, config.priority);
 		isFunction(`channels.${key}.view`, config.view);
 		checkReplay(`channels.${key}.replay`, config.replay);
+		checkReplay(`channels.${key}.retention`, config.retention);
 		if (config.warm) checkWarm(key, config);
 		for (const topic of Object.keys(config.latest ?? {})) {
 			const topics = Object.keys(config.channel.topics);
@@ -272,6 +273,8 @@ function checkEvents(events: Readonly<Record<string, RealtimeEventConfig>>): voi
 		positive(`${at}.dedupeMs`, config.dedupeMs);
 		positive(`${at}.rate.points`, config.rate?.points);
 		positive(`${at}.rate.intervalMs`, config.rate?.intervalMs);
+		positive(`${at}.rate.blockMs`, config.rate?.blockMs);
+		zeroOrMore(`${at}.cost`, config.cost);
 		for (const [version, step] of Object.entries(config.upgrade ?? {})) {
 			isFunction(`${at}.upgrade[${version}]`, step);
 		}
@@ -317,10 +320,8 @@ function checkPresence(
 		invalid(`\`${name}\` needs streams that share a process: \`scope\` must not be "request".`);
 	}
 	positive(`${name}.maxMembers`, maxMembers);
-	for (const [option, value] of Object.entries({ graceMs, cost })) {
-		if (value === undefined || value >= 0) continue;
-		invalid(`\`${name}.${option}\` must be zero or more, not ${value}.`);
-	}
+	zeroOrMore(`${name}.graceMs`, graceMs);
+	zeroOrMore(`${name}.cost`, cost);
 	for (const [option, value] of Object.entries({ member, onJoin, onLeave, onFull })) {
 		isFunction(`${name}.${option}`, value);
 	}
@@ -375,10 +376,13 @@ function checkReplay(name: string, replay: ReplayOptions | ReplayStore | false |
 	isObject(name, replay);
 	if ('append' in replay) return;
 	for (const bound of ['maxEvents', 'maxAgeMs', 'maxBytes'] as const) {
-		const value = replay[bound];
-		if (value === undefined || (typeof value === 'number' && value >= 0)) continue;
-		invalid(`\`${name}.${bound}\` must be zero or more, not ${value}.`);
+		zeroOrMore(`${name}.${bound}`, replay[bound]);
 	}
+}
+
+function zeroOrMore(name: string, value: number | undefined): void {
+	if (value === undefined || (typeof value === 'number' && value >= 0)) return;
+	invalid(`\`${name}\` must be zero or more, not ${value}.`);
 }
 
 function positive(name: string, value: number | undefined): void {

@@ -50,7 +50,7 @@ const binding: ObjectNamespaceLike = {
 };
 
 const driver: BackendDriver = {
-	connect: () => durableObjectBackend(binding, { timeoutMs: 2_000 }),
+	connect: () => durableObjectBackend(binding, { timeoutMs: 3_000 }),
 	async stop() {
 		state = 'cut';
 		for (const cut of cuts) cut();

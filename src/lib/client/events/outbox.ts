@@ -76,7 +76,10 @@ export class Outbox {
 		this.#size++;
 		const { data } = JSON.parse(body) as { data: unknown };
 		const entry: PendingEvent = { id, data, createdAt: new Date().toISOString() };
-		this.#set(name, [...this.pending(name), entry]);
+		// One that is sent twice is listed once: lists are keyed by the id.
+		if (this.pending(name).every((other) => other.id !== id)) {
+			this.#set(name, [...this.pending(name), entry]);
+		}
 		const end = new AbortController();
 		const { signal } = end;
 		let echoTimer: ReturnType<typeof setTimeout> | undefined;

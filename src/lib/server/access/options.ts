@@ -127,7 +127,12 @@ interface ChannelConfig<TChannel extends ChannelLike, TTopic extends string> {
 	 * effect. @default false
 	 */
 	warm?: boolean;
-	/** Bounds of this channel's replay; `false` turns it off. @default the endpoint's `replay` */
+	/**
+	 * How many messages of this channel are kept, and for how long, for replay and `history`; `false` keeps
+	 * none. @default the endpoint's `replay`
+	 */
+	retention?: ReplayLimits | false;
+	/** Another name of `retention`, which counts where both are set. */
 	replay?: ReplayLimits | false;
 	/**
 	 * Topics of which only the newest message is of use, such as progress: `{ progress: true }`. A reader that

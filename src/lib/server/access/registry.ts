@@ -119,7 +119,7 @@ export class Registry {
 			callbackTimeoutMs: this.callbackTimeoutMs,
 			source: config?.source === false ? emitOnlySource : config?.source,
 			latest: latestOf(config),
-			replay: config?.replay
+			replay: config?.retention ?? config?.replay
 		};
 	}
 

@@ -89,6 +89,8 @@ interface Visit {
 	readonly config: RealtimeEventConfig;
 	sender: Sender;
 	channel: string | undefined;
+	/** Whether another request ran it, which is the one that is heard of. */
+	isRepeat: boolean;
 }
 
 /**
@@ -129,7 +131,16 @@ export class Events {
 			const config = this.#configs.get(parsed.name);
 			if (!config) throw new Failure('event-validation', 400, 'Unknown event');
 			const sender = { identity: null, key: '', address: undefined };
-			visit = { request, requestId, startedMs, parsed, config, sender, channel: undefined };
+			visit = {
+				request,
+				requestId,
+				startedMs,
+				parsed,
+				config,
+				sender,
+				channel: undefined,
+				isRepeat: false
+			};
 			return answer(await this.#answer(visit), requestId);
 		} catch (error) {
 			return this.#refuse(error, request, requestId, visit);
@@ -140,7 +151,7 @@ export class Events {
 
 	/** `realtime.once`. */
 	readonly once: RealtimeOnce = (key, fn, options) =>
-		this.#once(this.#key('once', key), fn, options?.ttlMs ?? this.#options.dedupeMs);
+		this.#once(['once', key], fn, options?.ttlMs ?? this.#options.dedupeMs);
 
 	/** Asks the handlers that run to end. */
 	close(): void {
@@ -172,18 +183,22 @@ export class Events {
 		};
 		const controller = new AbortController();
 		this.#running.add(controller);
+		let hasRun = false;
 		try {
 			const { json } = await this.#options.once.run(this.#eventKey(visit), run, async () => {
+				hasRun = true;
 				const answer = await inSpan('realtime.event run', attributes, () =>
 					this.#run(visit, data, controller.signal)
 				);
+				const json = toJson(answer, `What the handler of event "${parsed.name}" returned`);
 				// Only the request that ran it is heard of; a repeat tells nothing new.
 				this.#audit(visit, answer.status, 200, answer.emitted);
-				return JSON.stringify(answer);
+				return json;
 			});
 			return json;
 		} catch (error) {
 			controller.abort(error);
+			visit.isRepeat = !hasRun && !hasNotBegun(error);
 			throw runFailure(error);
 		} finally {
 			this.#running.delete(controller);
@@ -191,9 +206,9 @@ export class Events {
 	}
 
 	/** @throws {Failure} `admission` 429 when it sends too much, or is kept out. */
-	async #checkRate({ config: { event, rate }, sender }: Visit): Promise<void> {
+	async #checkRate({ config: { event, rate, cost }, sender }: Visit): Promise<void> {
 		const { rates } = this.#options;
-		await rates.check('event', sender.address);
+		await rates.check('event', sender.address, cost);
 		if (rate) await rates.check(`event ${event.name}`, sender.key, 1, rate);
 	}
 
@@ -254,7 +269,6 @@ export class Events {
 			return { id, status: 'queued', emitted: [] };
 		}
 		const emitted: EmittedMessage[] = [];
-		const key = this.#eventKey(visit);
 		const context: Context = {
 			locals: request.locals,
 			event: request,
@@ -266,7 +280,7 @@ export class Events {
 			signal,
 			once: (part, fn, options) =>
 				this.#once(
-					this.#key('part', key, part),
+					['part', this.#eventKey(visit), part],
 					fn,
 					options?.ttlMs ?? config.dedupeMs ?? this.#options.dedupeMs
 				),
@@ -306,11 +320,17 @@ export class Events {
 		}
 	}
 
-	async #once(key: string, fn: () => unknown, ttlMs: number): Promise<never> {
-		const { json } = await this.#options.once.run(key, { hash: '', ttlMs }, async () => {
-			const value = await fn();
-			return value === undefined ? '' : (JSON.stringify(value) ?? '');
-		});
+	/** @param parts The last one is the app's own key. */
+	async #once(parts: string[], fn: () => unknown, ttlMs: number): Promise<never> {
+		const key = parts.at(-1);
+		if (typeof key !== 'string' || key === '') {
+			const text = `\`once\` needs a key that is a text, not ${JSON.stringify(key)}: nothing was run.`;
+			throw new RealtimeError('INVALID_OPTION', text);
+		}
+		const run = { hash: '', ttlMs };
+		const { json } = await this.#options.once.run(this.#key(...parts), run, async () =>
+			toJson(await fn(), `What \`once\` was to remember for the key "${key}"`)
+		);
 		return (json === '' ? undefined : JSON.parse(json)) as never;
 	}
 
@@ -340,8 +360,10 @@ export class Events {
 			...(visit?.channel !== undefined && { channelId: visit.channel })
 		});
 		const { status } = failure;
-		if (visit) this.#audit(visit, status < 500 ? 'refused' : 'failed', status, []);
-		else this.#options.meters.events.of('other', 'refused').value++;
+		if (!visit) this.#options.meters.events.of('other', 'refused').value++;
+		else if (!visit.isRepeat) {
+			this.#audit(visit, status < 500 ? 'refused' : 'failed', status, []);
+		}
 		const response = failureResponse(failure, message);
 		response.headers.set('x-request-id', requestId);
 		return response;
@@ -436,6 +458,27 @@ function plainIssue({ message, path = [] }: StandardSchemaV1.Issue): EventIssue 
 			.map((part) => (typeof part === 'object' ? part.key : part))
 			.map((key) => (typeof key === 'symbol' ? String(key) : key))
 	};
+}
+
+/**
+ * JSON of what the app returned, empty for `undefined`.
+ *
+ * @throws {RealtimeError} `INVALID_MESSAGE` when it has none.
+ */
+function toJson(value: unknown, what: string): string {
+	try {
+		return JSON.stringify(value) ?? '';
+	} catch (cause) {
+		const why = cause instanceof Error ? cause.message : String(cause);
+		throw new RealtimeError('INVALID_MESSAGE', `${what} cannot be JSON: ${why}`, { cause });
+	}
+}
+
+/** Whether nobody has run the event for this request: its id is another's, or the backend is away. */
+function hasNotBegun(error: unknown): boolean {
+	return (
+		error instanceof OnceConflict || (error instanceof RealtimeError && error.code === 'BACKEND')
+	);
 }
 
 /** The failure that a run which did not end well amounts to. */

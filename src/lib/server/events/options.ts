@@ -90,6 +90,8 @@ export interface RealtimeEventConfig<
 	priority?: RealtimePriority;
 	/** How often one sender may send it; past that 429 with `Retry-After`. @default no limit */
 	rate?: RateRule;
+	/** What it takes of the points of `limits.rate`; 0 does not count. @default 1 */
+	cost?: number;
 	/**
 	 * Translates what old pages send: `{ 1: (data) => … }` makes data of version 2 from that of version 1.
 	 * Data goes from version to version until it is of the present one, and is validated then. What has

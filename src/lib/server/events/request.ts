@@ -7,7 +7,7 @@ export interface ParsedEvent {
 	data: unknown;
 	/** Version of the schema that the page was built with; absent, the server's own. */
 	version: number | undefined;
-	/** Tells whether two events of one id are the same: JSON of what counts. */
+	/** Tells whether two events of one id are the same: JSON of the name and the data. */
 	text: string;
 }
 
@@ -36,8 +36,14 @@ export function parseEvent(body: { event: unknown }): ParsedEvent {
 		id,
 		data,
 		version: version as number | undefined,
-		text: JSON.stringify([name, version, data])
+		text: JSON.stringify([name, data], inOrder)
 	};
+}
+
+/** Makes JSON of equal data equal: a page may build it again in another order. */
+function inOrder(_key: string, value: unknown): unknown {
+	if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+	return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** The id of a request: the client's, or a new one. */
