@@ -76,7 +76,9 @@ export async function listening(port) {
 /** The servers of the tests' backends. Vite runs TypeScript in every version of Node. */
 export async function loadBackends() {
 	const loaded = await Promise.all(
-		['redis', 'postgres'].map((name) => runnerImport(here(`../support/${name}.ts`)))
+		['redis', 'postgres'].map((name) =>
+			runnerImport(here(`../support/${name}.ts`), { configFile: false })
+		)
 	);
 	return Object.assign({}, ...loaded.map(({ module }) => module));
 }

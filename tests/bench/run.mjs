@@ -10,9 +10,11 @@
 //   npm run bench -- events       a page sends, and shows what its handler emits; needs Chromium
 //   npm run bench -- metrics      what it costs that metrics are read once a second; BENCH_OTHER names another build's index.js
 //   BENCH_ROUNDS=5 npm run bench -- 500x100    the servers in turn, five times, and medians
+//   BENCH_PROFILE=/tmp npm run bench -- 500x100   writes a profile of each server
 //   BENCH_SERVERS=floor,hub BENCH_SECONDS=5 npm run bench
 //   BENCH_BUILT=1 npm run bench   with what the last run built
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { loadavg } from 'node:os';
 import { chromium } from 'playwright';
 import { measureCursors } from './cursors.mjs';
@@ -20,8 +22,12 @@ import { buildApp, here, listening, loadBackends, Process, wait } from './proces
 
 const LINGER_MS = 1_000;
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 8);
+/** Requests by which the cost of one is found. */
+const SCRAPES = 2_000;
 /** With more than one, the servers of a fan-out are measured in turn, and medians are printed. */
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 1);
+/** Folder for profiles of the measured servers; `scripts/flame.mjs` draws them. */
+const PROFILES = process.env.BENCH_PROFILE;
 const only = process.argv.slice(2);
 const servers = process.env.BENCH_SERVERS?.split(',');
 
@@ -175,6 +181,19 @@ async function measureMetrics() {
 		{ streams: 500, perSecond: 100 },
 		candidates
 	);
+	const { engine, server, load, port } = await start('hub');
+	await load.ask({
+		command: 'open',
+		port,
+		target: CANDIDATES.hub,
+		channels: ['bench'],
+		count: 500
+	});
+	const startCpu = server.cpuUs;
+	for (let n = 0; n < SCRAPES; n++) await scrape(port);
+	const perScrape = (server.cpuUs - startCpu) / SCRAPES;
+	for (const process of [load, server, engine]) await process.end();
+	console.log(`\n${perScrape.toFixed(0)} CPU µs per scrape, its request included`);
 }
 
 /** Measures candidates in turn, so that what else the machine does meets all of them alike. */
@@ -223,6 +242,7 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	else await engine.ask({ command: 'publish', channels, perSecond });
 	// A second to warm up.
 	await wait(1_000);
+	if (PROFILES) await server.ask('startProfile');
 	const startCpu = server.cpuUs;
 	await load.ask({ command: 'measure' });
 	const scraping = target.isScraped && setInterval(() => void scrape(port), 1_000);
@@ -238,6 +258,10 @@ async function measure(name, { streams, perSecond, channels = ['bench'] }) {
 	const result = await load.ask({ command: 'result' });
 	const cpuUs = server.cpuUs - startCpu;
 	clearInterval(scraping);
+	if (PROFILES) {
+		const profile = await server.ask('stopProfile');
+		writeFileSync(join(PROFILES, `${name}.cpuprofile`), JSON.stringify(profile));
+	}
 	await load.ask({ command: 'close' });
 	if (ROUNDS === 1) await wait(LINGER_MS + 5_000);
 	const after = await engine.ask({ command: 'count' });

@@ -22,3 +22,6 @@ export const backend = await openBackend();
 
 /** How much of each channel is kept. */
 export const replay = { maxEvents: Number(process.env.REPLAY_EVENTS ?? 1_000) };
+
+/** Failures are logged, unless they are caused on purpose. */
+export const onFailure = process.env.QUIET ? () => {} : undefined;

@@ -1,4 +1,4 @@
-import { backend, replay } from './backend.js';
+import { backend, onFailure, replay } from './backend.js';
 import { echo } from './events.js';
 import { benchChannel, inngest, userChannel } from './realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
@@ -22,5 +22,6 @@ export const realtime = createRealtime({
 		}
 	},
 	replay,
+	onFailure,
 	lingerMs: Number(process.env.LINGER_MS ?? 1_000)
 });

@@ -1,4 +1,4 @@
-import { backend, replay } from '$lib/backend.js';
+import { backend, onFailure, replay } from '$lib/backend.js';
 import { benchChannel, inngest } from '$lib/realtime.js';
 import { createRealtime } from 'sveltekit-inngest/server/index.js';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ export const { POST } = createRealtime({
 	inngest,
 	backend,
 	replay,
+	onFailure,
 	identify: ({ event }) => event.request.headers.get('x-user'),
 	channels: {
 		bench: {
