@@ -41,6 +41,8 @@ test.each(pages)('on $path the focus stays on the button that was pressed', asyn
 		const answered = page.waitForResponse(isAnswer);
 		await page.keyboard.press('Enter');
 		await (await answered).finished();
+		// Who signs in or out gets the page's forms anew, and they are empty.
+		await page.locator('form[aria-busy=true]').first().waitFor({ state: 'detached' });
 		await fill();
 	}
 	await signIn('Member');
