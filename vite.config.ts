@@ -35,6 +35,8 @@ const node = (name: string, more: object = waiting) => ({
 export default defineConfig({
 	plugins: [inngestDev(), sveltekit()],
 	test: {
+		// What a test waits for takes longer where other programs run as well.
+		expect: { poll: { timeout: 20_000 } },
 		projects: [
 			node('unit'),
 			node('integration'),
