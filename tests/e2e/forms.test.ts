@@ -37,7 +37,7 @@ test.each(pages)('on $path the focus stays on the button that was pressed', asyn
 	expect(await buttons.count()).toBeGreaterThan(2);
 	for (const button of await buttons.all()) {
 		await button.focus();
-		const answered = page.waitForEvent('requestfinished', isSent);
+		const answered = page.waitForResponse((response) => isSent(response.request()));
 		await page.keyboard.press('Enter');
 		await answered;
 		await fill();
