@@ -14,7 +14,7 @@ import { FakeServer } from '../support/backend.js';
 import { demoChannel } from '../support/channels.js';
 import { serve, type TestServer } from '../support/server.js';
 import { openStream, type SseReader } from '../support/sse.js';
-import { eventually } from '../support/wait.js';
+import { deferred, eventually } from '../support/wait.js';
 import { inngestAt } from '../support/world.js';
 
 interface Instance {
@@ -143,6 +143,34 @@ test('a process that starts alone in a log that goes on says so to who resumes, 
 	await resumed.when(() => resumed.texts.length === 1);
 	expect(reasons(fresh)).toEqual([]);
 	expect(reasons(resumed)).toEqual(['upstream-gap']);
+});
+
+test('what a process missed before it started is announced before the first message that it receives', async () => {
+	const one = await startInstance();
+	const first = await one.open();
+	say('1');
+	await first.when(() => first.texts.length === 1);
+	first.close();
+	await one.close();
+	say('missed by all');
+	const backend = server.connect(5_000);
+	const asked = deferred();
+	const answered = deferred();
+	backend.bus!.probe = async () => {
+		asked.resolve();
+		await answered.promise;
+		return false;
+	};
+	const other = await startInstance({ backend });
+	const opened = other.open(ids(first)[0]);
+	await asked.promise;
+	say('2');
+	await eventually(() => other.realtime.stats().hub.messages === 1);
+	answered.resolve();
+	const resumed = await opened;
+	await resumed.when(() => resumed.texts.length === 1);
+	const heard = resumed.frames.filter(({ event }) => event !== 'health');
+	expect(heard.map(({ event }) => event)).toEqual(['resync', 'message']);
 });
 
 test.each(['down', 'silent'] as const)(

@@ -114,11 +114,9 @@ describe.each([
 			await expect.poll(areConnected, { timeout: 60_000 }).toBe(true);
 
 			const counts = new Map(TOPICS.map((each) => [each.join('/'), 0]));
-			const publishedAtMs = new Map<string, number>();
 			const next = (id: string, topicName: string): number => {
 				const n = counts.get(`${id}/${topicName}`)! + 1;
 				counts.set(`${id}/${topicName}`, n);
-				publishedAtMs.set(`${id}/${topicName}/${n}`, performance.now());
 				return n;
 			};
 			/** The same message until a process has taken it: how often that is must not matter. */
@@ -196,10 +194,7 @@ describe.each([
 			}
 			expect(witnesses.filter((witness) => !isUpToDate(witness))).toEqual([]);
 			expect(repeats()).toEqual([]);
-			const losses = witnesses.flatMap((witness) =>
-				witness.losses((...message) => publishedAtMs.get(message.join('/'))!)
-			);
-			expect(losses).toEqual([]);
+			expect(witnesses.flatMap((witness) => witness.losses())).toEqual([]);
 			const inversions = [...SUBSCRIPTIONS.keys()].flatMap((id) =>
 				witnesses.flatMap((one, index) =>
 					witnesses.slice(index + 1).flatMap((other) => one.inversions(id, other))

@@ -150,6 +150,21 @@ test('while the backend is away emitting fails at once, and says with which key 
 	).resolves.toMatchObject({ isDuplicate: false });
 });
 
+test.each([
+	['memory', undefined],
+	['a backend that is no database', new FakeServer().connect()]
+])('with %s nothing is emitted in a transaction', async (_name, backend) => {
+	const { realtime, open } = await start({ ...(backend && { backend }) });
+	const reader = await open({ channel: 'demo' });
+	const emitted = realtime.emit(demoChannel().message, { message: 'x' }, { tx: {} });
+	const error: unknown = await emitted.catch((error: unknown) => error);
+	expect(error).toMatchObject({ code: 'UNSUPPORTED' });
+	expect((error as Error).message).toContain('"demo"');
+	await realtime.emit(demoChannel().message, { message: 'y' });
+	await reader.when(() => reader.texts.length === 1);
+	expect(reader.texts).toEqual(['y']);
+});
+
 test('what does not match, is not registered, or comes too late is refused', async () => {
 	const { realtime } = await start();
 	await expect(

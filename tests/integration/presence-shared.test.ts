@@ -4,9 +4,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { postgresBackend } from '../../src/lib/postgres/index.js';
 import { redisBackend } from '../../src/lib/redis/index.js';
-import type { RealtimeBackend } from '../../src/lib/server/index.js';
+import type { RealtimeBackend, RealtimeTarget } from '../../src/lib/server/index.js';
 import { demoChannel } from '../support/channels.js';
-import { People, type Instance } from '../support/people.js';
+import { People, type Instance, type Watcher } from '../support/people.js';
 import { hasPostgres, PostgresServer } from '../support/postgres.js';
 import { hasRedis, RedisServer } from '../support/redis.js';
 import { seeds, storm } from '../support/storm.js';
@@ -120,6 +120,45 @@ describe.each(Object.keys(servers))('processes that share members through %s', (
 		await bob.shows(['bob']);
 		await eventually(() => people.hooks.length === 3);
 		expect(people.hooks).toEqual(['join alice', 'join bob', 'leave alice']);
+	});
+
+	test('a message to attributes reaches their streams in every process, and no other', async () => {
+		const identify: NonNullable<Parameters<typeof start>[0]>['identify'] = ({ event }) => {
+			const id = event.request.headers.get('x-user')!;
+			const [team, place] = id.split('-');
+			return { id, team: team!, isLead: place === '1' };
+		};
+		const instances = [await start({ identify }), await start({ identify })];
+		const [one, other] = instances as [Instance, Instance];
+		const watchers = new Map<string, Watcher>();
+		for (const id of ['red-1', 'red-2', 'blue-1']) {
+			for (const [index, instance] of instances.entries()) {
+				const watcher = await instance.watch(id);
+				await watcher.reader.connected();
+				watchers.set(`${id} at ${index}`, watcher);
+			}
+		}
+		const { message } = demoChannel();
+		const emitTo = (from: Instance, target: RealtimeTarget, text: string): Promise<number> =>
+			from.realtime.emitTo(target, message, { message: text });
+		expect(await emitTo(one, { team: 'red' }, 'to red')).toBe(4);
+		expect(await emitTo(other, { isLead: true }, 'to leads')).toBe(4);
+		expect(await emitTo(one, { team: 'red', isLead: true }, 'to the lead of red')).toBe(2);
+		expect(await emitTo(other, { team: 'green' }, 'to nobody')).toBe(0);
+		await one.realtime.emit(message, { message: 'to all' });
+		const red = ['to red', 'to leads', 'to the lead of red', 'to all'];
+		const expected = {
+			'red-1': red,
+			'red-2': ['to red', 'to all'],
+			'blue-1': ['to leads', 'to all']
+		};
+		for (const [id, texts] of Object.entries(expected)) {
+			for (const index of instances.keys()) {
+				const { reader } = watchers.get(`${id} at ${index}`)!;
+				await reader.when(() => reader.texts.at(-1) === 'to all');
+				expect(reader.texts).toEqual(texts);
+			}
+		}
 	});
 
 	test('members of a process that died leave once', async () => {

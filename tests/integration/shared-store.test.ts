@@ -240,6 +240,33 @@ test('a process that starts anew replays what others kept, and says that it was 
 	expect(entries(again)).toEqual(entries(witness).slice(1));
 });
 
+test('what a process missed before it started is announced before the first message that it receives', async () => {
+	const one = await startInstance();
+	const reader = await connect(one);
+	say('1');
+	await reader.when(() => reader.texts.length === 1);
+	await one.close();
+	say('missed by all');
+	const other = await startInstance();
+	const { bounds } = other.store;
+	const asked = deferred();
+	const answered = deferred();
+	other.store.bounds = async (name) => {
+		const answer = await bounds.call(other.store, name);
+		asked.resolve();
+		await answered.promise;
+		return answer;
+	};
+	const again = await other.open(reader.lastId);
+	await asked.promise;
+	say('2');
+	await eventually(() => other.realtime.stats().hub.messages === 1);
+	answered.resolve();
+	await again.when(() => again.texts.length === 1);
+	const heard = again.frames.filter(({ event }) => event !== 'health');
+	expect(heard.map(({ event }) => event)).toEqual(['resync', 'message']);
+});
+
 test('a store that fails ends streams, which come back without a silent gap', async () => {
 	const one = await startInstance();
 	const reader = await connect(one);

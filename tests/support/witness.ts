@@ -4,12 +4,9 @@ import type { resolveSubscriptions } from '../../src/lib/client/subscriptions.js
 import { HttpTransport } from '../../src/lib/client/transport/http.js';
 
 /** A message, by its topic and number, or an announcement that messages may be missing. */
-type Heard = { topic: string; n: number } | { gapAtMs: number };
+type Heard = { topic: string; n: number } | 'gap';
 
-const isMessage = (heard: Heard): heard is { topic: string; n: number } => 'topic' in heard;
-
-/** How late, in milliseconds, a gap may be announced: a backend that is away is given up on first. */
-const MAX_LATE_MS = 20_000;
+const isMessage = (heard: Heard): heard is { topic: string; n: number } => heard !== 'gap';
 
 /**
  * A page that notes what it hears of topics whose messages are the numbers from 1 on, published once it is
@@ -43,7 +40,7 @@ export class Witness {
 			state.frames.listen(({ event, data }) => {
 				if (event === 'message') heard.push({ topic: data.topic, n: data.data as number });
 			});
-			state.onResync(() => heard.push({ gapAtMs: performance.now() }));
+			state.onResync(() => heard.push('gap'));
 		}
 		this.#bus.update({
 			endpoint,
@@ -92,24 +89,40 @@ export class Witness {
 	}
 
 	/**
-	 * A page that reloads its data when a gap is announced has what was published before. So a message may
-	 * be missing if one was announced after its publication, soon.
+	 * A message may be missing if a gap was announced in its place: after all older messages of its topic
+	 * that came before, and before the first newer one.
 	 *
-	 * @param publishedAtMs When a message was published, by this process's own clock.
 	 * @returns messages that did not come, with no gap announced.
 	 */
-	losses(publishedAtMs: (id: string, topic: string, n: number) => number): string[] {
+	losses(): string[] {
 		return this.#topics().flatMap(({ id, topic, numbers }) => {
-			const gaps = this.#heard.get(id)!.flatMap((one) => (isMessage(one) ? [] : [one.gapAtMs]));
 			const came = new Set(numbers);
-			return Array.from({ length: Math.max(...numbers) }, (_, index) => index + 1)
-				.filter((n) => !came.has(n))
-				.filter((n) => {
-					const afterMs = gaps.map((gapAtMs) => gapAtMs - publishedAtMs(id, topic, n));
-					return !afterMs.some((ms) => ms >= 0 && ms < MAX_LATE_MS);
-				})
-				.map((n) => `${this.#name} missed ${id} ${topic} ${n}`);
+			const missing = Array.from({ length: Math.max(...numbers) }, (_, index) => index + 1).filter(
+				(n) => !came.has(n)
+			);
+			return missing
+				.filter((n) => !this.#placeOf(id, topic, n).includes('gap'))
+				.map((n) => `${this.#name} missed ${id} ${topic} ${n}: ${this.#around(id, topic, n)}`);
 		});
+	}
+
+	#around(id: string, topic: string, n: number): string {
+		const heard = this.#heard.get(id)!;
+		const newer = heard.findIndex((one) => isMessage(one) && one.topic === topic && one.n > n);
+		return heard
+			.slice(Math.max(0, newer - 14), newer + 14)
+			.map((one) => (isMessage(one) ? `${one.topic[0]}${one.n}` : one))
+			.join(' ');
+	}
+
+	/** What was heard of a channel where a missing message should have come. */
+	#placeOf(id: string, topic: string, n: number): Heard[] {
+		const heard = this.#heard.get(id)!;
+		const isOfTopic = (one: Heard): one is { topic: string; n: number } =>
+			isMessage(one) && one.topic === topic;
+		const newer = heard.findIndex((one) => isOfTopic(one) && one.n > n);
+		const before = newer < 0 ? heard : heard.slice(0, newer);
+		return before.slice(before.findLastIndex(isOfTopic) + 1);
 	}
 
 	/** @returns messages of a channel that this page and another one heard in opposite order. */

@@ -54,6 +54,7 @@ interface Asker {
 
 /** Announcements on LISTEN and NOTIFY, over one channel of notifications. */
 export class PostgresBus implements BackendBus {
+	readonly isTransactional = true;
 	readonly #statements: Statements;
 	readonly #store: PostgresReplayStore;
 	readonly #line: Line | undefined;

@@ -4,7 +4,13 @@ import { RealtimeError } from '../protocol/errors.js';
 const NOT_MIGRATED = new Set(['3F000', '42P01', '42883']);
 
 /** Classes of errors whose text is about the server, and has nothing of what was sent to it. */
-const HARMLESS = /^(08|25|28|3D|40|42|53|55|57)/;
+const HARMLESS = /^(08|25|40|42|53|55|57)/;
+
+/** Classes of errors whose text names who signs in where. */
+const LOGIN: Record<string, string> = {
+	'28': 'it refused the user or the password',
+	'3D': 'it has no such database'
+};
 
 /**
  * @returns an error that says what happened and what to do. It has no cause: errors of the clients carry
@@ -19,7 +25,8 @@ export function explain(error: unknown, schema: string): RealtimeError {
 			`The Postgres schema "${schema}" lacks what sveltekit-inngest needs: call \`await migrate(client)\` of "sveltekit-inngest/postgres" once, with the same \`schema\`, or pass \`migrate: true\` to \`postgresBackend\`.`
 		);
 	}
-	const said = typeof code === 'string' && HARMLESS.test(code) ? `: ${String(message)}` : '';
-	const name = typeof code === 'string' ? ` (${code})` : '';
-	return new RealtimeError('BACKEND', `Postgres failed${name}${said}`);
+	if (typeof code !== 'string') return new RealtimeError('BACKEND', 'Postgres failed.');
+	const said = HARMLESS.test(code) ? String(message) : LOGIN[code.slice(0, 2)];
+	const why = said === undefined ? '' : `: ${said}`;
+	return new RealtimeError('BACKEND', `Postgres failed (${code})${why}.`);
 }

@@ -21,6 +21,7 @@ export type JsonRow = Record<string, unknown>;
 export interface RowChange<TRow extends object = JsonRow> {
 	/** `schema.table` */
 	table: string;
+	/** An update that changes the key is a `delete` of the old key and an `insert` of the new one. */
 	operation: 'insert' | 'update' | 'delete';
 	/** The key's columns. */
 	key: JsonRow;

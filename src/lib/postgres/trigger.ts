@@ -8,8 +8,9 @@ export interface TriggerOptions {
 	/** Column, or columns, by which a row is found again: usually its primary key. */
 	key: string | readonly string[];
 	/**
-	 * Columns that are announced; an update that changes none of them is not. Everybody who may connect to
-	 * the database can hear what is announced, so that secrets must not be among them. @default all columns
+	 * Columns that are announced; an update that changes neither them nor the key is not. Everybody who may
+	 * connect to the database can hear what is announced, so that secrets must not be among them.
+	 * @default all columns
 	 */
 	columns?: readonly string[];
 	/** Name of the Postgres schema that `postgresSource` uses. @default 'sveltekit_inngest' */
@@ -89,49 +90,65 @@ create or replace function "${schema}".announce_row() returns trigger
 language plpgsql as $f$
 declare
 	v_table constant text := tg_argv[0];
-	v_row jsonb;
+	v_operations text[] := array[lower(tg_op)];
+	v_operation text;
+	v_new jsonb;
 	v_old jsonb;
-	v_key jsonb;
+	v_new_key jsonb;
+	v_old_key jsonb;
 	v_notice jsonb;
+	v_row jsonb;
+	v_before jsonb;
 begin
-	v_notice := jsonb_build_object(
-		'table', v_table,
-		'tx', pg_current_xact_id()::text,
-		'at', (extract(epoch from clock_timestamp()) * 1000000)::bigint
-	);
 	begin
 		if tg_op = 'TRUNCATE' then
-			perform pg_notify('${rowsChannel(schema)}', (v_notice || '{"isUnknown": true}')::text);
+			perform pg_notify(
+				'${rowsChannel(schema)}',
+				jsonb_build_object('table', v_table, 'isUnknown', true, 'at', clock_timestamp())::text
+			);
 			return null;
 		end if;
-		if tg_op <> 'DELETE' then v_row := to_jsonb(new); end if;
+		if tg_op <> 'DELETE' then v_new := to_jsonb(new); end if;
 		if tg_op <> 'INSERT' then v_old := to_jsonb(old); end if;
-		select jsonb_object_agg(name, coalesce(v_row, v_old)->name) into v_key
+		select jsonb_object_agg(name, v_new->name), jsonb_object_agg(name, v_old->name)
+		into v_new_key, v_old_key
 		from jsonb_array_elements_text(tg_argv[1]::jsonb) as names(name);
 		if tg_argv[2] <> '[]' then
 			select
-				case when v_row is not null then jsonb_object_agg(name, v_row->name) end,
+				case when v_new is not null then jsonb_object_agg(name, v_new->name) end,
 				case when v_old is not null then jsonb_object_agg(name, v_old->name) end
-			into v_row, v_old
+			into v_new, v_old
 			from jsonb_array_elements_text(tg_argv[2]::jsonb) as names(name);
 		end if;
-		if tg_op = 'UPDATE' and v_row = v_old then return null; end if;
-		v_notice := v_notice || jsonb_build_object(
-			'operation', lower(tg_op),
-			'key', v_key::text,
-			'columns', tg_argv[2]::jsonb
-		);
-		if octet_length((v_notice || jsonb_build_object('row', v_row, 'old', v_old))::text) <= 7900 then
-			v_notice := v_notice || jsonb_build_object('row', v_row, 'old', v_old);
-		elsif octet_length((v_notice || jsonb_build_object('row', v_row))::text) <= 7900 then
-			v_notice := v_notice || jsonb_build_object('row', v_row);
+		if tg_op = 'UPDATE' and v_new_key <> v_old_key then
+			-- To whoever knows rows by their keys these are two.
+			v_operations := '{delete,insert}';
+		elsif tg_op = 'UPDATE' and v_new = v_old then
+			return null;
 		end if;
-		perform pg_notify('${rowsChannel(schema)}', v_notice::text);
+		foreach v_operation in array v_operations loop
+			v_row := case when v_operation <> 'delete' then v_new end;
+			v_before := case when v_operation <> 'insert' then v_old end;
+			v_notice := jsonb_build_object(
+				'table', v_table,
+				'tx', pg_current_xact_id()::text,
+				'at', (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+				'operation', v_operation,
+				'key', (case when v_operation = 'delete' then v_old_key else v_new_key end)::text,
+				'columns', tg_argv[2]::jsonb
+			);
+			if octet_length((v_notice || jsonb_build_object('row', v_row, 'old', v_before))::text) <= 7900 then
+				v_notice := v_notice || jsonb_build_object('row', v_row, 'old', v_before);
+			elsif octet_length((v_notice || jsonb_build_object('row', v_row))::text) <= 7900 then
+				v_notice := v_notice || jsonb_build_object('row', v_row);
+			end if;
+			perform pg_notify('${rowsChannel(schema)}', v_notice::text);
+		end loop;
 	exception when others then
 		-- Too long even so, or a value that JSON has no word for.
 		perform pg_notify(
 			'${rowsChannel(schema)}',
-			jsonb_build_object('table', v_table, 'isUnknown', true)::text
+			jsonb_build_object('table', v_table, 'isUnknown', true, 'at', clock_timestamp())::text
 		);
 	end;
 	return null;

@@ -1,8 +1,10 @@
+import { BackendError } from '../server/backend/support.js';
+
 /** What a reply of Redis that is an error begins with. */
 const CODE = /^[A-Z][A-Z0-9_]+\b/;
 
 /** A call to Redis that failed. */
-export class RedisError extends Error {
+export class RedisError extends BackendError {
 	override readonly name = 'RedisError';
 	/** What Redis answered, such as `NOPERM`, or what the socket failed with, such as `ECONNREFUSED`. */
 	readonly code: string | undefined;

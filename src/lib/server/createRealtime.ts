@@ -129,10 +129,11 @@ export interface Realtime<
 	 * @param topic A topic of a registered channel: `demoChannel().message`, or `chat.message` of inngest 4.
 	 * @returns its cursor, and whether its key was emitted before, so that nothing was published.
 	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB
-	 *   or does not match the topic's schema, `INVALID_OPTION` for what is not a topic, `UNKNOWN_CHANNEL` for
+	 *   or does not match the topic's schema, `INVALID_OPTION` for what is not a topic or a transaction, `UNKNOWN_CHANNEL` for
 	 *   a channel that is not registered, or whose topic several entries share,
 	 *   `BACKEND` when the backend is away or the replay store fails (its `key` says how to try again), `CLOSED` when the endpoint was
-	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend).
+	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend), and for
+	 *   `tx` where the backend is not that database.
 	 * @example
 	 * ```ts
 	 * const { cursor } = await realtime.emit(demoChannel().message, { message: 'hello' });

@@ -1,4 +1,4 @@
-import { RealtimeError } from '../protocol/errors.js';
+import { RealtimeError, type RealtimeErrorCode } from '../protocol/errors.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 import type { Registry } from './access/registry.js';
 import type { Published } from './backend/backend.js';
@@ -12,6 +12,9 @@ import { inSpan, isTraced } from './runtime/spans.js';
 /** How long, in milliseconds, a backend remembers the key of an emitted message at least. */
 const KEY_TTL_MS = 48 * 60 * 60 * 1_000;
 
+/** Codes of errors that the same call fails with again. */
+const IS_FINAL: ReadonlySet<RealtimeErrorCode> = new Set(['INVALID_OPTION', 'UNSUPPORTED']);
+
 /** Options of `emit`. */
 export interface RealtimeEmitOptions {
 	/**
@@ -21,7 +24,7 @@ export interface RealtimeEmitOptions {
 	 * @default a random one
 	 */
 	key?: string;
-	/** A transaction of the database that is the backend: the message commits with it. */
+	/** A transaction of the database that is the backend, `postgresBackend`: the message commits with it. */
 	tx?: unknown;
 }
 
@@ -42,7 +45,8 @@ export type RealtimePublish = <TTopic extends PublishTarget>(
  * Publishes a message to all readers of a channel without Inngest.
  *
  * @param handler The handler of an event that emits it.
- * @throws {RealtimeError} `INVALID_MESSAGE`, `UNKNOWN_CHANNEL`, or `BACKEND`, which carries the key.
+ * @throws {RealtimeError} `INVALID_MESSAGE`, `INVALID_OPTION`, `UNKNOWN_CHANNEL`, `UNSUPPORTED`, or
+ *   `BACKEND`, which carries the key.
  */
 export async function emit(
 	hub: Hub,
@@ -87,6 +91,7 @@ export async function emit(
 		handler?.emitted({ channel, topic, cursor: published.cursor });
 		return published;
 	} catch (cause) {
+		if (cause instanceof RealtimeError && IS_FINAL.has(cause.code)) throw cause;
 		const why = cause instanceof Error ? cause.message : String(cause);
 		const text = `Not emitted to ${describePlace(address)}: ${why} Emit it again with the key "${key}", and it is published once.`;
 		throw Object.assign(new RealtimeError('BACKEND', text, { cause }), { key });

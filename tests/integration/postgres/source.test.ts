@@ -163,6 +163,49 @@ describe.skipIf(!hasPostgres)('rows of a PostgreSQL server', () => {
 		]);
 	});
 
+	test.each([undefined, ['status']])(
+		'an update that changes the key is another row, with the columns %s',
+		async (columns) => {
+			await create();
+			await watch({ ...(columns && { columns }) });
+			const { listener } = await open();
+			await server.query(`insert into ${table} values (1, 'new', repeat('x', 5000))`);
+			await server.query(`update ${table} set id = 2`);
+			await eventually(() => listener.messages.length === 3);
+			const changes = listener.data as RowChange[];
+			expect(changes.map(({ operation, key }) => [operation, key])).toEqual([
+				['insert', { id: 1 }],
+				['delete', { id: 1 }],
+				['insert', { id: 2 }]
+			]);
+			expect(changes[1]).toMatchObject({ row: null, old: { status: 'new' } });
+			expect(changes[2]).toMatchObject({ row: { status: 'new' }, old: null });
+		}
+	);
+
+	test('rows of a table in partitions are announced as rows of the table', async () => {
+		await server.query(
+			`create table ${table} (id int, status text) partition by list (status);
+			create table ${table}_new partition of ${table} for values in ('new');
+			create table ${table}_paid partition of ${table} for values in ('paid')`
+		);
+		await watch();
+		const { listener } = await open();
+		await server.query(`insert into ${table} values (1, 'new')`);
+		await server.query(`update ${table} set status = 'paid'`);
+		await server.query(`insert into ${table}_new values (2, 'new')`);
+		await eventually(() => listener.messages.length === 4);
+		const changes = listener.data as RowChange[];
+		expect(changes.map(({ table, operation, key }) => [table, operation, key.id])).toEqual([
+			[`public.${table}`, 'insert', 1],
+			[`public.${table}`, 'delete', 1],
+			[`public.${table}`, 'insert', 1],
+			[`public.${table}`, 'insert', 2]
+		]);
+		await server.query(`truncate ${table}`);
+		await eventually(() => listener.turns.length === 2);
+	});
+
 	test('what cannot be announced fails no write, and makes readers load again', async () => {
 		await create('id text primary key, status text, note text');
 		await watch();

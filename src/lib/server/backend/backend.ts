@@ -82,12 +82,14 @@ export interface Published {
 export interface BusPublishOptions {
 	/** How long, in milliseconds, the key is remembered at least; otherwise as long as the log. */
 	keyTtlMs?: number;
-	/** A transaction of the app's own database client, where the backend is that database. */
+	/** A transaction of the app's own database client; only where the bus `isTransactional`. */
 	tx?: unknown;
 }
 
 /** Carries events between processes: what one appends to a log, all that listen to it hear of. */
 export interface BackendBus {
+	/** Whether `publish` can be part of a transaction of the app, its `tx`. @default false */
+	readonly isTransactional?: boolean;
 	/**
 	 * Numbers an event, stores it in the backend's log, remembers its key, and announces it, in one step.
 	 * Events that are appended through `ReplayStore.append` are announced as well.

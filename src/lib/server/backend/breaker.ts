@@ -3,6 +3,7 @@ import { backoffMs } from '../../protocol/backoff.js';
 import { Histogram } from '../metrics/histogram.js';
 import type { RealtimeMetric } from '../metrics/metric.js';
 import { unref } from '../runtime/runtime.js';
+import { reasonOf } from './errors.js';
 
 /** `half-open`: one call is on its way to find out whether the backend is back. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -31,6 +32,8 @@ export class Breaker {
 	#failures = 0;
 	/** How often it opened since the backend last answered. */
 	#openings = 0;
+	/** What the last call failed with. */
+	#cause: unknown;
 	/** By the process's own clock, which nobody sets. */
 	#retryAtMs = 0;
 
@@ -57,7 +60,9 @@ export class Breaker {
 	 */
 	async run<T>(call: () => T | PromiseLike<T>): Promise<T> {
 		const isProbe = this.#state !== 'closed';
-		if (isProbe && !this.#isDue()) throw this.#error('is away; it will be tried again');
+		if (isProbe && !this.#isDue()) {
+			throw this.#error('is away; it will be tried again', this.#cause);
+		}
 		if (isProbe) {
 			this.#state = 'half-open';
 			// A request that ends on Workers takes its calls with it: another one tries after this time.
@@ -71,6 +76,7 @@ export class Breaker {
 			return result;
 		} catch (error) {
 			this.#observe('failed', startedMs);
+			this.#cause = error;
 			const failure = this.#error('failed or did not answer in time', error);
 			this.#failed(failure, isProbe);
 			throw failure;
@@ -131,7 +137,8 @@ export class Breaker {
 		for (const listener of [...this.#listeners]) listener(state, error);
 	}
 
-	#error(what: string, cause?: unknown): RealtimeError {
-		return new RealtimeError('BACKEND', `The backend "${this.#name}" ${what}.`, { cause });
+	#error(what: string, cause: unknown): RealtimeError {
+		const text = `The backend "${this.#name}" ${what}.${reasonOf(cause)}`;
+		return new RealtimeError('BACKEND', text, { cause });
 	}
 }

@@ -176,6 +176,7 @@ function shareStore(store: ReplayStore, breaker: Breaker): SharedStore {
 
 function guardBus(bus: BackendBus, breaker: Breaker): BackendBus {
 	return {
+		isTransactional: bus.isTransactional ?? false,
 		publish(log, event, options) {
 			// What becomes of the app's own transaction says nothing about the backend.
 			if (options?.tx !== undefined) return bus.publish(log, event, options);

@@ -241,7 +241,10 @@ export class Feed implements SourceListener {
 			if (turn !== this.#turn) return;
 			// A log that goes on has not seen what came meanwhile. Before the first time nobody followed it.
 			if (this.#wasLive) this.gap();
-			else if (!isComplete) this.#appendGap(true);
+			else {
+				if (!isComplete) this.#appendGap(true);
+				this.#validation.release();
+			}
 			this.#wasLive = true;
 			this.#afterLog(() => {
 				if (turn !== this.#turn) return;
@@ -252,14 +255,16 @@ export class Feed implements SourceListener {
 			});
 		};
 		if (this.#wasLive) return announce(false);
-		try {
-			void whenReady(
-				this.log.open(),
-				({ isComplete }) => announce(isComplete),
-				(error) => this.#storeFailed(error)
-			);
-		} catch (error) {
+		const fail = (error: unknown): void => {
 			this.#storeFailed(error);
+			this.#validation.release();
+		};
+		// What comes before the log has been opened belongs after a gap that this may find.
+		this.#validation.hold();
+		try {
+			void whenReady(this.log.open(), ({ isComplete }) => announce(isComplete), fail);
+		} catch (error) {
+			fail(error);
 		}
 	}
 

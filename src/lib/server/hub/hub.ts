@@ -198,10 +198,17 @@ export class Hub implements FeedHost {
 	/**
 	 * Publishes an event to a channel without its source.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend that carries it is away.
+	 * @throws {RealtimeError} `BACKEND` when the backend that carries it is away, `UNSUPPORTED` where it
+	 *   cannot be part of a transaction.
 	 */
 	async emit(spec: FeedSpec, event: ReplayEvent, options: BusPublishOptions): Promise<Published> {
 		const bus = this.#backend?.bus;
+		if (options.tx !== undefined && !bus?.isTransactional) {
+			throw new RealtimeError(
+				'UNSUPPORTED',
+				`Nothing was emitted to channel ${quoted(spec.channel)}: \`tx\` needs the database of the transaction as \`backend\`, by \`postgresBackend\`.`
+			);
+		}
 		if (bus) {
 			const logKey = this.#logName(spec);
 			this.#limitShared(logKey, spec);

@@ -41,7 +41,7 @@ export class Validation {
 		definitions: TopicDefinitions,
 		events: ValidationEvents,
 		bounds: {
-			/** Messages that may wait for an asynchronous schema. */
+			/** Messages that may wait for an asynchronous schema, or for `release`. */
 			maxWaiting?: number | undefined;
 			/** Milliseconds that a schema may take; after that the message is invalid. */
 			timeoutMs?: number | undefined;
@@ -62,6 +62,21 @@ export class Validation {
 			const first = !this.#overflowed;
 			this.#overflowed = true;
 			this.#events.overflow(first);
+		}
+	}
+
+	/** Lets everything wait that comes from now on. */
+	hold(): void {
+		this.#isBusy = true;
+	}
+
+	/** Goes on with what waits since `hold`. */
+	release(): void {
+		this.#isBusy = false;
+		this.#overflowed = false;
+		for (const next of this.#waiting.splice(0)) {
+			if (next) this.push(next);
+			else this.gap();
 		}
 	}
 
