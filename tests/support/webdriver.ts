@@ -103,7 +103,7 @@ const RECORD = `(() => {
 
 /** Allocates so much that the engine collects garbage, also what is old; nothing else makes it do so. */
 const ALLOCATE = `(async () => {
-	for (let count = 0; count < 40; count++) {
+	for (let count = 0; count < 10; count++) {
 		Array.from({ length: 200 }, (_, index) => new Array(10_000).fill(index));
 		await new Promise((resolve) => setTimeout(resolve, 5));
 	}
@@ -119,6 +119,8 @@ async function startWebKit(): Promise<AnyBrowser> {
 		DISPLAY: display,
 		HOME: home,
 		XDG_RUNTIME_DIR: home,
+		// Whatever it collects, it looks at old objects too.
+		JSC_useGenerationalGC: 'false',
 		WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1'
 	};
 	// Groups of their own: a browser has many processes, and all must end.
