@@ -14,7 +14,7 @@ export interface Follower {
 	 */
 	stage: 'connecting' | 'fresh' | 'behind' | 'live';
 	/** Something happened on the leader's stream. */
-	take(news: News): void;
+	take(news: Omit<News, 'key'>): void;
 }
 
 /**
@@ -35,11 +35,12 @@ export function follow(
 
 	const follower: Follower = {
 		stage: 'connecting',
-		take({ at, health: said, frame }) {
+		take({ at, health: said, frame, unreadable }) {
 			if (said) health = said;
 			if (follower.stage === 'live') {
 				if (said) state.health = said;
 				if (frame) state.receive(readFrame(frame, channelId), false);
+				if (unreadable) state.receiveUnreadable(...unreadable);
 				return;
 			}
 			const next = at ?? frame?.id;
