@@ -46,7 +46,7 @@ export function follow(
 			const next = at ?? frame?.id;
 			if (next && (compareCursors(next, position) ?? 1) > 0) position = next;
 			if (follower.stage === 'connecting' && at !== undefined) {
-				const isFresh = said && !state.cursor && !since && !history;
+				const isFresh = said && !(state.cursor || since || history);
 				follower.stage = isFresh ? 'fresh' : 'behind';
 				const stop = state.frames.listen(() => (follower.stage === 'behind' ? catchUp() : stop()));
 			}
@@ -67,7 +67,8 @@ export function follow(
 	/** Goes on with the leader's stream as soon as the tab has all that it has brought. */
 	function catchUp(): void {
 		if (follower.stage !== 'behind') return;
-		if ((compareCursors(state.cursor || since, position) ?? -1) >= 0) goLive();
+		if ((compareCursors(position, state.cursor || since) ?? 1) > 0) return;
+		goLive();
 	}
 
 	function goLive(): void {

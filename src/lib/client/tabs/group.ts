@@ -62,7 +62,9 @@ export function joinGroup(
 	const group: Group = {
 		ask: (message) => say({ tab: id, ...message }),
 		tell: (message) => say({ term: own, ...message }),
-		whenGone: (tab, act) => hold(name + tab, reign.signal, act),
+		whenGone(tab, act) {
+			locks.request(name + tab, { signal: reign.signal }, act).catch(() => {});
+		},
 		leave() {
 			end.abort();
 			stop();

@@ -80,7 +80,7 @@ export function lead(group: Group, options: () => TransportOptions): Leader {
 	}
 
 	function hear({ tab, wants, joins }: TabMessage): void {
-		const stream = joins && channels.get(joins)?.state.stream;
+		const stream = channels.get(joins!)?.state.stream;
 		// Who is there was said before the tab listened.
 		if (stream) void post({ settings: options }, { presence: { stream, sync: true } });
 		if (!wants) return;

@@ -75,9 +75,8 @@ function connect(owner: TransportOwner): Transport {
 				(message) => {
 					followers.get(message.key!)?.take(message);
 					const { failure } = message;
-					const channel = failure?.channelId;
-					const isMine = !channel || options!.subscriptions.has(channel);
-					if (failure && isMine) owner.report(failure);
+					const isMine = options!.subscriptions.has(failure?.channelId ?? '');
+					if (failure && (isMine || !failure.channelId)) owner.report(failure);
 				},
 				giveUp
 			);
