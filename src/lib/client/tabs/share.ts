@@ -75,7 +75,7 @@ function connect(owner: TransportOwner): Transport {
 				(message) => {
 					followers.get(message.key!)?.take(message);
 					const { failure } = message;
-					const isMine = options!.subscriptions.has(failure?.channelId ?? '');
+					const isMine = options!.subscriptions.has(failure?.channelId as string);
 					if (failure && (isMine || !failure.channelId)) owner.report(failure);
 				},
 				giveUp
