@@ -48,7 +48,7 @@ async function live(settings?: TabSettings): Promise<Page> {
 
 async function connected(page: Page): Promise<void> {
 	await expect
-		.poll(() => page.evaluate(() => window.tab.status()), { timeout: 10_000 })
+		.poll(() => page.evaluate(() => window.tab.status()))
 		.toBe('connected');
 }
 
@@ -57,7 +57,7 @@ const heard = (page: Page, channel = 'numbers'): Promise<number[]> =>
 
 /** Waits until a tab has the newest number, and expects each since its first once and in order. */
 async function intact(page: Page): Promise<void> {
-	await expect.poll(async () => (await heard(page)).at(-1), { timeout: 10_000 }).toBe(site.sent);
+	await expect.poll(async () => (await heard(page)).at(-1)).toBe(site.sent);
 	const all = await heard(page);
 	expect(all).toEqual(Array.from({ length: all.length }, (_, index) => all[0]! + index));
 }

@@ -4,20 +4,30 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import puppeteer, { type Browser as Firefox } from 'puppeteer-core';
+import puppeteer, { type Browser, type Page } from 'puppeteer-core';
+import { BROWSER } from './browser.js';
 import { freePort } from './ports.js';
 import { eventually } from './wait.js';
 
-/** A tab of any browser. */
+/** A tab of any browser, in front of the others. */
 export interface BrowserTab {
 	goto(url: string): Promise<void>;
-	/** What a JavaScript expression is on the page. */
+	/** What a JavaScript expression is on the page, or what it is a promise of. */
 	evaluate<T>(expression: string): Promise<T>;
+	/** Hides it, as another tab in front of it does. */
+	hide(): Promise<void>;
+	show(): Promise<void>;
+	/** Takes it off the network, or puts it on again; not every driver can. */
+	setOffline?(isOffline: boolean): Promise<void>;
+	/** Frees what nothing refers to any more. */
+	collectGarbage(): Promise<void>;
+	/** What went wrong on its pages: what nobody caught, and errors and warnings of the console. */
+	problems(): Promise<readonly string[]>;
 	close(): Promise<void>;
 }
 
-/** A browser that is no Chromium. Ended by `close`. */
-export interface OtherBrowser {
+/** A browser of any make. Ended by `close`. */
+export interface AnyBrowser {
 	open(): Promise<BrowserTab>;
 	close(): Promise<void>;
 }
@@ -26,24 +36,53 @@ const FIREFOX = process.env.FIREFOX_PATH ?? '/usr/bin/firefox-esr';
 const WEBKIT = process.env.WEBKIT_DRIVER_PATH ?? '/usr/bin/WebKitWebDriver';
 const XVFB = '/usr/bin/Xvfb';
 
+/** Chromium, driven like Firefox. */
+export const CHROMIUM = { name: 'Chromium', isHere: true, start: startChromium };
+
 /** The browsers to test besides Chromium, and whether they are installed. */
 export const OTHERS = [
 	{ name: 'Firefox', isHere: existsSync(FIREFOX), start: startFirefox },
 	{ name: 'WebKit', isHere: existsSync(WEBKIT) && existsSync(XVFB), start: startWebKit }
 ];
 
-async function startFirefox(): Promise<OtherBrowser> {
-	const browser: Firefox = await puppeteer.launch({
+async function startChromium(): Promise<AnyBrowser> {
+	const browser = await puppeteer.launch({ ...BROWSER, headless: true });
+	return drive(browser, async (page) => {
+		const session = await page.createCDPSession();
+		await session.send('HeapProfiler.collectGarbage');
+		await session.detach();
+	});
+}
+
+async function startFirefox(): Promise<AnyBrowser> {
+	const browser = await puppeteer.launch({
 		browser: 'firefox',
 		executablePath: FIREFOX,
-		headless: true
+		headless: true,
+		// It is what web-platform-tests collect garbage with.
+		extraPrefsFirefox: { 'dom.testing.testutils.enabled': true }
 	});
+	return drive(browser, (page) => page.evaluate('TestUtils.gc()') as Promise<void>);
+}
+
+/** A browser under Puppeteer. */
+function drive(browser: Browser, collectGarbage: (page: Page) => Promise<void>): AnyBrowser {
 	return {
 		async open() {
 			const page = await browser.newPage();
+			const problems: string[] = [];
+			page.on('pageerror', (error) => problems.push(String(error)));
+			page.on('console', (message) => {
+				if (/error|warn/.test(message.type())) problems.push(message.text());
+			});
 			return {
 				goto: async (url) => void (await page.goto(url)),
 				evaluate: (expression) => page.evaluate(expression) as Promise<never>,
+				hide: async () => (await browser.pages())[0]!.bringToFront(),
+				show: () => page.bringToFront(),
+				setOffline: (isOffline) => page.setOfflineMode(isOffline),
+				collectGarbage: () => collectGarbage(page),
+				problems: () => Promise.resolve(problems),
 				close: () => page.close()
 			};
 		},
@@ -51,8 +90,27 @@ async function startFirefox(): Promise<OtherBrowser> {
 	};
 }
 
+/** Collects on the page what goes wrong there from now on; nothing tells WebDriver of it. */
+const RECORD = `(() => {
+	if (window.problems) return;
+	const problems = (window.problems = []);
+	addEventListener('error', ({ message }) => problems.push(message));
+	addEventListener('unhandledrejection', ({ reason }) => problems.push(String(reason)));
+	for (const kind of ['error', 'warn']) {
+		console[kind] = (...what) => problems.push(what.map(String).join(' '));
+	}
+})()`;
+
+/** Allocates so much that the engine collects garbage, also what is old; nothing else makes it do so. */
+const ALLOCATE = `(async () => {
+	for (let count = 0; count < 10; count++) {
+		Array.from({ length: 200 }, (_, index) => new Array(10_000).fill(index));
+		await new Promise((resolve) => setTimeout(resolve, 5));
+	}
+})()`;
+
 /** MiniBrowser under Xvfb, driven by W3C WebDriver. */
-async function startWebKit(): Promise<OtherBrowser> {
+async function startWebKit(): Promise<AnyBrowser> {
 	const home = await mkdtemp(join(tmpdir(), 'webkit-'));
 	const display = `:${100 + (process.pid % 1_000)}`;
 	const port = await freePort();
@@ -61,6 +119,8 @@ async function startWebKit(): Promise<OtherBrowser> {
 		DISPLAY: display,
 		HOME: home,
 		XDG_RUNTIME_DIR: home,
+		// Whatever it collects, it looks at old objects too.
+		JSC_useGenerationalGC: 'false',
 		WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1'
 	};
 	// Groups of their own: a browser has many processes, and all must end.
@@ -79,7 +139,7 @@ async function startWebKit(): Promise<OtherBrowser> {
 	};
 	const isUp = (): Promise<boolean> =>
 		call('GET', '/status').then(
-			() => true,
+			() => existsSync(`/tmp/.X11-unix/X${display.slice(1)}`),
 			() => false
 		);
 	await eventually(isUp, 'the driver of WebKit');
@@ -106,18 +166,43 @@ async function startWebKit(): Promise<OtherBrowser> {
 		last = next.catch(() => {});
 		return next;
 	};
+	const evaluate = async <T>(expression: string): Promise<T> => {
+		const { value, error } = await call<{ value: T; error?: string }>(
+			'POST',
+			`${session}/execute/async`,
+			{
+				script: `(async () => ${expression})().then(
+					(value) => arguments[0]({ value }),
+					(error) => arguments[0]({ error: String(error) })
+				)`,
+				args: []
+			}
+		);
+		if (error) throw new Error(error);
+		return value;
+	};
 	return {
 		async open() {
+			// A window of its own: a tab would be hidden.
 			const { handle } = await inWindow(first, () =>
-				call<{ handle: string }>('POST', `${session}/window/new`, { type: 'tab' })
+				call<{ handle: string }>('POST', `${session}/window/new`, { type: 'window' })
 			);
+			const here = <T>(act: () => Promise<T>): Promise<T> => inWindow(handle, act);
+			const earlier: string[] = [];
 			return {
-				goto: (url) => inWindow(handle, () => call('POST', `${session}/url`, { url })),
-				evaluate: (expression) =>
-					inWindow(handle, () =>
-						call('POST', `${session}/execute/sync`, { script: `return ${expression}`, args: [] })
-					),
-				close: () => inWindow(handle, async () => void (await call('DELETE', `${session}/window`)))
+				goto: (url) =>
+					here(async () => {
+						earlier.push(...(await evaluate<string[]>('(window.problems ?? [])')));
+						await call('POST', `${session}/url`, { url });
+						await evaluate(RECORD);
+					}),
+				evaluate: (expression) => here(() => evaluate(expression)),
+				hide: () => here(() => call('POST', `${session}/window/minimize`, {})),
+				show: () =>
+					here(() => call('POST', `${session}/window/rect`, { width: 1280, height: 900 })),
+				collectGarbage: () => here(() => evaluate(ALLOCATE)),
+				problems: async () => [...earlier, ...(await here(() => evaluate<string[]>('problems')))],
+				close: () => here(async () => void (await call('DELETE', `${session}/window`)))
 			};
 		},
 		async close() {

@@ -17,8 +17,8 @@ export interface Visitor {
 	signIn(role: 'Signed out' | 'Member' | 'Admin'): Promise<void>;
 }
 
-/** The demo's production build, an engine, and a browser. Ended by `close()`. */
-export interface DemoApp {
+/** The demo's production build and an engine. Ended by `close()`. */
+export interface Demo {
 	engine: InngestDev;
 	/** Where browsers reach the demo. */
 	url: string;
@@ -26,9 +26,13 @@ export interface DemoApp {
 	cut(): void;
 	/** Kills the demo's server without a warning, and starts it again on the same port. */
 	restart(): Promise<void>;
+	close(): Promise<void>;
+}
+
+/** The demo, and a browser. Ended by `close()`. */
+export interface DemoApp extends Demo {
 	/** Opens a page in a new window with its own cookies, and waits until its channels are connected. */
 	visit(path: string, options?: VisitOptions): Promise<Visitor>;
-	close(): Promise<void>;
 }
 
 export interface VisitOptions {
@@ -38,12 +42,24 @@ export interface VisitOptions {
 
 /** Starts everything. */
 export async function startApp(): Promise<DemoApp> {
-	const [engine, browser, port] = await Promise.all([
-		startInngestDev(),
+	const [demo, browser] = await Promise.all([
+		startDemo(),
 		// Playwright turns the back/forward cache off.
-		launchBrowser({ ignoreDefaultArgs: ['--disable-back-forward-cache'] }),
-		freePort()
+		launchBrowser({ ignoreDefaultArgs: ['--disable-back-forward-cache'] })
 	]);
+	return {
+		...demo,
+		visit: (path, options) => visit(browser, demo.url + path, options),
+		async close() {
+			await browser.close();
+			await demo.close();
+		}
+	};
+}
+
+/** Starts the demo, for any browser. */
+export async function startDemo(): Promise<Demo> {
+	const [engine, port] = await Promise.all([startInngestDev(), freePort()]);
 	const line = await Line.open(port);
 	const start = async (): Promise<ChildProcess> => {
 		const child = spawn(process.execPath, [SERVER], {
@@ -77,9 +93,7 @@ export async function startApp(): Promise<DemoApp> {
 			await end('SIGKILL');
 			child = await start();
 		},
-		visit: (path, options) => visit(browser, line.url + path, options),
 		async close() {
-			await browser.close();
 			await end('SIGTERM');
 			await line.close();
 			await engine.close();

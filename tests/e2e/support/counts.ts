@@ -11,13 +11,23 @@ export type Count =
 	| 'Lost silently'
 	| 'Repeated';
 
-export async function count(page: Page, label: Count): Promise<number> {
-	const group = page.locator('dl > div').filter({ has: page.getByText(label, { exact: true }) });
-	return Number(await group.locator('dd').innerText());
+/** A page of any browser, under any driver. */
+export interface AnyPage {
+	/** What a JavaScript expression is on the page. */
+	evaluate<T>(expression: string): Promise<T>;
+}
+
+export async function count(page: AnyPage, label: Count): Promise<number> {
+	const [text] = await page.evaluate<string[]>(
+		`[...document.querySelectorAll('dl > div')]
+			.filter((one) => one.querySelector('dt').innerText.trim() === '${label}')
+			.map((one) => one.querySelector('dd').innerText)`
+	);
+	return Number(text);
 }
 
 /** Waits until a counter has grown by more than `by`. */
-export async function grows(page: Page, label: Count, by: number): Promise<void> {
+export async function grows(page: AnyPage, label: Count, by: number): Promise<void> {
 	const before = await count(page, label);
 	await expect.poll(() => count(page, label), { timeout: 20_000 }).toBeGreaterThan(before + by);
 }

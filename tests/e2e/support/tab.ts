@@ -63,9 +63,13 @@ export class Tab {
 	}
 
 	/** What an expression is on the page. */
-	async evaluate(expression: string): Promise<unknown> {
-		const { result } = await this.#call('Runtime.evaluate', { expression }, this.#session);
-		return (result as { value?: unknown }).value;
+	async evaluate<T>(expression: string): Promise<T> {
+		const { result } = await this.#call(
+			'Runtime.evaluate',
+			{ expression, returnByValue: true },
+			this.#session
+		);
+		return (result as { value: T }).value;
 	}
 
 	/** Opens another tab in front of this one. */

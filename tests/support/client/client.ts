@@ -8,6 +8,7 @@ import type {
 } from '../../../src/lib/client/types.js';
 import type { RealtimeManagerProps } from '../../../src/lib/client/props.js';
 import { HttpTransport } from '../../../src/lib/client/transport/http.js';
+import type { TransportOptions } from '../../../src/lib/client/transport/transport.js';
 import type { HealthPayload, ResyncPayload } from '../../../src/lib/protocol/health.js';
 import { FakeEndpoint } from './endpoint.js';
 import { FakePage } from './page.js';
@@ -41,6 +42,11 @@ export class Client {
 				...this.#props
 			})
 		});
+		this.enter();
+	}
+
+	/** Makes this page the one whose code runs. */
+	enter(): void {
 		vi.stubGlobal('window', this.page.window);
 		vi.stubGlobal('document', this.page.document);
 	}
@@ -69,8 +75,14 @@ export class Client {
 		this.#props = { ...this.#props, ...props };
 		const { endpoint = '/api/events', enabled = true } = this.#props;
 		const { reconnect = {}, pauseOnHidden = false, fetch = this.endpoint.fetch } = this.#props;
+		const { shareTabs } = this.#props;
 		const subscriptions = this.#active;
-		this.bus.update({ endpoint, enabled, reconnect, pauseOnHidden, fetch, subscriptions });
+		this.update({ endpoint, enabled, reconnect, pauseOnHidden, fetch, subscriptions, shareTabs });
+	}
+
+	/** Tells the bus what is wanted. */
+	update(options: TransportOptions): void {
+		this.bus.update(options);
 	}
 
 	state(channelId: string): ChannelState {

@@ -5,6 +5,7 @@ export class FakePage {
 	visibilityState = 'visible';
 
 	constructor() {
+		Object.assign(this.document, { baseURI: 'http://localhost/some/page' });
 		Object.defineProperty(this.document, 'visibilityState', { get: () => this.visibilityState });
 	}
 

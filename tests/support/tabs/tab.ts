@@ -36,6 +36,8 @@ export interface TabRecord {
 	resyncs: string[];
 	errors: string[];
 	answer: unknown;
+	/** Everything that a visit made and nobody needs afterwards. */
+	made: WeakRef<object>[];
 	bus?: RealtimeBus;
 	people?: RealtimePresence;
 }
@@ -62,7 +64,8 @@ const record: TabRecord = {
 	failures: [],
 	resyncs: [],
 	errors: [],
-	answer: null
+	answer: null,
+	made: []
 };
 addEventListener('error', ({ message }) => record.errors.push(message));
 addEventListener('unhandledrejection', ({ reason }) => record.errors.push(String(reason)));

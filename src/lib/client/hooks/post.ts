@@ -11,7 +11,10 @@ export interface Posted {
 }
 
 /** Sends something else than subscriptions to the endpoint. Never rejects. */
-export async function post({ settings }: RealtimeBus, body: object): Promise<Posted> {
+export async function post(
+	{ settings }: Pick<RealtimeBus, 'settings'>,
+	body: object
+): Promise<Posted> {
 	const { endpoint, fetch = globalThis.fetch } = settings();
 	// A bus without a network has no endpoint.
 	if (endpoint === undefined) return { status: 204, message: '', retryAfterMs: 0 };

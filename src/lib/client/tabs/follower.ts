@@ -14,7 +14,7 @@ export interface Follower {
 	 */
 	stage: 'connecting' | 'fresh' | 'behind' | 'live';
 	/** Something happened on the leader's stream. */
-	take(news: News): void;
+	take(news: Omit<News, 'key'>): void;
 }
 
 /**
@@ -35,17 +35,18 @@ export function follow(
 
 	const follower: Follower = {
 		stage: 'connecting',
-		take({ at, health: said, frame }) {
+		take({ at, health: said, frame, unreadable }) {
 			if (said) health = said;
 			if (follower.stage === 'live') {
 				if (said) state.health = said;
 				if (frame) state.receive(readFrame(frame, channelId), false);
+				if (unreadable) state.receiveUnreadable(...unreadable);
 				return;
 			}
 			const next = at ?? frame?.id;
 			if (next && (compareCursors(next, position) ?? 1) > 0) position = next;
 			if (follower.stage === 'connecting' && at !== undefined) {
-				const isFresh = said && !state.cursor && !since && !history;
+				const isFresh = said && !(state.cursor || since || history);
 				follower.stage = isFresh ? 'fresh' : 'behind';
 				const stop = state.frames.listen(() => (follower.stage === 'behind' ? catchUp() : stop()));
 			}
@@ -66,7 +67,8 @@ export function follow(
 	/** Goes on with the leader's stream as soon as the tab has all that it has brought. */
 	function catchUp(): void {
 		if (follower.stage !== 'behind') return;
-		if ((compareCursors(state.cursor || since, position) ?? -1) >= 0) goLive();
+		if ((compareCursors(position, state.cursor || since) ?? 1) > 0) return;
+		goLive();
 	}
 
 	function goLive(): void {

@@ -100,19 +100,24 @@ export function joinGroup(
 	}
 
 	/** Asks for the leader's lock: once, and for as long as it takes. */
-	function stand(steal = false): void {
+	function stand(steal?: boolean): void {
 		stop();
 		reign = new AbortController();
-		hold(name, reign.signal, steal, () => {
-			leader = lead();
-			// The clock may have been set back; no two terms are the same.
-			own = Math.max(newest + 1, Date.now()) + Math.random();
-			group.tell({});
-		});
+		hold(
+			name,
+			reign.signal,
+			() => {
+				leader = lead();
+				// The clock may have been set back; no two terms are the same.
+				own = Math.max(newest + 1, Date.now()) + Math.random();
+				group.tell({});
+			},
+			steal
+		);
 	}
 
 	/** Holds a lock from the moment that it is given until `signal` aborts. */
-	function hold(name: string, signal: AbortSignal, steal: boolean, act: () => void): void {
+	function hold(name: string, signal: AbortSignal, act: () => void, steal?: boolean): void {
 		locks
 			// A request that takes a lock away cannot be cancelled.
 			.request(name, steal ? { steal } : { signal }, () => {
@@ -128,7 +133,7 @@ export function joinGroup(
 			});
 	}
 
-	hold(name + id, end.signal, false, () => {
+	hold(name + id, end.signal, () => {
 		channel.onmessage = ({ data }) => hear(data);
 		stand();
 		group.ask({});

@@ -1,21 +1,21 @@
 import { MAX_SUBSCRIPTIONS } from '../../protocol/constants.js';
+import { post } from '../hooks/post.js';
 import { ChannelState } from '../state/channel.js';
 import { HttpTransport } from '../transport/http.js';
-import { readStream } from '../transport/request.js';
 import type { TransportOptions } from '../transport/transport.js';
+import type { RealtimeResolvedSubscription } from '../types.js';
 import type { Group, Leader } from './group.js';
-import type { News, Want } from './messages.js';
+import type { News, TabMessage, Want } from './messages.js';
 
 /** How long, in milliseconds, a new leader hears what tabs want before it connects. */
 const GATHER_MS = 30;
 
-/** How long, in milliseconds, the server may take to say again who is there. */
-const INTRODUCE_MS = 30_000;
-
 const nothing = (): undefined => {};
 
 /** A channel on the leader's stream. */
-interface Shared extends Want {
+interface Shared {
+	/** The subscription, as `identify` writes it. */
+	readonly key: string;
 	/** What came; the tabs are told of it. */
 	readonly state: ChannelState;
 	/** The tabs that want it. */
@@ -29,6 +29,8 @@ interface Shared extends Want {
  */
 export function lead(group: Group, options: () => TransportOptions): Leader {
 	const channels = new Map<string, Shared>();
+	/** What they are subscribed with. */
+	const subscriptions = new Map<string, RealtimeResolvedSubscription>();
 	const known = new Set<number>();
 	const transport = new HttpTransport({
 		state: (channel) => channels.get(channel)!.state,
@@ -46,71 +48,61 @@ export function lead(group: Group, options: () => TransportOptions): Leader {
 	/** Makes the stream follow what is wanted, and the manager's own options. */
 	function update(): void {
 		if (isGathering) return;
-		const wanted = [...channels].map(
-			([channel, { subscription }]) => [channel, subscription] as const
-		);
-		transport.update({ ...options(), pauseOnHidden: false, subscriptions: new Map(wanted) });
-	}
-
-	/** Lets go of what a tab does not want any more, if no other does. */
-	function drop(tab: number, kept: readonly Want[]): void {
-		for (const [channel, { key, tabs }] of channels) {
-			if (!kept.some((want) => want.key === key)) tabs.delete(tab);
-			if (!tabs.size) channels.delete(channel);
-		}
+		transport.update({ ...options(), pauseOnHidden: false, subscriptions });
 	}
 
 	/** Takes a channel onto the stream, and says how it stands there. */
-	function include(tab: number, want: Want): void {
-		const { key, cursor, subscription } = want;
-		const { channelId, since = '' } = subscription;
+	function include(tab: number, { key, cursor }: Want): void {
+		const [channelId, topics, params] = JSON.parse(key);
 		let one = channels.get(channelId);
 		if (!one && channels.size < MAX_SUBSCRIPTIONS) {
-			one = { ...want, state: follow(key, channelId), tabs: new Set([tab]) };
-			one.state.cursor = cursor || since;
+			one = { key, state: follow(key, channelId), tabs: new Set() };
+			one.state.cursor = cursor;
 			channels.set(channelId, one);
+			subscriptions.set(channelId, { channelId, topics, params: params ?? undefined });
 		}
 		// With other topics or params it is another stream's.
-		if (one?.key !== key) return group.tell({ news: { key, at: '' } });
+		if (one?.key !== key) return group.tell({ key, at: '' });
 		const { state, tabs } = one;
 		// This tab may be allowed what others were not; if it is not, its app hears why.
 		if (!tabs.has(tab) && state.health.status === 'degraded') transport.reconnect();
 		tabs.add(tab);
-		group.tell({ news: { key, at: state.cursor, health: state.health } });
+		group.tell({ key, at: state.cursor, health: state.health });
 	}
 
 	function follow(key: string, channelId: string): ChannelState {
 		const state = new ChannelState(channelId, console.error, nothing);
-		const tell = (news: Omit<News, 'key'>): void => group.tell({ news: { key, ...news } });
+		const tell = (news: Omit<News, 'key'>): void => group.tell({ key, ...news });
 		state.healthChanges.listen(() => tell({ health: state.health }));
 		state.frames.listen(({ event, cursor: id, raw: data }) => tell({ frame: { event, id, data } }));
+		state.receiveUnreadable = (...unreadable) => tell({ unreadable });
 		return state;
 	}
 
+	function hear({ tab, wants, joins }: TabMessage): void {
+		const stream = channels.get(joins!)?.state.stream;
+		// Who is there was said before the tab listened.
+		if (stream) void post({ settings: options }, { presence: { stream, sync: true } });
+		if (!wants) return;
+		if (!known.has(tab)) {
+			known.add(tab);
+			group.whenGone(tab, () => hear({ tab, wants: [] }));
+		}
+		for (const [channel, { key, tabs }] of channels) {
+			if (!wants.some((want) => want.key === key)) tabs.delete(tab);
+			if (tabs.size) continue;
+			channels.delete(channel);
+			subscriptions.delete(channel);
+		}
+		for (const want of wants) include(tab, want);
+		update();
+	}
+
 	return {
-		hear({ tab, wants, joins }) {
-			const stream = joins && channels.get(joins)?.state.stream;
-			if (stream) {
-				// Who is there was said before the tab listened.
-				const body = JSON.stringify({ presence: { stream, sync: true } });
-				const signal = AbortSignal.timeout(INTRODUCE_MS);
-				void readStream({ ...options(), body, signal }, nothing, nothing);
-			}
-			if (!wants) return;
-			if (!known.has(tab)) {
-				known.add(tab);
-				group.whenGone(tab, () => {
-					drop(tab, []);
-					update();
-				});
-			}
-			drop(tab, wants);
-			for (const want of wants) include(tab, want);
-			update();
-		},
+		hear,
 		close() {
 			// What still comes, of timers and locks, must not open it again.
-			channels.clear();
+			subscriptions.clear();
 			transport.close();
 		}
 	};

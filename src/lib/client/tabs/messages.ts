@@ -1,14 +1,14 @@
 /** What the tabs of a group say to each other. All hear everything, also what they say themselves. */
 import type { HealthPayload } from '../../protocol/health.js';
 import type { StreamEvent } from '../transport/events.js';
-import type { RealtimeClientFailureContext, RealtimeResolvedSubscription } from '../types.js';
+import type { ChannelSink } from '../transport/transport.js';
+import type { RealtimeClientFailureContext } from '../types.js';
 
 /** A channel that a tab wants. */
 export interface Want {
 	/** The subscription, as `identify` writes it. */
 	key: string;
-	subscription: RealtimeResolvedSubscription;
-	/** Position of the last frame that the tab has; empty before the first one. */
+	/** Position of the last frame that the tab has, or after which it begins; empty for whatever comes next. */
 	cursor: string;
 }
 
@@ -23,6 +23,8 @@ export interface News {
 	at?: string;
 	health?: HealthPayload | undefined;
 	frame?: StreamEvent;
+	/** A message that could not be read: what `ChannelSink.receiveUnreadable` takes. */
+	unreadable?: Parameters<ChannelSink['receiveUnreadable']>;
 }
 
 /** What a tab says to the leader; without more, a question whether it is there. */
@@ -36,10 +38,9 @@ export interface TabMessage {
 }
 
 /** What a leader says; without more, that it leads. */
-export interface LeaderMessage {
+export interface LeaderMessage extends Partial<News> {
 	/** The leader with the highest term is the one to believe. */
 	term: number;
-	news?: News;
 	failure?: RealtimeClientFailureContext;
 }
 

@@ -28,7 +28,7 @@ function connect(owner: TransportOwner): Transport {
 	let refused = new Set<string>();
 	let isAway = false;
 	let isBroken = false;
-	/** Tabs share with tabs whose group has the same name. */
+	/** Tabs share with tabs whose group has the same name; empty where this one does not share. */
 	let name = '';
 	let group: Group | undefined;
 	/** For what is not shared. It knows the page, too. */
@@ -48,17 +48,20 @@ function connect(owner: TransportOwner): Transport {
 		if (!options) return;
 		const { endpoint, fetch, reconnect, enabled = true, shareTabs } = options;
 		const wanted = listWanted();
-		const newName = JSON.stringify([endpoint, shareTabs, reconnect]);
 		// Nobody can compare what the `fetch` of two pages sends; a key says that it is the same.
-		const canShare = !isBroken && (shareTabs === true ? !fetch : shareTabs);
-		const isMember = canShare && enabled && !isAway && wanted.length > 0;
-		if (!isMember || newName !== name) leave();
-		if (isMember && !group) join((name = newName));
+		const canShare = shareTabs === true ? !fetch : shareTabs;
+		const isMember = canShare && enabled && !isAway && !isBroken && wanted[0];
+		const newName = isMember
+			? JSON.stringify([new URL(endpoint, document.baseURI), shareTabs, reconnect])
+			: '';
+		if (newName !== name) leave();
+		name = newName;
+		if (name && !group) join();
 		if (group) want(wanted);
 		updateOwn();
 	}
 
-	function join(name: string): void {
+	function join(): void {
 		try {
 			group = joinGroup(
 				name,
@@ -69,11 +72,11 @@ function connect(owner: TransportOwner): Transport {
 					drop([]);
 					sync();
 				},
-				({ news, failure }) => {
-					if (news) followers.get(news.key)?.take(news);
-					const channel = failure?.channelId;
-					const isMine = !channel || options!.subscriptions.has(channel);
-					if (failure && isMine) owner.report(failure);
+				(message) => {
+					followers.get(message.key!)?.take(message);
+					const { failure } = message;
+					const isMine = options!.subscriptions.has(failure?.channelId as string);
+					if (failure && (isMine || !failure.channelId)) owner.report(failure);
 				},
 				giveUp
 			);
@@ -115,7 +118,7 @@ function connect(owner: TransportOwner): Transport {
 				if (stage === 'live') group?.ask({ joins: subscription.channelId });
 			};
 			if (!followers.has(key)) followers.set(key, follow(subscription, state, onChange));
-			return { key, subscription, cursor: state.cursor };
+			return { key, cursor: state.cursor || subscription.since || '' };
 		});
 		drop(wants.map(({ key }) => key));
 		group?.ask({ wants });
