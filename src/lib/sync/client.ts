@@ -10,13 +10,13 @@ import type {
 	SyncStatus,
 	SyncTables
 } from './options.js';
-import { addWrites } from './outbox/add.js';
+import { addWrites, type Prepare } from './outbox/add.js';
 import { newId } from './outbox/id.js';
 import { parts } from './outbox/parts.js';
 import type { Post } from './push/post.js';
 import type { RefusedRow, Session } from './session.js';
 import { Clock, isStamp } from './shared/clock.js';
-import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
+import type { SyncKey, TableDefinition } from './shared/table.js';
 import type { RowWrite } from './shared/wire.js';
 import { Changes } from './signal.js';
 import type { CopiedTable } from './storage/copy.js';
@@ -27,7 +27,7 @@ import {
 	type OutboxEntry,
 	type TableMeta
 } from './storage/database.js';
-import { createSyncTable, type TableTarget } from './tables/table.js';
+import { createSyncTable } from './tables/table.js';
 
 const headers = { 'content-type': 'application/json' };
 
@@ -70,6 +70,7 @@ class Client implements SyncControls {
 		this.#database = new Database({
 			name,
 			stores,
+			definitions: Object.values(tables).map(({ table }) => table),
 			memory,
 			onError: (error) => this.#report(error)
 		});
@@ -77,7 +78,7 @@ class Client implements SyncControls {
 			this.#tables.push({ definition: table, merge: merge as CopiedTable['merge'] });
 			const value = createSyncTable(table, {
 				rows: () => this.#database.table(table.name),
-				write: (action, keys, prepare) => this.#write(table, action, keys, prepare),
+				write: (keys, prepare) => this.#write(table, keys, prepare),
 				local: async (work) => {
 					await this.#opened();
 					return this.#database.write([table.name], () => work(this.#database.table(table.name)));
@@ -110,8 +111,7 @@ class Client implements SyncControls {
 		this.#end();
 		await this.#database.clear();
 		this.#tell({ cleared: true });
-		this.#metas.clear();
-		this.#setEntries([]);
+		this.#forget();
 	}
 
 	close(): void {
@@ -175,21 +175,21 @@ class Client implements SyncControls {
 			await this.#database.open();
 			const { meta, outbox } = this.#database;
 			this.#setMetas(await meta.toArray());
-			for (const { definition } of this.#tables) {
-				const known = this.#metas.get(definition.name);
-				if (!known || known.version === definition.version) continue;
-				const { migrate } = await import('./storage/migrate.js');
-				await migrate(this.#database, definition, known);
-			}
 			const clock = (await meta.get('clock'))?.value;
 			if (isStamp(clock)) this.#clock.observe(clock);
 			this.#setEntries(await outbox.toArray());
 		} catch (error) {
-			if (error instanceof RealtimeError) this.#report(error);
-			else if (!this.#isClosed) throw error;
+			if (this.#isClosed) return false;
+			const text = `The local copy "${name}" cannot be opened (${String(error)}).`;
+			this.#report(
+				error instanceof RealtimeError
+					? error
+					: new RealtimeError('SYNC_STORAGE', text, { cause: error })
+			);
 			return false;
 		}
 		if (this.#isClosed) return false;
+		this.#recovered();
 		this.#watch();
 		reopened.add(this.#watch);
 		this.#hear();
@@ -213,7 +213,7 @@ class Client implements SyncControls {
 	async #opened(): Promise<void> {
 		const isOpen = await this.#ready;
 		if (isOpen && this.#stops.length > 0) return;
-		if (!isOpen && this.#error) throw this.#error;
+		if (this.#error && (!isOpen || this.#error.code === 'SYNC_OUTDATED')) throw this.#error;
 		const why = isOpen || this.#isClosed ? 'was closed' : 'does not exist on the server';
 		throw new RealtimeError('CLOSED', `The local copy "${this.#options.name}" ${why}.`);
 	}
@@ -225,6 +225,8 @@ class Client implements SyncControls {
 		const query = liveQuery(() => Promise.all([outbox.toArray(), meta.toArray()]));
 		this.#subscription = query.subscribe({
 			next: ([entries, metas]) => {
+				const end = this.#database.endOf(metas.find(({ key }) => key === 'life')?.value);
+				if (end) return this.#over(end);
 				this.#setMetas(metas);
 				this.#setEntries(entries);
 			},
@@ -238,9 +240,21 @@ class Client implements SyncControls {
 		this.#others = new BroadcastChannel(`sveltekit-inngest sync ${this.#options.name}`);
 		(this.#others as { unref?: () => void }).unref?.();
 		this.#others.onmessage = ({ data }: MessageEvent<Word>) => {
-			if ('cleared' in data) this.#end();
+			if ('cleared' in data) this.#over();
 			else this.#rejected(data.refused);
 		};
+	}
+
+	/** Another tab has cleared the copy, or brought it to another version. */
+	#over(why?: RealtimeError): void {
+		this.#end();
+		if (why?.code === 'SYNC_OUTDATED') this.#report(why);
+		else this.#forget();
+	}
+
+	#forget(): void {
+		this.#metas.clear();
+		this.#setEntries([]);
 	}
 
 	#tell(word: Word): void {
@@ -273,7 +287,7 @@ class Client implements SyncControls {
 							this.#rejected(one);
 						}
 					},
-					stopped: (error) => this.#options.onError?.(error),
+					stopped: (error) => this.#call(() => this.#options.onError?.(error)),
 					failed: (error) => this.#failed(error)
 				},
 				this.#entries
@@ -313,18 +327,18 @@ class Client implements SyncControls {
 
 	/** Writes rows here and into the outbox. */
 	async #write(
-		{ name, version }: TableDefinition,
-		action: SyncAction,
+		definition: TableDefinition,
 		keys: readonly SyncKey[],
-		prepare: Parameters<TableTarget['write']>[2]
+		prepare: Prepare
 	): Promise<RowWrite[]> {
 		await this.#opened();
+		const { name, version } = definition;
 		try {
-			const written = await addWrites(this.#database, name, keys, prepare, (rows) =>
-				parts(rows, name).map((rows) => ({
+			const written = await addWrites(this.#database, definition, keys, prepare, (one) =>
+				parts(one.rows, name).map((rows) => ({
 					id: newId(),
 					table: name,
-					action,
+					action: one.action,
 					rows,
 					lanes: rows.map(({ key }) => laneOf(name, key)),
 					version,
@@ -332,7 +346,9 @@ class Client implements SyncControls {
 					createdAt: new Date().toISOString()
 				}))
 			);
-			this.#setEntries([...this.#entries, ...written]);
+			const ids = new Set(this.#entries.map(({ id }) => id));
+			this.#setEntries([...this.#entries, ...written.filter(({ id }) => !ids.has(id))]);
+			this.#recovered();
 			return written.flatMap(({ rows }) => rows);
 		} catch (error) {
 			this.#failed(error);
@@ -354,15 +370,16 @@ class Client implements SyncControls {
 	}
 
 	#rejected({ table, action, write, status, message, issues, isOutdated }: RefusedRow): void {
-		this.#options.onRejected?.({
-			table,
-			action,
-			key: write.key,
-			row: write.row ?? null,
-			error: new RealtimeError(isOutdated ? 'SYNC_OUTDATED' : 'SYNC_REFUSED', message),
-			status,
-			issues
-		});
+		const error = new RealtimeError(isOutdated ? 'SYNC_OUTDATED' : 'SYNC_REFUSED', message);
+		const { key, row = null } = write;
+		this.#call(() =>
+			this.#options.onRejected?.({ table, action, key, row, error, status, issues })
+		);
+	}
+
+	/** Calls back into the app, whose errors are its own. */
+	#call(back: () => void): void {
+		queueMicrotask(back);
 	}
 
 	/** Reports what is wrong with the storage. */
@@ -372,7 +389,14 @@ class Client implements SyncControls {
 
 	#report(error: RealtimeError): void {
 		this.#error = error;
-		this.#options.onError?.(error);
+		this.#call(() => this.#options.onError?.(error));
+		this.#changes.emit();
+	}
+
+	/** The storage works, unless it is memory that took its place. */
+	#recovered(): void {
+		if (!this.#error || this.#database.hasFallenBack) return;
+		this.#error = null;
 		this.#changes.emit();
 	}
 }
