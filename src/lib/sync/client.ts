@@ -34,9 +34,6 @@ const headers = { 'content-type': 'application/json' };
 /** How long, in milliseconds, to wait before code is loaded again that could not be. */
 const LOAD_AGAIN_MS = 5_000;
 
-/** What tabs tell each other. */
-type Word = { cleared: true } | { refused: RefusedRow };
-
 /**
  * Local copies of tables that follow the server, and whose writes are sent. See `docs/sync.md`. On the server,
  * where there is no IndexedDB, it does nothing.
@@ -70,6 +67,7 @@ class Client implements SyncControls {
 		this.#database = new Database({
 			name,
 			stores,
+			migrate: () => import('./storage/migrate.js'),
 			definitions: Object.values(tables).map(({ table }) => table),
 			memory,
 			onError: (error) => this.#report(error)
@@ -110,7 +108,6 @@ class Client implements SyncControls {
 		await this.#ready;
 		this.#end();
 		await this.#database.clear();
-		this.#tell({ cleared: true });
 		this.#forget();
 	}
 
@@ -122,50 +119,39 @@ class Client implements SyncControls {
 	}
 
 	#createStatus(): SyncStatus {
-		const read = <T>(value: () => T): T => {
-			this.#changes.track();
-			return value();
-		};
+		const rune = (get: () => unknown): PropertyDescriptor => ({
+			enumerable: true,
+			get: () => {
+				this.#changes.track();
+				return get();
+			}
+		});
 		const tables = Object.entries(this.#options.tables).map(([property, { table }]) => {
-			const { name } = table;
-			const status = {
-				get lastSyncAt() {
-					const at = read(() => metas.get(name)?.lastSyncAt);
-					return at === undefined ? null : new Date(at);
-				},
-				get isFetching() {
-					return read(() => /fetching|again/.test(puller(name)?.state ?? ''));
-				},
-				get error() {
-					return read(() => puller(name)?.error ?? null);
+			const puller = () => this.#session?.puller(table.name);
+			const status = Object.defineProperties(
+				{},
+				{
+					lastSyncAt: rune(() => {
+						const at = this.#metas.get(table.name)?.lastSyncAt;
+						return at === undefined ? null : new Date(at);
+					}),
+					isFetching: rune(() => /fetching|again/.test(puller()?.state ?? '')),
+					error: rune(() => puller()?.error ?? null)
 				}
-			};
+			);
 			return [property, status] as const;
 		});
-		const metas = this.#metas;
-		const puller = (name: string) => this.#session?.puller(name);
-		const self = {
-			online: () =>
-				globalThis.navigator?.onLine !== false && (this.#session?.isOnline ?? !this.#leads),
-			leads: () => this.#leads,
-			pending: () => this.#entries.length,
-			error: () => this.#error
-		};
-		return {
-			get online() {
-				return read(self.online);
-			},
-			get leads() {
-				return read(self.leads);
-			},
-			get pending() {
-				return read(self.pending);
-			},
-			get error() {
-				return read(self.error);
-			},
-			tables: Object.fromEntries(tables)
-		};
+		return Object.defineProperties(
+			{ tables: Object.fromEntries(tables) },
+			{
+				online: rune(
+					() => globalThis.navigator?.onLine !== false && (this.#session?.isOnline ?? !this.#leads)
+				),
+				leads: rune(() => this.#leads),
+				pending: rune(() => this.#entries.length),
+				error: rune(() => this.#error)
+			}
+		) as SyncStatus;
 	}
 
 	/** Opens the copy, and follows it. @returns whether that was possible. */
@@ -226,7 +212,12 @@ class Client implements SyncControls {
 		this.#subscription = query.subscribe({
 			next: ([entries, metas]) => {
 				const end = this.#database.endOf(metas.find(({ key }) => key === 'life')?.value);
-				if (end) return this.#over(end);
+				if (end) {
+					this.#end();
+					if (end.code === 'SYNC_OUTDATED') this.#report(end);
+					else this.#forget();
+					return;
+				}
 				this.#setMetas(metas);
 				this.#setEntries(entries);
 			},
@@ -234,31 +225,17 @@ class Client implements SyncControls {
 		});
 	};
 
-	/** Hears what other tabs tell. */
+	/** Hears of what was refused in another tab. */
 	#hear(): void {
 		if (typeof BroadcastChannel === 'undefined') return;
 		this.#others = new BroadcastChannel(`sveltekit-inngest sync ${this.#options.name}`);
 		(this.#others as { unref?: () => void }).unref?.();
-		this.#others.onmessage = ({ data }: MessageEvent<Word>) => {
-			if ('cleared' in data) this.#over();
-			else this.#rejected(data.refused);
-		};
-	}
-
-	/** Another tab has cleared the copy, or brought it to another version. */
-	#over(why?: RealtimeError): void {
-		this.#end();
-		if (why?.code === 'SYNC_OUTDATED') this.#report(why);
-		else this.#forget();
+		this.#others.onmessage = ({ data }: MessageEvent<RefusedRow>) => this.#rejected(data);
 	}
 
 	#forget(): void {
 		this.#metas.clear();
 		this.#setEntries([]);
-	}
-
-	#tell(word: Word): void {
-		this.#others?.postMessage(word);
 	}
 
 	/** This tab is the one that syncs. @returns a function that ends it. */
@@ -283,11 +260,11 @@ class Client implements SyncControls {
 					settled: (entry, refused) => {
 						this.#setEntries(this.#entries.filter(({ id }) => id !== entry.id));
 						for (const one of refused) {
-							this.#tell({ refused: one });
+							this.#others?.postMessage(one);
 							this.#rejected(one);
 						}
 					},
-					stopped: (error) => this.#call(() => this.#options.onError?.(error)),
+					stopped: (error) => queueMicrotask(() => this.#options.onError?.(error)),
 					failed: (error) => this.#failed(error)
 				},
 				this.#entries
@@ -327,14 +304,13 @@ class Client implements SyncControls {
 
 	/** Writes rows here and into the outbox. */
 	async #write(
-		definition: TableDefinition,
+		{ name, version }: TableDefinition,
 		keys: readonly SyncKey[],
 		prepare: Prepare
 	): Promise<RowWrite[]> {
 		await this.#opened();
-		const { name, version } = definition;
 		try {
-			const written = await addWrites(this.#database, definition, keys, prepare, (one) =>
+			const written = await addWrites(this.#database, name, keys, prepare, (one) =>
 				parts(one.rows, name).map((rows) => ({
 					id: newId(),
 					table: name,
@@ -370,16 +346,12 @@ class Client implements SyncControls {
 	}
 
 	#rejected({ table, action, write, status, message, issues, isOutdated }: RefusedRow): void {
+		// What the app's callbacks throw is their own.
 		const error = new RealtimeError(isOutdated ? 'SYNC_OUTDATED' : 'SYNC_REFUSED', message);
 		const { key, row = null } = write;
-		this.#call(() =>
+		queueMicrotask(() =>
 			this.#options.onRejected?.({ table, action, key, row, error, status, issues })
 		);
-	}
-
-	/** Calls back into the app, whose errors are its own. */
-	#call(back: () => void): void {
-		queueMicrotask(back);
 	}
 
 	/** Reports what is wrong with the storage. */
@@ -389,13 +361,13 @@ class Client implements SyncControls {
 
 	#report(error: RealtimeError): void {
 		this.#error = error;
-		this.#call(() => this.#options.onError?.(error));
+		queueMicrotask(() => this.#options.onError?.(error));
 		this.#changes.emit();
 	}
 
 	/** The storage works, unless it is memory that took its place. */
 	#recovered(): void {
-		if (!this.#error || this.#database.hasFallenBack) return;
+		if (!this.#error || (this.#error.code === 'SYNC_STORAGE' && this.#options.memory)) return;
 		this.#error = null;
 		this.#changes.emit();
 	}

@@ -1,4 +1,4 @@
-import type { SyncAction, SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
+import type { SyncAction, SyncKey, SyncValues } from '../shared/table.js';
 import type { RowWrite } from '../shared/wire.js';
 import { laneOf, type Database, type OutboxEntry } from '../storage/database.js';
 import { fold } from '../storage/fold.js';
@@ -20,12 +20,11 @@ export type Prepare = (now: readonly (SyncValues | undefined)[]) => Promise<Writ
  */
 export function addWrites(
 	database: Database,
-	definition: TableDefinition,
+	name: string,
 	keys: readonly SyncKey[],
 	prepare: Prepare,
 	split: (written: Written) => Omit<OutboxEntry, 'seq'>[]
 ): Promise<OutboxEntry[]> {
-	const { name } = definition;
 	return database.write([name], async () => {
 		const { base, outbox, meta } = database;
 		const table = database.table(name);
@@ -40,7 +39,7 @@ export function addWrites(
 				const rows = entry.rows.map(({ key }) => ({ key, row: before.get(key) ?? null }));
 				const fresh = rows.filter(({ key }) => !isBased.has(laneOf(name, key)));
 				const shown = rows
-					.map(({ key, row }) => fold(definition, row, key, [entry]))
+					.map(({ key, row }) => fold(row, key, [entry]))
 					.filter((row) => row !== null);
 				return [
 					base.bulkPut(

@@ -86,12 +86,8 @@ export class Copy {
 				const result = results[index];
 				const before = known[index]?.row ?? null;
 				const row =
-					result === 'written'
-						? fold(definition, before, key, [entry])
-						: result
-							? result.row
-							: before;
-				shown.push({ key, row: fold(definition, row, key, rest) });
+					result === 'written' ? fold(before, key, [entry]) : result ? result.row : before;
+				shown.push({ key, row: fold(row, key, rest) });
 				if (rest.length === 0) free.push(lane);
 				else based.push({ lane, table: name, key, row });
 			}
@@ -186,7 +182,7 @@ export class Copy {
 		const lane = laneOf(name, key);
 		const entries = await this.#waiting(lane);
 		await this.#database.base.put({ lane, table: name, key, row });
-		let shown = fold(definition, row, key, entries);
+		let shown = fold(row, key, entries);
 		const local = merge && row && shown && (await this.#table(name).get(key));
 		const merged = local && this.#merged(definition, merge!, row!, local);
 		if (merged) {

@@ -14,6 +14,8 @@ export interface OutboxEntry {
 	table: string;
 	action: SyncAction;
 	rows: RowWrite[];
+	/** What is seen of them, where the table has another version now. */
+	shown?: RowWrite[];
 	/** The rows that it writes, as lanes. */
 	lanes: string[];
 	/** Version of the table that it was written with. */
@@ -50,12 +52,25 @@ export interface StorageApi {
 	IDBKeyRange: typeof IDBKeyRange;
 }
 
+/**
+ * Brings the copy of a table to its present version; called within a transaction.
+ *
+ * @returns whether it was of another version.
+ */
+export type Migrate = (
+	database: Database,
+	definition: TableDefinition,
+	known: TableMeta
+) => Promise<boolean>;
+
 /** What a database is made of. */
 export interface DatabaseOptions {
 	name: string;
 	/** Indexes of each table, Dexie's text, by its name. */
 	stores: Record<string, string>;
 	definitions: readonly TableDefinition[];
+	/** Loads what brings tables of other versions to the present one. */
+	migrate: () => Promise<{ migrate: Migrate }>;
 	/** Takes the place of a storage that cannot be used. */
 	memory: StorageApi | undefined;
 	/** Told what is wrong with the storage. */
@@ -98,7 +113,6 @@ export class Database {
 	readonly #own = new WeakSet<Transaction>();
 	#dexie: Dexie;
 	#isInMemory = false;
-	#hasFallenBack = false;
 	#isClosed = false;
 	/** Changes when the copy is cleared or migrated, so that what began before does not write afterwards. */
 	#life: string | undefined;
@@ -179,11 +193,6 @@ export class Database {
 				);
 	}
 
-	/** Whether memory took the place of the browser's storage. */
-	get hasFallenBack(): boolean {
-		return this.#hasFallenBack;
-	}
-
 	close(): void {
 		this.#isClosed = true;
 		this.#dexie.close();
@@ -202,7 +211,7 @@ export class Database {
 		const isOther = definitions.some(
 			({ version }, index) => (known[index]?.version ?? version) !== version
 		);
-		const { migrate } = isOther ? await import('./migrate.js') : {};
+		const { migrate } = isOther ? await this.#options.migrate() : {};
 		if (life && !migrate && known.every(Boolean)) {
 			this.#life = life.value;
 			return;
@@ -263,7 +272,6 @@ export class Database {
 	#fallBack(): boolean {
 		if (this.#isClosed || this.#isInMemory || !this.#options.memory) return false;
 		this.#isInMemory = true;
-		this.#hasFallenBack = true;
 		this.#dexie.close();
 		this.#dexie = this.#create();
 		tellReopened();

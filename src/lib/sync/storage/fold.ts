@@ -1,36 +1,22 @@
-import type { SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
-import { upgradeWrite } from '../shared/upgrade.js';
-import type { RowWrite } from '../shared/wire.js';
+import type { SyncKey, SyncValues } from '../shared/table.js';
 import type { OutboxEntry } from './database.js';
 
 /** A row with writes on top, oldest first; `null` where there is none. */
 export function fold(
-	table: TableDefinition,
 	row: SyncValues | null,
 	key: SyncKey,
 	entries: readonly OutboxEntry[]
 ): SyncValues | null {
 	let now = row;
-	for (const { action, rows, version } of entries) {
-		for (const given of rows) {
-			const write = given.key === key && ofVersion(table, given, version);
-			if (!write) continue;
+	for (const { action, rows, shown = rows } of entries) {
+		for (const write of shown) {
+			if (write.key !== key) continue;
 			if (action === 'delete') now = null;
 			else if (action === 'create') now = { ...now, ...write.row };
 			else if (now) now = { ...now, ...pick(write.row!, write.fields!) };
 		}
 	}
 	return now;
-}
-
-/** A write as one of the table's present version; nothing where there is no way to it: the server will refuse it. */
-function ofVersion(table: TableDefinition, write: RowWrite, version: number): RowWrite | undefined {
-	if (version === table.version) return write;
-	try {
-		return upgradeWrite(table, write, version);
-	} catch {
-		return undefined;
-	}
 }
 
 /** Whether two rows are the same. */

@@ -1,6 +1,5 @@
 import { Dexie, type Table } from 'dexie';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { RealtimeError } from '../../protocol/errors.js';
 import type {
 	SyncInput,
 	SyncKey,
@@ -11,6 +10,7 @@ import type {
 } from '../shared/table.js';
 import type { Prepare, Written } from '../outbox/add.js';
 import type { RowWrite } from '../shared/wire.js';
+import { invalidRow } from './invalidRow.js';
 
 /** Reads of a table, as Dexie has them. */
 type Reads<TRow, TKey> = Pick<
@@ -89,6 +89,18 @@ export interface TableTarget {
 
 type Change = { key: SyncKey; changes: SyncValues };
 
+/** What may be written to the copy alone, besides `put`. */
+const LOCAL = [
+	'add',
+	'update',
+	'delete',
+	'bulkAdd',
+	'bulkPut',
+	'bulkUpdate',
+	'bulkDelete',
+	'clear'
+] as const;
+
 /** A table for the pages: what Dexie's own has to read, and writes that are synced. */
 export function createSyncTable(definition: TableDefinition, target: TableTarget): object {
 	const plainOf = (value: unknown): SyncValues => toPlain(definition, value);
@@ -128,8 +140,8 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 		for (const { key, changes: more } of given) {
 			const plain = plainOf(more);
 			if ((plain[definition.key] ?? key) !== key) {
-				const text = `A row of table "${definition.name}" keeps its "${definition.key}": add another row, and delete this one.`;
-				throw new RealtimeError('EVENT_INVALID', text);
+				const text = `keeps its "${definition.key}": add another row, and delete this one`;
+				throw invalidRow(definition.name, text);
 			}
 			changes.set(key, { ...changes.get(key), ...plain });
 		}
@@ -181,16 +193,9 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 		bulkUpdate: update,
 		bulkDelete: remove,
 		local: {
-			add: local('add'),
+			...Object.fromEntries(LOCAL.map((method) => [method, local(method)])),
 			put: (one: unknown, changes?: unknown) =>
-				changes === undefined ? local('put')(one) : local('update')(one, changes),
-			update: local('update'),
-			delete: local('delete'),
-			bulkAdd: local('bulkAdd'),
-			bulkPut: local('bulkPut'),
-			bulkUpdate: local('bulkUpdate'),
-			bulkDelete: local('bulkDelete'),
-			clear: local('clear')
+				changes === undefined ? local('put')(one) : local('update')(one, changes)
 		}
 	};
 	return new Proxy(own, {
@@ -212,8 +217,7 @@ function toPlain({ name }: TableDefinition, value: unknown): SyncValues {
 	try {
 		return JSON.parse(JSON.stringify(value)) as SyncValues;
 	} catch (cause) {
-		const text = `What was to be written to table "${name}" cannot be JSON: ${(cause as Error).message}.`;
-		throw new RealtimeError('EVENT_INVALID', text, { cause });
+		throw invalidRow(name, `cannot be JSON: ${(cause as Error).message}`, { cause });
 	}
 }
 
@@ -221,10 +225,7 @@ function keyIn({ name, key }: TableDefinition, row: SyncValues): SyncKey {
 	const value = row?.[key];
 	if ((typeof value === 'string' && value !== '') || Number.isFinite(value))
 		return value as SyncKey;
-	throw new RealtimeError(
-		'EVENT_INVALID',
-		`A row of table "${name}" needs a text or a number as its "${key}".`
-	);
+	throw invalidRow(name, `needs a text or a number as its "${key}"`);
 }
 
 /** @throws {RealtimeError} `EVENT_INVALID` for a row that does not match the schema. */
@@ -243,20 +244,15 @@ async function checked(
 			const where = path
 				.map((part) => String(typeof part === 'object' ? part.key : part))
 				.join('.');
-			throw Object.assign(
-				new RealtimeError(
-					'EVENT_INVALID',
-					`A row of table "${definition.name}" does not match its schema: ${message}${where && ` (at ${where})`}.`
-				),
-				{ issues }
-			);
+			const text = `does not match its schema: ${message}${where && ` (at ${where})`}`;
+			throw invalidRow(definition.name, text, { issues });
 		}
 		const { value } = result as StandardSchemaV1.SuccessResult<unknown>;
 		const plain = toPlain(definition, value);
 		const key = keyIn(definition, plain);
 		if (key !== row[definition.key]) {
-			const text = `The schema of table "${definition.name}" makes ${JSON.stringify(key)} of the key ${JSON.stringify(row[definition.key])}: write it as it is to be.`;
-			throw new RealtimeError('EVENT_INVALID', text);
+			const text = `has the key ${JSON.stringify(key)} after its schema: write it with that`;
+			throw invalidRow(definition.name, text);
 		}
 		writes.push({ key, row: plain });
 	}
