@@ -25,6 +25,8 @@ const REFUSED = 'Not allowed to change this row.';
 
 /** One row that was written, as it is remembered until all of its write are. */
 interface Written {
+	/** Its version: it stays that of the moment when it was written, whenever it is told. */
+	stamp: string;
 	row: SyncValues | null;
 	audience: Audience;
 	before?: Audience;
@@ -61,8 +63,10 @@ export class Writes {
 			const announcements: Announcement[] = [];
 			const own = scopesOf(context.identity);
 			for (const [index, write] of rows.entries()) {
-				const runRow = (): Promise<Written | { refused: RowRefusal }> =>
-					this.#row(context, action, write, clock.clamp(stamp));
+				const runRow = async (): Promise<Written | { refused: RowRefusal }> => {
+					const done = await this.#row(context, action, write, clock.clamp(stamp));
+					return 'refused' in done ? done : { ...done, stamp: clock.tick() };
+				};
 				// A single row is run once with its event.
 				const written =
 					rows.length === 1
@@ -72,8 +76,7 @@ export class Writes {
 					results.push(written);
 					continue;
 				}
-				const { row, audience, before } = written;
-				const at = clock.tick();
+				const { row, audience, before, stamp: at } = written;
 				results.push({ stamp: at, row: row && isFor(audience, own) ? row : null });
 				announcements.push({
 					change: row ? { stamp: at, row } : { stamp: at, gone: write.key },
@@ -95,7 +98,7 @@ export class Writes {
 		action: SyncAction,
 		write: RowWrite,
 		writtenMs: number
-	): Promise<Written | { refused: RowRefusal }> {
+	): Promise<Omit<Written, 'stamp'> | { refused: RowRefusal }> {
 		const { key: keyField } = this.#table;
 		let values: SyncValues = { [keyField]: write.key };
 		if (action !== 'delete') {

@@ -1,7 +1,7 @@
 import type { SyncValues, TableDefinition } from '../shared/table.js';
 import { upgradeRow, upgradeWrite } from '../shared/upgrade.js';
 import type { RowWrite } from '../shared/wire.js';
-import type { Database, Migrate, OutboxEntry } from './database.js';
+import type { Migrate, OutboxEntry } from './database.js';
 import { fold } from './fold.js';
 import { showRows, waitingOf } from './show.js';
 
