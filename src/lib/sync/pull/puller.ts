@@ -197,7 +197,7 @@ export class Puller {
 		fetch.blanks = isBlank ? fetch.blanks + 1 : 0;
 		const isBack = fetch.cursors.has(JSON.stringify(cursor));
 		// A server that reads first and filters then has pages of which nothing is left.
-		const isEnd = isBlank && (isBack || fetch.blanks > MAX_BLANKS);
+		const isEnd = isBlank && (isBack || fetch.blanks >= MAX_BLANKS);
 		const found: ServerRow[] = [
 			...deleted.map((key) => ({ key, row: null })),
 			...rows.map((row) => ({ key: row[key] as SyncKey, row }))
