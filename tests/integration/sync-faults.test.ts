@@ -433,6 +433,28 @@ test('an empty page is no end while its cursor goes on', async () => {
 	await soon(() => isCurrent(alice)).toBe(true);
 });
 
+test('a database that is another one again while everything is fetched is no endless fetch', async () => {
+	let asked = 0;
+	const { store } = await world((options) => {
+		options.fetch = (_: unknown, { cursor }: { cursor: unknown }) => {
+			if (++asked === 3) store.epoch++;
+			return store.fetch(cursor, 1, () => true);
+		};
+	});
+	for (const id of ['a', 'b', 'c']) store.set(todo(id));
+	const memory = storage();
+	const first = client({ memory, name: 'epochs' });
+	await soon(() => isCurrent(first)).toBe(true);
+	first.close();
+	store.epoch++;
+	asked = 0;
+	const second = client({ memory, name: 'epochs' });
+	store.set(todo('d'));
+	await soon(() => second.todos.count()).toBe(4);
+	await soon(() => isCurrent(second)).toBe(true);
+	expect(second.status.tables.todos.error).toBeNull();
+});
+
 test('a handler that returns another row is a fault of the server, and is named', async () => {
 	const { store } = await world((options) => {
 		options.create = (_: unknown, row: Todo) => store.set({ ...row, id: 'other' });

@@ -27,7 +27,7 @@ export interface PullerOwner {
 
 /** Answers in a row with nothing but another cursor, after which nothing more is expected. */
 const MAX_BLANKS = 10;
-/** How often the reader's scopes may change during a fetch. */
+/** How often a fetch may begin anew, because of a reset or other scopes of the reader. */
 const MAX_MOVES = 10;
 /** Rows that a page asks for. */
 const LIMIT = 1_000;
@@ -43,11 +43,13 @@ interface Fetch {
 	/** Cursors that were asked for; coming back to one is no way forward. */
 	readonly cursors: Set<string>;
 	stalls: number;
+	/** Answers in a row that were a reset. */
 	resets: number;
 	/** Answers in a row that had nothing but another cursor. */
 	blanks: number;
-	/** The ids whose rows the reader receives, as one text; and how often they became others. */
+	/** The ids whose rows the reader receives, as one text. */
 	scopes: string | undefined;
+	/** How often it began anew. */
 	moves: number;
 	/** Rows that are kept, where it brings everything. */
 	kept: Set<string> | undefined;
@@ -186,8 +188,9 @@ export class Puller {
 			return this.#restart(fetch, null);
 		}
 		const asked = JSON.stringify(fetch.cursor);
+		fetch.resets = answer.reset ? fetch.resets + 1 : 0;
 		if (answer.reset) {
-			if (++fetch.resets >= 2) return this.#stall();
+			if (fetch.resets >= 2 || ++fetch.moves > MAX_MOVES) return this.#stall();
 			await this.#everything(fetch);
 			fetch.cursors.clear();
 		}
