@@ -78,6 +78,49 @@ test('a result of undefined is a result, and an error is no end', async () => {
 	await expect.poll(() => seen.at(-1)).toEqual([undefined, false, undefined]);
 });
 
+test('a query that throws at first runs again when what it read changes', async () => {
+	const sync = client();
+	const one = createLiveQuery(async () => {
+		const row = await sync.todos.get('a');
+		if (!row) throw new Error('none');
+		return row.title;
+	});
+	const seen = watch(() => [one.current, one.isLoading, (one.error as Error)?.message]);
+	await expect.poll(() => seen.at(-1)).toEqual([undefined, false, 'none']);
+	await sync.todos.add({ id: 'a', title: 'Tea' });
+	await expect.poll(() => seen.at(-1)).toEqual(['Tea', false, undefined]);
+	await sync.todos.delete('a');
+	await expect.poll(() => seen.at(-1)).toEqual(['Tea', false, 'none']);
+});
+
+test('what a query answers for dependencies that have changed meanwhile counts for nothing', async () => {
+	const sync = client();
+	await sync.todos.local.bulkPut([
+		{ id: 'a', title: 'Tea' },
+		{ id: 'b', title: 'Desk', list: 'work' }
+	]);
+	let release = (): void => {};
+	const released = new Promise<void>((resolve) => (release = resolve));
+	let list = $state('home');
+	const query = createLiveQuery(
+		async (list) => {
+			const rows = await sync.todos.where('list').equals(list).toArray();
+			// The first one takes longer than the second.
+			if (list === 'home') await released;
+			return rows.map(({ id }) => id).join();
+		},
+		() => list
+	);
+	const seen = watch(() => query.current);
+	await sync.todos.count();
+	list = 'work';
+	await expect.poll(() => seen.at(-1)).toBe('b');
+	release();
+	await sync.todos.add({ id: 'c', title: 'Pen', list: 'work' });
+	await expect.poll(() => seen.at(-1)).toBe('b,c');
+	expect(seen).not.toContain('a');
+});
+
 test('dependencies run the query again; what is there stays until it has a result', async () => {
 	const sync = client();
 	await sync.todos.local.bulkPut([

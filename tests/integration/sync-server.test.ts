@@ -228,6 +228,29 @@ test('rows of a bulk that were written keep their result when a later one fails'
 	expect(created).toEqual(['a', 'b', 'b']);
 });
 
+test('a row of a bulk that is told again is not newer than what was written in between', async () => {
+	const store = new Store<Todo>();
+	const sync = todosSync(store);
+	const { create } = sync.options as unknown as { create: (_: unknown, row: Todo) => Todo };
+	let isAway = true;
+	(sync.options as { create: unknown }).create = (context: unknown, given: Todo) => {
+		if (isAway && given.id === 'b') throw new Error('The database is away.');
+		return create(context, given);
+	};
+	const { post } = world([sync]);
+	const rows = ['a', 'b'].map((key) => ({ key, row: row(key, { title: 'first' }) }));
+	const first = () => post('sync/todos/create', { stamp: STAMP, rows }, { id: 'bulk' });
+	expect((await first()).status).toBe(500);
+	const change = { key: 'a', row: row('a', { title: 'second' }), fields: ['title'] };
+	const second = await post('sync/todos/update', { stamp: STAMP, rows: [change] });
+	isAway = false;
+	const [again, between] = [await first(), second].map(
+		({ result }) => result!.results[0]!.stamp as string
+	);
+	expect(again! < between!).toBe(true);
+	expect(store.rows.get('a')?.title).toBe('second');
+});
+
 test('older pages are upgraded, row by row', async () => {
 	const calls: unknown[] = [];
 	const table = defineTable('notes', {

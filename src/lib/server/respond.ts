@@ -3,7 +3,7 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { PresenceRequest } from '../protocol/presence.js';
 import type { HistoryRequest, SubscriptionRequest } from '../protocol/request.js';
 import { Admission } from './access/admission.js';
-import { Authorization } from './access/authorization.js';
+import { Authorization, type AuthorizedReader } from './access/authorization.js';
 import { readIdentity, type RealtimeIdentify, type RealtimeIdentity } from './access/identity.js';
 import type { Match, Registry } from './access/registry.js';
 import type { RateLimiter } from './access/rate.js';
@@ -45,8 +45,7 @@ const DRAIN_STEP_MS = 50;
 type Begin = (connection: Connection, hub: Hub) => void;
 
 /** Who sent a request. */
-interface Reader {
-	identity: RealtimeIdentity | null;
+interface Reader extends AuthorizedReader {
 	/** Counts against the streams of this key. */
 	key: string | undefined;
 	/** What its sender counts as where rates are limited. */
@@ -221,9 +220,14 @@ export class Responder {
 	/** Asks the app who sent a request. */
 	async #read(event: RequestEvent): Promise<Reader> {
 		const { identify, settings, rates } = this.#options;
-		const identity = await readIdentity(identify, event, settings.callbackTimeoutMs);
+		const ask = (): Promise<RealtimeIdentity | null> =>
+			readIdentity(identify, event, settings.callbackTimeoutMs);
+		const identity = await ask();
+		let asked: Promise<RealtimeIdentity | null> | undefined;
 		return {
 			identity,
+			// All channels of a stream are checked at once, and ask once.
+			identify: () => (asked ??= ask().finally(() => (asked = undefined))),
 			key: await this.#admission.keyOf(event, identity),
 			sender: await rates.senderOf(event, identity)
 		};
@@ -324,14 +328,14 @@ export class Responder {
 	async #access(
 		event: RequestEvent,
 		subscription: ChannelRequest,
-		{ identity }: Reader
+		reader: Reader
 	): Promise<Access> {
 		const { settings, registry, pressure } = this.#options;
 		const { callbackTimeoutMs } = settings;
 		const match = await registry.resolve(event, subscription);
 		pressure.check(match.config.priority);
 		const { params = {} } = subscription;
-		const authorization = new Authorization(match, event, params, identity, callbackTimeoutMs);
+		const authorization = new Authorization(match, event, params, reader, callbackTimeoutMs);
 		const topics = await this.#measured(match.entry, () => authorization.authorize());
 		const isChecked = match.config.reauthorizeOnEachMessage ?? settings.reauthorizeOnEachMessage;
 		const view = createView(match.config, { event, params }, callbackTimeoutMs);

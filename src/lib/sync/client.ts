@@ -10,13 +10,13 @@ import type {
 	SyncStatus,
 	SyncTables
 } from './options.js';
-import { addWrites } from './outbox/add.js';
+import { addWrites, type Prepare } from './outbox/add.js';
 import { newId } from './outbox/id.js';
 import { parts } from './outbox/parts.js';
 import type { Post } from './push/post.js';
 import type { RefusedRow, Session } from './session.js';
 import { Clock, isStamp } from './shared/clock.js';
-import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
+import type { SyncKey, TableDefinition } from './shared/table.js';
 import type { RowWrite } from './shared/wire.js';
 import { Changes } from './signal.js';
 import type { CopiedTable } from './storage/copy.js';
@@ -27,15 +27,12 @@ import {
 	type OutboxEntry,
 	type TableMeta
 } from './storage/database.js';
-import { createSyncTable, type TableTarget } from './tables/table.js';
+import { createSyncTable } from './tables/table.js';
 
 const headers = { 'content-type': 'application/json' };
 
 /** How long, in milliseconds, to wait before code is loaded again that could not be. */
 const LOAD_AGAIN_MS = 5_000;
-
-/** What tabs tell each other. */
-type Word = { cleared: true } | { refused: RefusedRow };
 
 /**
  * Local copies of tables that follow the server, and whose writes are sent. See `docs/guides/sync.md`. On the server,
@@ -70,6 +67,8 @@ class Client implements SyncControls {
 		this.#database = new Database({
 			name,
 			stores,
+			migrate: () => import('./storage/migrate.js'),
+			definitions: Object.values(tables).map(({ table }) => table),
 			memory,
 			onError: (error) => this.#report(error)
 		});
@@ -77,7 +76,7 @@ class Client implements SyncControls {
 			this.#tables.push({ definition: table, merge: merge as CopiedTable['merge'] });
 			const value = createSyncTable(table, {
 				rows: () => this.#database.table(table.name),
-				write: (action, keys, prepare) => this.#write(table, action, keys, prepare),
+				write: (keys, prepare) => this.#write(table, keys, prepare),
 				local: async (work) => {
 					await this.#opened();
 					return this.#database.write([table.name], () => work(this.#database.table(table.name)));
@@ -109,9 +108,7 @@ class Client implements SyncControls {
 		await this.#ready;
 		this.#end();
 		await this.#database.clear();
-		this.#tell({ cleared: true });
-		this.#metas.clear();
-		this.#setEntries([]);
+		this.#forget();
 	}
 
 	close(): void {
@@ -122,50 +119,39 @@ class Client implements SyncControls {
 	}
 
 	#createStatus(): SyncStatus {
-		const read = <T>(value: () => T): T => {
-			this.#changes.track();
-			return value();
-		};
+		const rune = (get: () => unknown): PropertyDescriptor => ({
+			enumerable: true,
+			get: () => {
+				this.#changes.track();
+				return get();
+			}
+		});
 		const tables = Object.entries(this.#options.tables).map(([property, { table }]) => {
-			const { name } = table;
-			const status = {
-				get lastSyncAt() {
-					const at = read(() => metas.get(name)?.lastSyncAt);
-					return at === undefined ? null : new Date(at);
-				},
-				get isFetching() {
-					return read(() => /fetching|again/.test(puller(name)?.state ?? ''));
-				},
-				get error() {
-					return read(() => puller(name)?.error ?? null);
+			const puller = () => this.#session?.puller(table.name);
+			const status = Object.defineProperties(
+				{},
+				{
+					lastSyncAt: rune(() => {
+						const at = this.#metas.get(table.name)?.lastSyncAt;
+						return at === undefined ? null : new Date(at);
+					}),
+					isFetching: rune(() => /fetching|again/.test(puller()?.state ?? '')),
+					error: rune(() => puller()?.error ?? null)
 				}
-			};
+			);
 			return [property, status] as const;
 		});
-		const metas = this.#metas;
-		const puller = (name: string) => this.#session?.puller(name);
-		const self = {
-			online: () =>
-				globalThis.navigator?.onLine !== false && (this.#session?.isOnline ?? !this.#leads),
-			leads: () => this.#leads,
-			pending: () => this.#entries.length,
-			error: () => this.#error
-		};
-		return {
-			get online() {
-				return read(self.online);
-			},
-			get leads() {
-				return read(self.leads);
-			},
-			get pending() {
-				return read(self.pending);
-			},
-			get error() {
-				return read(self.error);
-			},
-			tables: Object.fromEntries(tables)
-		};
+		return Object.defineProperties(
+			{ tables: Object.fromEntries(tables) },
+			{
+				online: rune(
+					() => globalThis.navigator?.onLine !== false && (this.#session?.isOnline ?? !this.#leads)
+				),
+				leads: rune(() => this.#leads),
+				pending: rune(() => this.#entries.length),
+				error: rune(() => this.#error)
+			}
+		) as SyncStatus;
 	}
 
 	/** Opens the copy, and follows it. @returns whether that was possible. */
@@ -175,21 +161,21 @@ class Client implements SyncControls {
 			await this.#database.open();
 			const { meta, outbox } = this.#database;
 			this.#setMetas(await meta.toArray());
-			for (const { definition } of this.#tables) {
-				const known = this.#metas.get(definition.name);
-				if (!known || known.version === definition.version) continue;
-				const { migrate } = await import('./storage/migrate.js');
-				await migrate(this.#database, definition, known);
-			}
 			const clock = (await meta.get('clock'))?.value;
 			if (isStamp(clock)) this.#clock.observe(clock);
 			this.#setEntries(await outbox.toArray());
 		} catch (error) {
-			if (error instanceof RealtimeError) this.#report(error);
-			else if (!this.#isClosed) throw error;
+			if (this.#isClosed) return false;
+			const text = `The local copy "${name}" cannot be opened (${String(error)}).`;
+			this.#report(
+				error instanceof RealtimeError
+					? error
+					: new RealtimeError('SYNC_STORAGE', text, { cause: error })
+			);
 			return false;
 		}
 		if (this.#isClosed) return false;
+		this.#recovered();
 		this.#watch();
 		reopened.add(this.#watch);
 		this.#hear();
@@ -213,7 +199,7 @@ class Client implements SyncControls {
 	async #opened(): Promise<void> {
 		const isOpen = await this.#ready;
 		if (isOpen && this.#stops.length > 0) return;
-		if (!isOpen && this.#error) throw this.#error;
+		if (this.#error && (!isOpen || this.#error.code === 'SYNC_OUTDATED')) throw this.#error;
 		const why = isOpen || this.#isClosed ? 'was closed' : 'does not exist on the server';
 		throw new RealtimeError('CLOSED', `The local copy "${this.#options.name}" ${why}.`);
 	}
@@ -225,6 +211,13 @@ class Client implements SyncControls {
 		const query = liveQuery(() => Promise.all([outbox.toArray(), meta.toArray()]));
 		this.#subscription = query.subscribe({
 			next: ([entries, metas]) => {
+				const end = this.#database.endOf(metas.find(({ key }) => key === 'life')?.value);
+				if (end) {
+					this.#end();
+					if (end.code === 'SYNC_OUTDATED') this.#report(end);
+					else this.#forget();
+					return;
+				}
 				this.#setMetas(metas);
 				this.#setEntries(entries);
 			},
@@ -232,19 +225,17 @@ class Client implements SyncControls {
 		});
 	};
 
-	/** Hears what other tabs tell. */
+	/** Hears of what was refused in another tab. */
 	#hear(): void {
 		if (typeof BroadcastChannel === 'undefined') return;
 		this.#others = new BroadcastChannel(`sveltekit-inngest sync ${this.#options.name}`);
 		(this.#others as { unref?: () => void }).unref?.();
-		this.#others.onmessage = ({ data }: MessageEvent<Word>) => {
-			if ('cleared' in data) this.#end();
-			else this.#rejected(data.refused);
-		};
+		this.#others.onmessage = ({ data }: MessageEvent<RefusedRow>) => this.#rejected(data);
 	}
 
-	#tell(word: Word): void {
-		this.#others?.postMessage(word);
+	#forget(): void {
+		this.#metas.clear();
+		this.#setEntries([]);
 	}
 
 	/** This tab is the one that syncs. @returns a function that ends it. */
@@ -269,11 +260,11 @@ class Client implements SyncControls {
 					settled: (entry, refused) => {
 						this.#setEntries(this.#entries.filter(({ id }) => id !== entry.id));
 						for (const one of refused) {
-							this.#tell({ refused: one });
+							this.#others?.postMessage(one);
 							this.#rejected(one);
 						}
 					},
-					stopped: (error) => this.#options.onError?.(error),
+					stopped: (error) => queueMicrotask(() => this.#options.onError?.(error)),
 					failed: (error) => this.#failed(error)
 				},
 				this.#entries
@@ -314,17 +305,16 @@ class Client implements SyncControls {
 	/** Writes rows here and into the outbox. */
 	async #write(
 		{ name, version }: TableDefinition,
-		action: SyncAction,
 		keys: readonly SyncKey[],
-		prepare: Parameters<TableTarget['write']>[2]
+		prepare: Prepare
 	): Promise<RowWrite[]> {
 		await this.#opened();
 		try {
-			const written = await addWrites(this.#database, name, keys, prepare, (rows) =>
-				parts(rows, name).map((rows) => ({
+			const written = await addWrites(this.#database, name, keys, prepare, (one) =>
+				parts(one.rows, name).map((rows) => ({
 					id: newId(),
 					table: name,
-					action,
+					action: one.action,
 					rows,
 					lanes: rows.map(({ key }) => laneOf(name, key)),
 					version,
@@ -332,7 +322,9 @@ class Client implements SyncControls {
 					createdAt: new Date().toISOString()
 				}))
 			);
-			this.#setEntries([...this.#entries, ...written]);
+			const ids = new Set(this.#entries.map(({ id }) => id));
+			this.#setEntries([...this.#entries, ...written.filter(({ id }) => !ids.has(id))]);
+			this.#recovered();
 			return written.flatMap(({ rows }) => rows);
 		} catch (error) {
 			this.#failed(error);
@@ -354,15 +346,12 @@ class Client implements SyncControls {
 	}
 
 	#rejected({ table, action, write, status, message, issues, isOutdated }: RefusedRow): void {
-		this.#options.onRejected?.({
-			table,
-			action,
-			key: write.key,
-			row: write.row ?? null,
-			error: new RealtimeError(isOutdated ? 'SYNC_OUTDATED' : 'SYNC_REFUSED', message),
-			status,
-			issues
-		});
+		// What the app's callbacks throw is their own.
+		const error = new RealtimeError(isOutdated ? 'SYNC_OUTDATED' : 'SYNC_REFUSED', message);
+		const { key, row = null } = write;
+		queueMicrotask(() =>
+			this.#options.onRejected?.({ table, action, key, row, error, status, issues })
+		);
 	}
 
 	/** Reports what is wrong with the storage. */
@@ -372,7 +361,14 @@ class Client implements SyncControls {
 
 	#report(error: RealtimeError): void {
 		this.#error = error;
-		this.#options.onError?.(error);
+		queueMicrotask(() => this.#options.onError?.(error));
+		this.#changes.emit();
+	}
+
+	/** The storage works, unless it is memory that took its place. */
+	#recovered(): void {
+		if (!this.#error || (this.#error.code === 'SYNC_STORAGE' && this.#options.memory)) return;
+		this.#error = null;
 		this.#changes.emit();
 	}
 }

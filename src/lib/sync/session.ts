@@ -1,4 +1,4 @@
-import type { RealtimeError } from '../protocol/errors.js';
+import { RealtimeError } from '../protocol/errors.js';
 import type { EventIssue } from '../protocol/event.js';
 import { useBus, type SyncBus } from './line/bus.js';
 import type { Line, LineOwner } from './line/line.js';
@@ -15,7 +15,7 @@ import {
 	type RowWrite,
 	type WriteAnswer
 } from './shared/wire.js';
-import { Copy, type CopiedTable } from './storage/copy.js';
+import { Copy, type CopiedTable, type Settled } from './storage/copy.js';
 import { laneOf, type Database, type OutboxEntry } from './storage/database.js';
 import type { ServerRow } from './storage/show.js';
 
@@ -155,7 +155,7 @@ export class Session {
 
 	async #begin(entries: readonly OutboxEntry[]): Promise<void> {
 		const owner: LineOwner = {
-			message: (channel, message) => this.#receive(channel, message),
+			message: (channel, message, eventId) => this.#receive(channel, message, eventId),
 			gap: (channel) => this.#tableOf(channel)?.puller.tell('gap'),
 			connected: (isConnected) => {
 				if (isConnected === this.#isConnected) return;
@@ -188,7 +188,11 @@ export class Session {
 	}
 
 	#inOrder<T>(work: () => Promise<T>): Promise<T> {
-		const done = this.#order.then(work);
+		const done = this.#order.then(() => {
+			// Another tab may follow by now, and have newer rows.
+			if (this.#isClosed) throw new RealtimeError('CLOSED', 'This tab does not sync any more.');
+			return work();
+		});
 		this.#order = done.catch(() => {});
 		return done;
 	}
@@ -197,8 +201,10 @@ export class Session {
 	async #settle(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void> {
 		const table = this.#tables.get(entry.table)!;
 		const { name, version } = table.definition;
+		const isForeign = 'results' in answer && answer.version !== version;
 		const refused: RefusedRow[] = [];
-		const results = entry.rows.map((write, index): ServerRow | undefined => {
+		const taken = new Map<string, string>();
+		const results = entry.rows.map((write, index): Settled => {
 			const result = 'results' in answer ? answer.results[index] : { refused: answer };
 			if (!result) return undefined;
 			if ('refused' in result) {
@@ -207,21 +213,27 @@ export class Session {
 				refused.push({ table: name, action, write, ...why });
 				return undefined;
 			}
-			const { stamp, row } = result;
 			// Rows of another version are fetched.
-			const isForeign = (answer as WriteAnswer).version !== version;
-			const isNew = this.#versions.take(name, laneOf(name, write.key), stamp);
-			return isNew && !isForeign ? { key: write.key, row } : undefined;
+			if (isForeign) return 'written';
+			const { stamp, row } = result;
+			const lane = laneOf(name, write.key);
+			if (!this.#versions.isNews(name, lane, stamp)) return undefined;
+			taken.set(lane, stamp);
+			return { key: write.key, row };
 		});
 		const isFirst = await this.#copy.settle(table, entry, results);
+		for (const [lane, stamp] of taken) this.#versions.note(lane, stamp);
+		if (isForeign) table.puller.tell('gap');
 		table.hasNews = true;
 		this.#host.settled(entry, isFirst ? refused : []);
 	}
 
 	/** Takes a message of a channel over. */
-	#receive(channel: string, { version, changes }: ChangeMessage): void {
+	#receive(channel: string, { version, changes }: ChangeMessage, eventId?: string): void {
 		const table = this.#tableOf(channel);
 		if (!table) return;
+		// What was written here comes with the answer.
+		if (eventId !== undefined && this.#pusher.has(eventId)) return;
 		table.hasNews = true;
 		// Something changed, or rows of another version: the fetch says what.
 		if (changes.length === 0 || version !== table.definition.version) table.puller.tell('gap');
@@ -251,23 +263,25 @@ export class Session {
 
 	async #take(table: Followed, changes: readonly RowChange[]): Promise<void> {
 		const { name } = table.definition;
-		const rows: ServerRow[] = [];
+		const found = new Map<string, ServerRow>();
 		for (const change of changes) {
 			const { stamp } = change;
 			const key = keyOf(table, change);
+			const lane = laneOf(name, key);
 			const marks = 'gone' in change ? (change.except ?? []) : [];
 			// It is gone for others.
 			if (table.scopes.some((scope) => marks.includes(markOf(scope, stamp)))) continue;
-			if (!this.#versions.take(name, laneOf(name, key), stamp)) continue;
-			if ('row' in change) rows.push({ key, row: change.row });
-			else if ('gone' in change) rows.push({ key, row: null });
+			if (!this.#versions.isNews(name, lane, stamp)) continue;
+			this.#versions.note(lane, stamp);
+			if ('row' in change) found.set(lane, { key, row: change.row });
+			else if ('gone' in change) found.set(lane, { key, row: null });
 			else {
-				const known = await this.#copy.serverRow(table, key);
-				if (known) rows.push({ key, row: { ...known, ...change.fields } });
+				const known = found.get(lane)?.row ?? (await this.#copy.serverRow(table, key));
+				if (known) found.set(lane, { key, row: { ...known, ...change.fields } });
 				else table.puller.tell('gap');
 			}
 		}
-		if (rows.length > 0) await this.#copy.take(table, rows);
+		if (found.size > 0) await this.#copy.take(table, [...found.values()]);
 	}
 
 	#tableOf(channel: string): Followed | undefined {

@@ -9,6 +9,14 @@ import type { RealtimeIdentity } from './identity.js';
 import type { RealtimeAuthorizeContext } from './options.js';
 import type { Match } from './registry.js';
 
+/** Who makes a request. */
+export interface AuthorizedReader {
+	/** What `identify` said when it began. */
+	identity: RealtimeIdentity | null;
+	/** Asks again. @throws {Failure} when the app cannot tell. */
+	identify(): Promise<RealtimeIdentity | null>;
+}
+
 /**
  * The rights of one request to one channel, asked of the app's callbacks.
  *
@@ -19,7 +27,8 @@ export class Authorization {
 	readonly #match: Match;
 	readonly #event: RequestEvent;
 	readonly #params: RealtimeRequestParams;
-	readonly #identity: RealtimeIdentity | null;
+	#identity: RealtimeIdentity | null;
+	readonly #identify: () => Promise<RealtimeIdentity | null>;
 	readonly #timeoutMs: number;
 	#allowed: ReadonlySet<string> = new Set();
 
@@ -27,13 +36,14 @@ export class Authorization {
 		match: Match,
 		event: RequestEvent,
 		params: RealtimeRequestParams,
-		identity: RealtimeIdentity | null,
+		reader: AuthorizedReader,
 		callbackTimeoutMs: number
 	) {
 		this.#match = match;
 		this.#event = event;
 		this.#params = params;
-		this.#identity = identity;
+		this.#identity = reader.identity;
+		this.#identify = reader.identify;
 		this.#timeoutMs = callbackTimeoutMs;
 	}
 
@@ -60,12 +70,13 @@ export class Authorization {
 	}
 
 	/**
-	 * Asks whether all topics may still be read.
+	 * Asks who the reader is now, and whether all topics may still be read.
 	 *
 	 * @throws {Failure} `reauthorization`: 403 when one of them may not, the status of `error()` where that
 	 *   was thrown, or 503 when the app cannot tell.
 	 */
 	async recheck(): Promise<void> {
+		this.#identity = await this.#asked();
 		const topics = [...this.#allowed];
 		const result = await this.#checked(() => this.#authorize(topics));
 		if (!topics.every((topic) => isAllowed(result, topic))) throw revoked();
@@ -96,6 +107,17 @@ export class Authorization {
 		return whenReady(result, (result) => {
 			if (reauthorize ? result !== true : !isAllowed(result, topic)) throw revoked();
 		});
+	}
+
+	/** Who the reader is now. */
+	async #asked(): Promise<RealtimeIdentity | null> {
+		try {
+			return await this.#identify();
+		} catch (cause) {
+			const { status } = cause as Failure;
+			if (status < 500) throw new Failure('reauthorization', status, TEXT.revoked, { cause });
+			throw new Failure('reauthorization', 503, TEXT.unchecked, { cause });
+		}
 	}
 
 	#authorize(topics: readonly string[]): Answer<unknown> {

@@ -37,6 +37,7 @@ export function useBus(owner: LineOwner, bus: SyncBus): Line {
 					unsubscribe();
 				});
 			}
+			report();
 		},
 		reconnect: () => bus.reconnect(),
 		close() {

@@ -32,7 +32,7 @@ export function followChannel(
 		state.frames.listen(({ event, data }) => {
 			if (event === 'resync') owner.gap(channelId);
 			else if (event === 'message' && data.topic === TOPIC) {
-				owner.message(channelId, data.data as ChangeMessage);
+				owner.message(channelId, data.data as ChangeMessage, data.clientEventId);
 			}
 		})
 	];

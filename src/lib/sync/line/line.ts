@@ -2,8 +2,8 @@ import type { ChangeMessage } from '../shared/wire.js';
 
 /** Who listens to channels. */
 export interface LineOwner {
-	/** A message came. */
-	message(channel: string, message: ChangeMessage): void;
+	/** A message came. @param eventId Id of the event that it tells of, where it was one. */
+	message(channel: string, message: ChangeMessage, eventId: string | undefined): void;
 	/** Messages may be missing: it is connected for the first time, or sent a `resync`. */
 	gap(channel: string): void;
 	/** Whether all channels are connected. */

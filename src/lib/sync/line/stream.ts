@@ -2,6 +2,7 @@ import { ChannelState } from '../../client/state/channel.js';
 import type { Subscriptions } from '../../client/subscriptions.js';
 import { HttpTransport } from '../../client/transport/http.js';
 import { watchAnywhere } from '../../client/transport/noPage.js';
+import { MAX_SUBSCRIPTIONS } from '../../protocol/constants.js';
 import { TOPIC } from '../shared/wire.js';
 import { followChannel } from './frames.js';
 import type { Line, LineOwner } from './line.js';
@@ -11,7 +12,10 @@ interface Followed {
 	stop(): void;
 }
 
-/** A stream of its own: loaded where no bus is given. Ended by `close`. */
+/**
+ * A stream of its own, or several where there are more channels than one request may name: loaded where no bus is
+ * given. Ended by `close`.
+ */
 export function openStream(
 	owner: LineOwner,
 	options: { endpoint: string; fetch: typeof globalThis.fetch }
@@ -21,15 +25,17 @@ export function openStream(
 		owner.connected(
 			[...followed.values()].every(({ state }) => state.health.status === 'connected')
 		);
-	const transport = new HttpTransport(
-		{
-			state: (channel) =>
-				followed.get(channel)?.state ?? new ChannelState(channel, console.error, () => 0),
-			report() {},
-			hidden() {}
-		},
-		watchAnywhere
-	);
+	const transports: HttpTransport[] = [];
+	const connect = (): HttpTransport =>
+		new HttpTransport(
+			{
+				state: (channel) =>
+					followed.get(channel)?.state ?? new ChannelState(channel, console.error, () => 0),
+				report() {},
+				hidden() {}
+			},
+			watchAnywhere
+		);
 	return {
 		update(channels) {
 			for (const [channel, { stop }] of followed) {
@@ -42,14 +48,22 @@ export function openStream(
 				const state = new ChannelState(channel, console.error, () => 0);
 				followed.set(channel, { state, stop: followChannel(state, owner, report) });
 			}
-			const subscriptions: Subscriptions = new Map(
-				channels.map((channelId) => [channelId, { channelId, topics: [TOPIC] }])
-			);
-			transport.update({ ...options, subscriptions });
+			for (let from = 0, n = 0; from < channels.length; from += MAX_SUBSCRIPTIONS, n++) {
+				const some = channels.slice(from, from + MAX_SUBSCRIPTIONS);
+				const subscriptions: Subscriptions = new Map(
+					some.map((channelId) => [channelId, { channelId, topics: [TOPIC] }])
+				);
+				(transports[n] ??= connect()).update({ ...options, subscriptions });
+			}
+			const count = Math.ceil(channels.length / MAX_SUBSCRIPTIONS);
+			for (const transport of transports.splice(count)) transport.close();
+			report();
 		},
-		reconnect: () => transport.reconnect(),
+		reconnect() {
+			for (const transport of transports) transport.reconnect();
+		},
 		close() {
-			transport.close();
+			for (const transport of transports) transport.close();
 			for (const { stop } of followed.values()) stop();
 			followed.clear();
 		}

@@ -1,28 +1,36 @@
-import type { SyncKey, SyncValues } from '../shared/table.js';
+import type { SyncAction, SyncKey, SyncValues } from '../shared/table.js';
 import type { RowWrite } from '../shared/wire.js';
 import { laneOf, type Database, type OutboxEntry } from '../storage/database.js';
 import { fold } from '../storage/fold.js';
 
+/** Rows that are written in one way. */
+export interface Written {
+	action: SyncAction;
+	rows: RowWrite[];
+}
+
+/** Settles what is written; it gets the rows that may be, as they are. */
+export type Prepare = (now: readonly (SyncValues | undefined)[]) => Promise<Written[]>;
+
 /**
  * Writes rows here and into the outbox, in one transaction.
  *
- * @param keys The rows that may be written.
- * @param prepare Settles what is written; it gets these rows as they are.
- * @param split Makes entries of it, each one event.
+ * @param keys The rows that may be written, each once.
+ * @param split Makes entries of what is written in one way, each one event.
  */
 export function addWrites(
 	database: Database,
 	name: string,
 	keys: readonly SyncKey[],
-	prepare: (now: readonly (SyncValues | undefined)[]) => RowWrite[] | Promise<RowWrite[]>,
-	split: (rows: RowWrite[]) => Omit<OutboxEntry, 'seq'>[]
+	prepare: Prepare,
+	split: (written: Written) => Omit<OutboxEntry, 'seq'>[]
 ): Promise<OutboxEntry[]> {
 	return database.write([name], async () => {
 		const { base, outbox, meta } = database;
 		const table = database.table(name);
 		const lanes = keys.map((key) => laneOf(name, key));
 		const [now, known] = await Promise.all([table.bulkGet([...keys]), base.bulkGet(lanes)]);
-		const entries = split(await prepare(now)) as OutboxEntry[];
+		const entries = (await prepare(now)).flatMap(split) as OutboxEntry[];
 		const before = new Map(keys.map((key, index) => [key, now[index] ?? null]));
 		const isBased = new Set(known.flatMap((one) => one?.lane ?? []));
 		// Nothing waits for another; the transaction keeps the order.

@@ -1,5 +1,5 @@
-import { RealtimeError } from '../../protocol/errors.js';
 import type { RowWrite } from '../shared/wire.js';
+import { invalidRow } from '../tables/invalidRow.js';
 
 /** Most bytes, about, of the rows of one event: the endpoint takes 64 KiB. */
 const MAX_BYTES = 48 * 1024;
@@ -18,10 +18,8 @@ export function parts(rows: readonly RowWrite[], table: string): RowWrite[][] {
 	for (const row of rows) {
 		const size = new TextEncoder().encode(JSON.stringify(row)).length;
 		if (size > MAX_BYTES) {
-			throw new RealtimeError(
-				'EVENT_INVALID',
-				`A row of table "${table}" has ${size} bytes as JSON, and may have ${MAX_BYTES}. Store large values elsewhere.`
-			);
+			const text = `has ${size} bytes as JSON, and may have ${MAX_BYTES}: store large values elsewhere`;
+			throw invalidRow(table, text);
 		}
 		if (bytes + size > MAX_BYTES || found.at(-1)!.length >= MAX_ROWS) {
 			found.push([]);

@@ -25,6 +25,10 @@ export interface PullerOwner {
 	onError(error: RealtimeError): void;
 }
 
+/** Answers in a row with nothing but another cursor, after which nothing more is expected. */
+const MAX_BLANKS = 10;
+/** How often a fetch may begin anew, because of a reset or other scopes of the reader. */
+const MAX_MOVES = 10;
 /** Rows that a page asks for. */
 const LIMIT = 1_000;
 /** The first and the longest wait, in milliseconds, after a fault. */
@@ -39,7 +43,14 @@ interface Fetch {
 	/** Cursors that were asked for; coming back to one is no way forward. */
 	readonly cursors: Set<string>;
 	stalls: number;
+	/** Answers in a row that were a reset. */
 	resets: number;
+	/** Answers in a row that had nothing but another cursor. */
+	blanks: number;
+	/** The ids whose rows the reader receives, as one text. */
+	scopes: string | undefined;
+	/** How often it began anew. */
+	moves: number;
 	/** Rows that are kept, where it brings everything. */
 	kept: Set<string> | undefined;
 	/** Where the next page begins. */
@@ -55,6 +66,8 @@ export class Puller {
 	#state: PullState = 'off';
 	#fetch: Fetch | undefined;
 	#failures = 0;
+	/** How long the endpoint asks to wait. */
+	#retryAfterMs = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	/** Why it stopped, or waits. */
 	error: RealtimeError | undefined;
@@ -76,7 +89,8 @@ export class Puller {
 		if (effect === 'fetch') void this.#begin();
 		else if (effect === 'next') void this.#page(this.#fetch!);
 		else if (effect === 'wait') {
-			const waitMs = backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
+			const backoff = backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
+			const waitMs = Math.max(backoff, this.#retryAfterMs);
 			this.#timer = setTimeout(() => this.tell('timer'), waitMs);
 		} else if (effect === 'abort') {
 			clearTimeout(this.#timer);
@@ -95,6 +109,9 @@ export class Puller {
 			cursors: new Set(),
 			stalls: 0,
 			resets: 0,
+			blanks: 0,
+			scopes: undefined,
+			moves: 0,
 			kept: undefined,
 			cursor: null,
 			isStored: true
@@ -131,11 +148,13 @@ export class Puller {
 		if (fetch.end.signal.aborted) return;
 		if ('failed' in outcome && outcome.status !== 403) {
 			if (outcome.status !== 500) this.#owner.reached(outcome.failed);
+			this.#retryAfterMs = outcome.retryAfterMs;
 			this.error = new RealtimeError('SYNC_OFFLINE', outcome.failed);
 			this.tell('fail');
 			return;
 		}
 		this.#owner.reached(undefined);
+		this.#retryAfterMs = 0;
 		if (!('result' in outcome)) {
 			const isOutdated = 'refused' in outcome && outcome.refused.reason === 'outdated';
 			const text = 'refused' in outcome ? outcome.refused.error : outcome.failed;
@@ -155,25 +174,33 @@ export class Puller {
 		const { name, key } = this.#table.definition;
 		const { scopes: known, cursor: stored } = await copy.meta(this.#table);
 		if (fetch.end.signal.aborted) return;
-		const isOther = known !== undefined && known.join('\n') !== answer.scopes.join('\n');
+		const scopes = answer.scopes.join('\n');
+		const before = fetch.scopes ?? (stored === null ? scopes : known?.join('\n'));
 		this.#owner.scopes(name, answer.scopes);
 		fetch.stamp ||= answer.stamp;
+		fetch.scopes = scopes;
 		// Who is in another team now has rows that have not changed: everything is fetched again.
-		if (isOther && stored !== null) {
+		if (before !== undefined && before !== scopes) {
+			if (++fetch.moves > MAX_MOVES) return this.#stall();
 			await copy.change(this.#table, () =>
 				copy.note(this.#table, { cursor: null, scopes: answer.scopes })
 			);
 			return this.#restart(fetch, null);
 		}
 		const asked = JSON.stringify(fetch.cursor);
+		fetch.resets = answer.reset ? fetch.resets + 1 : 0;
 		if (answer.reset) {
-			if (++fetch.resets >= 2) return this.#stall();
+			if (fetch.resets >= 2 || ++fetch.moves > MAX_MOVES) return this.#stall();
 			await this.#everything(fetch);
 			fetch.cursors.clear();
 		}
 		fetch.cursors.add(asked);
 		const { rows, deleted, cursor } = answer;
-		const isEnd = rows.length === 0 && deleted.length === 0;
+		const isBlank = rows.length === 0 && deleted.length === 0;
+		fetch.blanks = isBlank ? fetch.blanks + 1 : 0;
+		const isBack = fetch.cursors.has(JSON.stringify(cursor));
+		// A server that reads first and filters then has pages of which nothing is left.
+		const isEnd = isBlank && (isBack || fetch.blanks >= MAX_BLANKS);
 		const found: ServerRow[] = [
 			...deleted.map((key) => ({ key, row: null })),
 			...rows.map((row) => ({ key: row[key] as SyncKey, row }))
@@ -189,7 +216,6 @@ export class Puller {
 			copy.note(this.#table, { scopes: answer.scopes, ...more });
 		if (!isEnd) {
 			await copy.take(this.#table, fresh, () => note(fetch.isStored ? { cursor } : {}));
-			const isBack = fetch.cursors.has(JSON.stringify(cursor));
 			if (isBack && ++fetch.stalls >= 2) return this.#stall();
 			fetch.cursor = cursor;
 			return this.tell('page');

@@ -15,16 +15,9 @@ export class Versions {
 		this.#fetched.clear();
 	}
 
-	/**
-	 * Takes a version of a row over.
-	 *
-	 * @returns whether it is newer than what is here.
-	 */
-	take(table: string, lane: string, stamp: string): boolean {
-		if (stamp < (this.#fetched.get(table) ?? '')) return false;
-		if (stamp <= (this.#taken.get(lane) ?? '')) return false;
-		this.#taken.set(lane, stamp);
-		return true;
+	/** Whether a version of a row is newer than what is here. */
+	isNews(table: string, lane: string, stamp: string): boolean {
+		return stamp >= (this.#fetched.get(table) ?? '') && stamp > (this.#taken.get(lane) ?? '');
 	}
 
 	/** Whether a row was taken over that is newer than a page. */
@@ -32,7 +25,7 @@ export class Versions {
 		return (this.#taken.get(lane) ?? '') > stamp;
 	}
 
-	/** Notes that a row is the one of a page. */
+	/** Notes that this version of a row is here. */
 	note(lane: string, stamp: string): void {
 		this.#taken.set(lane, stamp);
 	}

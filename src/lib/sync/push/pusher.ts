@@ -25,19 +25,22 @@ export interface PusherOwner {
 
 /** Writes that are on their way at the same time. */
 const MAX_SENDING = 10;
+/** After how many milliseconds a write on its way is slow. */
+const SLOW_MS = 3_000;
 /** The first and the longest wait, in milliseconds, after a fault. */
 const MIN_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
 
 /**
  * Sends the writes of the outbox: those of one row one after another, those of different rows side by side.
- * Faults that may pass are tried again for ever; a fault of one write holds up its rows alone, an endpoint that
- * cannot be reached holds up all.
+ * Faults that may pass are tried again for ever; a fault of one write, or a slow one, holds up its rows alone, an
+ * endpoint that cannot be reached holds up all.
  */
 export class Pusher {
 	readonly #owner: PusherOwner;
 	readonly #end = new AbortController();
-	readonly #sending = new Set<string>();
+	/** Writes that are on their way, and since when. */
+	readonly #sending = new Map<string, number>();
 	/** Writes that are answered, until the outbox shows it. */
 	readonly #done = new Set<string>();
 	/** When writes that failed by themselves are sent again, and how often they failed. */
@@ -46,6 +49,8 @@ export class Pusher {
 	/** Requests in a row that did not reach the endpoint. */
 	#misses = 0;
 	#openAtMs = 0;
+	/** The write that finds out whether the endpoint is back. */
+	#probe: string | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 
 	constructor(owner: PusherOwner) {
@@ -58,6 +63,11 @@ export class Pusher {
 		const ids = new Set(entries.map(({ id }) => id));
 		for (const id of this.#done) if (!ids.has(id)) this.#done.delete(id);
 		this.pump();
+	}
+
+	/** Whether a write waits for its answer. */
+	has(id: string): boolean {
+		return this.#entries.some((entry) => entry.id === id);
 	}
 
 	/** Waits no longer. */
@@ -78,9 +88,16 @@ export class Pusher {
 		if (this.#end.signal.aborted) return;
 		const now = performance.now();
 		let nextMs = this.#openAtMs > now ? this.#openAtMs : Infinity;
+		// What is slow does not take the place of others.
+		const slowAtMs = [...this.#sending.values()].map((sentMs) => sentMs + SLOW_MS);
+		const busyUntilMs = slowAtMs.filter((atMs) => atMs > now);
+		let room = MAX_SENDING - busyUntilMs.length;
 		// One request finds out whether the endpoint is back.
-		const room = this.#openAtMs > now ? 0 : this.#misses > 0 ? 1 : MAX_SENDING;
+		const probedMs = this.#probe === undefined ? -Infinity : this.#sending.get(this.#probe)!;
+		if (this.#misses > 0) room = probedMs + SLOW_MS > now ? 0 : 1;
+		if (this.#openAtMs > now) room = 0;
 		const busy = new Set<string>();
+		const ready: [OutboxEntry, TableDefinition][] = [];
 		for (const entry of this.#entries) {
 			if (this.#done.has(entry.id)) continue;
 			const isFirst = entry.lanes.every((lane) => !busy.has(lane));
@@ -89,14 +106,19 @@ export class Pusher {
 			if (!isFirst || !table || this.#sending.has(entry.id)) continue;
 			const { atMs = 0 } = this.#failed.get(entry.id) ?? {};
 			if (atMs > now) nextMs = Math.min(nextMs, atMs);
-			else if (this.#sending.size < room) void this.#send(entry, table);
+			else ready.push([entry, table]);
 		}
+		// Whether the endpoint is back is found out by a write that did not fail before.
+		if (this.#misses > 0) ready.sort(([one], [other]) => this.#count(one) - this.#count(other));
+		if (ready.length > room) nextMs = Math.min(nextMs, ...busyUntilMs);
+		for (const [entry, table] of ready.slice(0, Math.max(room, 0))) void this.#send(entry, table);
 		if (nextMs < Infinity) this.#timer = setTimeout(() => this.pump(), nextMs - now);
 	}
 
 	async #send(entry: OutboxEntry, table: TableDefinition): Promise<void> {
 		const { id, action, rows, stamp, version } = entry;
-		this.#sending.add(id);
+		this.#sending.set(id, performance.now());
+		if (this.#misses > 0) this.#probe = id;
 		const event = eventName(table, action);
 		const outcome = await request<WriteAnswer>(
 			this.#owner.post,
@@ -126,6 +148,7 @@ export class Pusher {
 			this.#fail(id, 0);
 		} finally {
 			this.#sending.delete(id);
+			if (this.#probe === id) this.#probe = undefined;
 			this.pump();
 		}
 	}
@@ -134,15 +157,18 @@ export class Pusher {
 		id: string,
 		{ failed, status, retryAfterMs }: { failed: string; status: number; retryAfterMs: number }
 	): void {
-		// 500 is the handler's own fault: other writes may do better.
-		if (status === 500) {
-			this.#reach();
-			this.#fail(id, retryAfterMs);
-			return;
-		}
+		// It may be the fault of this write alone: others go first next time.
+		this.#fail(id, retryAfterMs);
+		// 500 is the handler's own.
+		if (status === 500) return this.#reach();
 		const waitMs = Math.max(retryAfterMs, backoffMs(this.#misses++, MIN_DELAY_MS, MAX_DELAY_MS));
 		this.#openAtMs = performance.now() + waitMs;
 		this.#owner.reached(failed);
+	}
+
+	/** How often a write failed. */
+	#count({ id }: OutboxEntry): number {
+		return this.#failed.get(id)?.count ?? 0;
 	}
 
 	#fail(id: string, retryAfterMs: number): void {

@@ -54,16 +54,11 @@ export function createLiveQuery<T, TDeps = undefined, TInitial = undefined>(
 				}
 				hasRun = true;
 				const start = (): (() => void) => {
-					const subscription = liveQuery(async () => query(given)).subscribe({
-						next(result) {
-							current = result;
+					const subscription = liveQuery(async () => outcome(() => query(given))).subscribe({
+						next(outcome) {
+							if ('result' in outcome) current = outcome.result;
 							isLoading = false;
-							error = undefined;
-							update();
-						},
-						error(thrown) {
-							error = thrown;
-							isLoading = false;
+							error = 'thrown' in outcome ? outcome.thrown : undefined;
 							update();
 						}
 					});
@@ -97,4 +92,21 @@ export function createLiveQuery<T, TDeps = undefined, TInitial = undefined>(
 			return read(() => error);
 		}
 	};
+}
+
+/** Whether a run was cut off, and another one follows. */
+function isCut(thrown: unknown): boolean {
+	return /^(DatabaseClosed|Abort)Error$/.test((thrown as Error | undefined)?.name ?? '');
+}
+
+/** What a query gave or threw: Dexie does not run a query again that throws at first. */
+async function outcome<T>(
+	query: () => T | Promise<T>
+): Promise<{ result: T } | { thrown: unknown }> {
+	try {
+		return { result: await query() };
+	} catch (thrown) {
+		if (isCut(thrown)) throw thrown;
+		return { thrown };
+	}
 }

@@ -39,10 +39,10 @@ export interface SyncWriteContext<TRow = unknown> extends SyncContext {
 	/** Runs a part of the handler once, also when the handler fails later and is tried again. */
 	once: RealtimeOnce;
 	/**
-	 * Says how the row was before. Then only those are told that it is gone who had it; without it, its key
-	 * is told to everybody who reads the table.
+	 * Says how the row was before; `null` where there was none. Then only those are told that it is gone who
+	 * had it; without it, its key is told to everybody who reads the table.
 	 */
-	previous(row: TRow): void;
+	previous(row: TRow | null): void;
 }
 
 /** What `scope` is given; without a request where a publisher asks. */

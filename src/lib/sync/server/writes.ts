@@ -3,7 +3,8 @@ import type { RealtimeHandlerContext } from '../../server/index.js';
 import type { TopicRef } from '../../server/inngest/target.js';
 import { callApp, CALLBACK_TIMEOUT_MS, CallbackError } from '../../server/failure/callback.js';
 import type { SyncAction, SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
-import { upgradeRow } from '../shared/upgrade.js';
+import { RealtimeError } from '../../protocol/errors.js';
+import { upgradeWrite } from '../shared/upgrade.js';
 import {
 	TOPIC,
 	type RowRefusal,
@@ -24,6 +25,8 @@ const REFUSED = 'Not allowed to change this row.';
 
 /** One row that was written, as it is remembered until all of its write are. */
 interface Written {
+	/** Its version: it stays that of the moment when it was written, whenever it is told. */
+	stamp: string;
 	row: SyncValues | null;
 	audience: Audience;
 	before?: Audience;
@@ -60,8 +63,10 @@ export class Writes {
 			const announcements: Announcement[] = [];
 			const own = scopesOf(context.identity);
 			for (const [index, write] of rows.entries()) {
-				const runRow = (): Promise<Written | { refused: RowRefusal }> =>
-					this.#row(context, action, write, clock.clamp(stamp));
+				const runRow = async (): Promise<Written | { refused: RowRefusal }> => {
+					const done = await this.#row(context, action, write, clock.clamp(stamp));
+					return 'refused' in done ? done : { ...done, stamp: clock.tick() };
+				};
 				// A single row is run once with its event.
 				const written =
 					rows.length === 1
@@ -71,8 +76,7 @@ export class Writes {
 					results.push(written);
 					continue;
 				}
-				const { row, audience, before } = written;
-				const at = clock.tick();
+				const { row, audience, before, stamp: at } = written;
 				results.push({ stamp: at, row: row && isFor(audience, own) ? row : null });
 				announcements.push({
 					change: row ? { stamp: at, row } : { stamp: at, gone: write.key },
@@ -94,7 +98,7 @@ export class Writes {
 		action: SyncAction,
 		write: RowWrite,
 		writtenMs: number
-	): Promise<Written | { refused: RowRefusal }> {
+	): Promise<Omit<Written, 'stamp'> | { refused: RowRefusal }> {
 		const { key: keyField } = this.#table;
 		let values: SyncValues = { [keyField]: write.key };
 		if (action !== 'delete') {
@@ -129,11 +133,17 @@ export class Writes {
 			const returned: unknown = await callApp('run', false, () =>
 				this.#call(given, action, write.key, values)
 			);
-			const before = previous ? await this.#audience(asked, 'read', previous) : undefined;
-			if (action === 'delete' || returned === null) {
-				return { row: null, audience: before ?? 'all' };
-			}
+			const before = await this.#before(asked, previous);
+			if (action === 'delete') return { row: null, audience: before ?? 'all' };
+			// For this writer there is no such row; others may have it.
+			if (returned === null) return { row: null, audience: before ?? [] };
 			const row = await outgoing(this.#table, returned ?? (action === 'create' ? values : null));
+			if (row[keyField] !== write.key) {
+				throw new RealtimeError(
+					'INVALID_MESSAGE',
+					`\`${action}\` of table "${this.#table.name}" returned a row with another key than that of the row that it was given.`
+				);
+			}
 			const audience = await this.#audience(asked, action, returned ?? values);
 			return { row, audience, ...(before && { before }) };
 		} catch (error) {
@@ -153,6 +163,12 @@ export class Writes {
 		const changes = { ...values };
 		delete changes[this.#table.key];
 		return update!(context, key, changes);
+	}
+
+	/** Who had the row before, where the handler says so. */
+	async #before(context: SyncContext, previous: unknown): Promise<Audience | undefined> {
+		if (previous === undefined) return undefined;
+		return previous === null ? [] : this.#audience(context, 'read', previous);
 	}
 
 	async #audience(
@@ -176,17 +192,7 @@ export function upgradesOf(
 				from,
 				({ stamp, rows }: WriteRequest): WriteRequest => ({
 					stamp,
-					rows: rows.map((write) => {
-						if (!write.row) return write;
-						const row = upgradeRow(step, write.row, from)!;
-						// A field that got another name counts as written.
-						const fresh = Object.keys(row).filter((field) => !Object.hasOwn(write.row!, field));
-						return {
-							...write,
-							row,
-							...(write.fields && { fields: [...write.fields, ...fresh] })
-						};
-					})
+					rows: rows.map((write) => upgradeWrite(step, write, from)!)
 				})
 			];
 		})

@@ -1,4 +1,5 @@
 import type { SyncValues, TableDefinition } from './table.js';
+import type { RowWrite } from './wire.js';
 
 /**
  * A row of the table's present version.
@@ -17,4 +18,22 @@ export function upgradeRow(
 		upgraded = step(upgraded as never);
 	}
 	return upgraded as SyncValues;
+}
+
+/**
+ * A write of the table's present version. A field that got another name counts as written.
+ *
+ * @returns nothing where there is no way from that version.
+ */
+export function upgradeWrite(
+	table: TableDefinition,
+	write: RowWrite,
+	from: number
+): RowWrite | undefined {
+	const { row: old, fields } = write;
+	if (!old) return write;
+	const row = upgradeRow(table, old, from);
+	if (!row) return undefined;
+	const fresh = Object.keys(row).filter((field) => !Object.hasOwn(old, field));
+	return { ...write, row, ...(fields && { fields: [...fields, ...fresh] }) };
 }

@@ -3,16 +3,23 @@ import { newId } from '../outbox/id.js';
 import type { SyncCursor } from '../shared/wire.js';
 import {
 	laneOf,
+	metaKey,
 	type BaseRow,
 	type Database,
 	type OutboxEntry,
 	type TableMeta
 } from './database.js';
-import { fold } from './fold.js';
+import { fold, isSame } from './fold.js';
 import { showRows, waitingOf, type ServerRow } from './show.js';
 
 /** Makes one row of the server's and the local one, where both have changed. */
 export type Merge = (server: SyncValues, local: SyncValues) => SyncValues;
+
+/**
+ * What the server's answer says of a row: the row; `'written'` where it took the write, and what it has now is to be
+ * fetched; nothing where the row stays as it is known.
+ */
+export type Settled = ServerRow | 'written' | undefined;
 
 /** A table of the copy. */
 export interface CopiedTable {
@@ -57,10 +64,11 @@ export class Copy {
 	 * @returns whether it was there: another tab may have done so.
 	 */
 	async settle(
-		{ definition: { name } }: CopiedTable,
+		{ definition }: CopiedTable,
 		entry: OutboxEntry,
-		results: readonly (ServerRow | undefined)[]
+		results: readonly Settled[]
 	): Promise<boolean> {
+		const { name } = definition;
 		return this.#database.write([name], async () => {
 			const { outbox, base } = this.#database;
 			const { seq, id, lanes } = entry;
@@ -76,7 +84,9 @@ export class Copy {
 				const lane = lanes[index]!;
 				const rest = waiting.filter((one) => one.seq !== seq && one.lanes.includes(lane));
 				const result = results[index];
-				const row = result ? result.row : (known[index]?.row ?? null);
+				const before = known[index]?.row ?? null;
+				const row =
+					result === 'written' ? fold(before, key, [entry]) : result ? result.row : before;
 				shown.push({ key, row: fold(row, key, rest) });
 				if (rest.length === 0) free.push(lane);
 				else based.push({ lane, table: name, key, row });
@@ -126,19 +136,18 @@ export class Copy {
 		return this.#database.write([table.definition.name], work);
 	}
 
-	async meta({ definition: { name, version } }: CopiedTable): Promise<TableMeta> {
-		const key = `table ${name}`;
+	async meta({ definition }: CopiedTable): Promise<TableMeta> {
+		const key = metaKey(definition);
+		const { version } = definition;
 		return (await this.#database.meta.get(key)) ?? { key, version, cursor: null };
 	}
 
 	/** Notes what is known of a table's copy; called within a transaction of it. */
 	async note(
-		{ definition: { name, version } }: CopiedTable,
+		table: CopiedTable,
 		more: { cursor?: SyncCursor; scopes?: string[]; lastSyncAt?: string }
 	): Promise<void> {
-		const key = `table ${name}`;
-		const known = (await this.#database.meta.get(key)) ?? { key, version, cursor: null };
-		await this.#database.meta.put({ ...known, ...more });
+		await this.#database.meta.put({ ...(await this.meta(table)), ...more });
 	}
 
 	#table(name: string): ReturnType<Database['table']> {
@@ -149,6 +158,24 @@ export class Copy {
 		return waitingOf(this.#database, lane);
 	}
 
+	/** What the app makes of both versions of a row; nothing where that fails. */
+	#merged(
+		{ name, key }: TableDefinition,
+		merge: Merge,
+		server: SyncValues,
+		local: SyncValues
+	): SyncValues | undefined {
+		if (isSame(server, local)) return undefined;
+		try {
+			const merged = JSON.parse(JSON.stringify(merge(server, local))) as SyncValues;
+			return { ...merged, [key]: local[key] };
+		} catch (error) {
+			const text = `[sveltekit-inngest] \`merge\` of table "${name}" failed; the fields that were written here stay on top.`;
+			console.error(text, error);
+			return undefined;
+		}
+	}
+
 	/** Puts the writes that wait on top of another version of their row. */
 	async #rebase({ definition, merge }: CopiedTable, { key, row }: ServerRow): Promise<void> {
 		const { name } = definition;
@@ -157,8 +184,8 @@ export class Copy {
 		await this.#database.base.put({ lane, table: name, key, row });
 		let shown = fold(row, key, entries);
 		const local = merge && row && shown && (await this.#table(name).get(key));
-		if (local) {
-			const merged = JSON.parse(JSON.stringify(merge!(row!, local))) as SyncValues;
+		const merged = local && this.#merged(definition, merge!, row!, local);
+		if (merged) {
 			const fields = Object.keys(merged).filter(
 				(field) => JSON.stringify(merged[field]) !== JSON.stringify(shown![field])
 			);

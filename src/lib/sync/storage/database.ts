@@ -1,6 +1,6 @@
 import { Dexie, type Table, type Transaction } from 'dexie';
 import { RealtimeError } from '../../protocol/errors.js';
-import type { SyncAction, SyncKey, SyncValues } from '../shared/table.js';
+import type { SyncAction, SyncKey, SyncValues, TableDefinition } from '../shared/table.js';
 import type { RowWrite, SyncCursor } from '../shared/wire.js';
 import { isLost, namedError } from './errors.js';
 
@@ -14,6 +14,8 @@ export interface OutboxEntry {
 	table: string;
 	action: SyncAction;
 	rows: RowWrite[];
+	/** What is seen of them, where the table has another version now. */
+	shown?: RowWrite[];
 	/** The rows that it writes, as lanes. */
 	lanes: string[];
 	/** Version of the table that it was written with. */
@@ -50,11 +52,25 @@ export interface StorageApi {
 	IDBKeyRange: typeof IDBKeyRange;
 }
 
+/**
+ * Brings the copy of a table to its present version; called within a transaction.
+ *
+ * @returns whether it was of another version.
+ */
+export type Migrate = (
+	database: Database,
+	definition: TableDefinition,
+	known: TableMeta
+) => Promise<boolean>;
+
 /** What a database is made of. */
 export interface DatabaseOptions {
 	name: string;
 	/** Indexes of each table, Dexie's text, by its name. */
 	stores: Record<string, string>;
+	definitions: readonly TableDefinition[];
+	/** Loads what brings tables of other versions to the present one. */
+	migrate: () => Promise<{ migrate: Migrate }>;
 	/** Takes the place of a storage that cannot be used. */
 	memory: StorageApi | undefined;
 	/** Told what is wrong with the storage. */
@@ -67,11 +83,19 @@ const OWN = {
 	$meta: 'key'
 };
 
+/** Begins the life of a copy that was brought to another version. */
+const VERSION = 'version';
+
 /** Called when a database opens another storage: what was read of the old one is to be read again. */
 export const reopened = /* @__PURE__ */ new Set<() => void>();
 
 function tellReopened(): void {
 	for (const tell of [...reopened]) tell();
+}
+
+/** Where it is noted what is known of a table. */
+export function metaKey({ name }: TableDefinition): string {
+	return `table ${name}`;
 }
 
 /** Which rows of a table a write waits for: one lane per row. */
@@ -90,7 +114,7 @@ export class Database {
 	#dexie: Dexie;
 	#isInMemory = false;
 	#isClosed = false;
-	/** Changes when the copy is cleared, so that what began before does not write afterwards. */
+	/** Changes when the copy is cleared or migrated, so that what began before does not write afterwards. */
 	#life: string | undefined;
 
 	constructor(options: DatabaseOptions) {
@@ -124,49 +148,104 @@ export class Database {
 			this.#tell(error);
 			await this.#dexie.open();
 		}
-		this.#life = await this.write([], async () => {
-			const life = (await this.meta.get('life'))?.value ?? Math.random().toString(36);
-			await this.meta.put({ key: 'life', value: life } as never);
-			return life;
-		});
 	}
 
 	/**
 	 * Writes in one transaction, together with the outbox.
 	 *
 	 * @param tables Names of the tables that are written.
-	 * @throws {RealtimeError} `SYNC_QUOTA`, `SYNC_STORAGE`, or `CLOSED` after the copy was cleared.
+	 * @throws {RealtimeError} `SYNC_QUOTA`, `SYNC_STORAGE`; `CLOSED` after the copy was cleared, `SYNC_OUTDATED`
+	 *   after it was brought to another version.
 	 */
 	async write<T>(tables: readonly string[], work: () => Promise<T>): Promise<T> {
-		return this.#guarded(() =>
-			this.#dexie.transaction('rw', [...tables, ...Object.keys(OWN)], async (transaction) => {
-				this.#own.add(transaction);
-				const life = this.#life;
-				const known = life === undefined ? undefined : this.meta.get('life');
-				const [done, now] = await Promise.all([work(), known]);
-				if (life === undefined || now?.value === life) return done;
-				throw new RealtimeError(
-					'CLOSED',
-					`The local copy "${this.#options.name}" was cleared. Create a new SyncClient.`
-				);
-			})
-		);
+		return this.#transact(tables, async () => {
+			const life = this.#life;
+			const known = life === undefined ? undefined : this.meta.get('life');
+			const [done, now] = await Promise.all([work(), known]);
+			const end = known && this.endOf(now?.value);
+			if (end) throw end;
+			return done;
+		});
 	}
 
 	/** Removes everything; whoever has this copy open writes no more. */
 	async clear(): Promise<void> {
-		this.#life = undefined;
-		const names = Object.keys(this.#options.stores);
-		await this.write(names, async () => {
-			for (const { name } of this.#dexie.tables) await this.#dexie.table(name).clear();
-			await this.meta.put({ key: 'life', value: Math.random().toString(36) } as never);
-		});
+		// What began before waits for this, and finds that it is over.
 		this.#life = 'over';
+		await this.#transact(Object.keys(this.#options.stores), async () => {
+			for (const { name } of this.#dexie.tables) await this.#dexie.table(name).clear();
+			await this.#begin('cleared');
+		});
+	}
+
+	/** Why the copy may not be written any more, by what it says of itself now. */
+	endOf(life: string | undefined): RealtimeError | undefined {
+		if (this.#life === undefined || this.#life === life) return undefined;
+		const { name } = this.#options;
+		return life?.startsWith(VERSION)
+			? new RealtimeError(
+					'SYNC_OUTDATED',
+					`Another page has brought the local copy "${name}" to another version of its tables. Reload this one.`
+				)
+			: new RealtimeError(
+					'CLOSED',
+					`The local copy "${name}" was cleared. Create a new SyncClient.`
+				);
 	}
 
 	close(): void {
 		this.#isClosed = true;
 		this.#dexie.close();
+	}
+
+	/**
+	 * Brings tables to their present version before anybody reads them.
+	 *
+	 * @param dexie What works while the database is being opened.
+	 */
+	async #prepare(dexie: Dexie): Promise<void> {
+		const { definitions } = this.#options;
+		const [life, ...known] = await dexie.transaction('r', '$meta', () =>
+			this.meta.bulkGet(['life', ...definitions.map(metaKey)])
+		);
+		const isOther = definitions.some(
+			({ version }, index) => (known[index]?.version ?? version) !== version
+		);
+		const { migrate } = isOther ? await this.#options.migrate() : {};
+		if (life && !migrate && known.every(Boolean)) {
+			this.#life = life.value;
+			return;
+		}
+		const names = dexie.tables.map(({ name }) => name);
+		this.#life = await dexie.transaction('rw', names, async (transaction) => {
+			this.#own.add(transaction);
+			const { meta } = this;
+			let hasMigrated = false;
+			for (const one of definitions) {
+				const key = metaKey(one);
+				const known = await meta.get(key);
+				if (!known) await meta.put({ key, version: one.version, cursor: null });
+				else if (migrate) hasMigrated = (await migrate(this, one, known)) || hasMigrated;
+			}
+			if (hasMigrated) return this.#begin(VERSION);
+			return (await meta.get('life'))?.value ?? this.#begin('new');
+		});
+	}
+
+	/** Begins another life of the copy; called within a transaction. */
+	async #begin(why: string): Promise<string> {
+		const value = `${why} ${Math.random()}`;
+		await this.meta.put({ key: 'life', value } as never);
+		return value;
+	}
+
+	#transact<T>(tables: readonly string[], work: () => Promise<T>): Promise<T> {
+		return this.#guarded(() =>
+			this.#dexie.transaction('rw', [...tables, ...Object.keys(OWN)], async (transaction) => {
+				this.#own.add(transaction);
+				return work();
+			})
+		);
 	}
 
 	async #guarded<T>(work: () => PromiseLike<T>): Promise<T> {
@@ -191,9 +270,8 @@ export class Database {
 
 	/** @returns whether there is memory to go on in. */
 	#fallBack(): boolean {
-		if (this.#isInMemory || !this.#options.memory) return false;
+		if (this.#isClosed || this.#isInMemory || !this.#options.memory) return false;
 		this.#isInMemory = true;
-		this.#life = undefined;
 		this.#dexie.close();
 		this.#dexie = this.#create();
 		tellReopened();
@@ -212,6 +290,7 @@ export class Database {
 			cache: 'disabled'
 		});
 		dexie.version(1).stores({ ...stores, ...OWN });
+		dexie.on('ready', (opened) => this.#prepare(opened as Dexie));
 		dexie.on('blocked', () => {
 			const text = `The local copy "${name}" waits for another tab of this app, which has an older version of it open. Close or reload that tab.`;
 			this.#options.onError(new RealtimeError('SYNC_BLOCKED', text));

@@ -8,8 +8,8 @@ export function fold(
 	entries: readonly OutboxEntry[]
 ): SyncValues | null {
 	let now = row;
-	for (const { action, rows } of entries) {
-		for (const write of rows) {
+	for (const { action, rows, shown = rows } of entries) {
+		for (const write of shown) {
 			if (write.key !== key) continue;
 			if (action === 'delete') now = null;
 			else if (action === 'create') now = { ...now, ...write.row };
@@ -26,7 +26,8 @@ export function isSame(one: SyncValues | null | undefined, other: SyncValues | n
 	return fields.every((field) => JSON.stringify(one[field]) === JSON.stringify(other[field]));
 }
 
-/** These fields of a row. */
-export function pick(row: SyncValues, fields: readonly string[]): SyncValues {
-	return Object.fromEntries(fields.map((field) => [field, row[field]]));
+/** These fields of a row, as far as it has them. */
+function pick(row: SyncValues, fields: readonly string[]): SyncValues {
+	const known = fields.filter((field) => Object.hasOwn(row, field));
+	return Object.fromEntries(known.map((field) => [field, row[field]]));
 }

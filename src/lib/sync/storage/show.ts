@@ -11,17 +11,17 @@ export interface ServerRow {
 /** Rows that are compared before they are written, so that queries do not run for nothing. */
 const MAX_COMPARED = 100;
 
-/** Makes rows visible; called within a transaction. */
+/** Makes rows visible; of several with one key, the last. Called within a transaction. */
 export async function showRows(
 	database: Database,
 	name: string,
 	rows: readonly ServerRow[]
 ): Promise<void> {
 	const table = database.table(name);
-	let changed = rows;
-	if (rows.length <= MAX_COMPARED) {
-		const now = await table.bulkGet(rows.map(({ key }) => key));
-		changed = rows.filter(({ row }, index) => !isSame(now[index], row));
+	let changed = [...new Map(rows.map((one) => [one.key, one])).values()];
+	if (changed.length <= MAX_COMPARED) {
+		const now = await table.bulkGet(changed.map(({ key }) => key));
+		changed = changed.filter(({ row }, index) => !isSame(now[index], row));
 	}
 	const gone = changed.filter(({ row }) => row === null).map(({ key }) => key);
 	if (gone.length > 0) await table.bulkDelete(gone);

@@ -1,8 +1,6 @@
 import { Dexie, type Table } from 'dexie';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { RealtimeError } from '../../protocol/errors.js';
 import type {
-	SyncAction,
 	SyncInput,
 	SyncKey,
 	SyncKeyOf,
@@ -10,7 +8,9 @@ import type {
 	SyncValues,
 	TableDefinition
 } from '../shared/table.js';
+import type { Prepare, Written } from '../outbox/add.js';
 import type { RowWrite } from '../shared/wire.js';
+import { invalidRow } from './invalidRow.js';
 
 /** Reads of a table, as Dexie has them. */
 type Reads<TRow, TKey> = Pick<
@@ -80,74 +80,100 @@ export interface TableTarget {
 	 * Writes here and sends.
 	 *
 	 * @param keys The rows that may be written.
-	 * @param prepare Settles what is written, in the transaction; it gets these rows as they are.
+	 * @param prepare Settles what is written, in the transaction.
 	 */
-	write(
-		action: SyncAction,
-		keys: readonly SyncKey[],
-		prepare: (now: readonly (SyncValues | undefined)[]) => RowWrite[] | Promise<RowWrite[]>
-	): Promise<RowWrite[]>;
+	write(keys: readonly SyncKey[], prepare: Prepare): Promise<RowWrite[]>;
 	/** Writes here alone. */
 	local<T>(work: (rows: Table<SyncValues, SyncKey>) => Promise<T>): Promise<T>;
 }
 
 type Change = { key: SyncKey; changes: SyncValues };
 
+/** What may be written to the copy alone, besides `put`. */
+const LOCAL = [
+	'add',
+	'update',
+	'delete',
+	'bulkAdd',
+	'bulkPut',
+	'bulkUpdate',
+	'bulkDelete',
+	'clear'
+] as const;
+
 /** A table for the pages: what Dexie's own has to read, and writes that are synced. */
 export function createSyncTable(definition: TableDefinition, target: TableTarget): object {
+	const plainOf = (value: unknown): SyncValues => toPlain(definition, value);
 	const keyOf = (row: SyncValues): SyncKey => keyIn(definition, row);
 	const add = async (given: readonly unknown[]): Promise<SyncKey | undefined> => {
-		const rows = given.map(toPlain);
+		const rows = given.map(plainOf);
 		const keys = rows.map(keyOf);
-		if (rows.length === 0) return undefined;
-		await target.write('create', keys, (now) => {
-			const taken = now.findIndex((row) => row !== undefined);
-			if (taken >= 0 || new Set(keys).size < keys.length) {
-				const text = `Table "${definition.name}" has a row with the key ${JSON.stringify(keys[Math.max(taken, 0)])} already.`;
+		await target.write(keys, async (now) => {
+			const taken = keys.find((key, index) => now[index] || keys.indexOf(key) < index);
+			if (taken !== undefined) {
+				const text = `Table "${definition.name}" has a row with the key ${JSON.stringify(taken)} already.`;
 				throw new Dexie.ConstraintError(text);
 			}
-			return checked(definition, rows);
+			return [{ action: 'create', rows: await checked(definition, rows) }];
 		});
 		return keys.at(-1);
 	};
-	const update = async (changes: readonly Change[]): Promise<number> => {
-		const plain = changes.map(({ key, changes }) => ({ key, changes: toPlain(changes) }));
-		if (plain.length === 0) return 0;
-		const keys = plain.map(({ key }) => key);
-		const written = await target.write('update', keys, async (now) => {
-			const found = plain.flatMap(({ key, changes }, index) => {
-				const fields = Object.keys(changes).filter((field) => field !== definition.key);
-				return now[index] && fields.length > 0 ? [{ key, changes, fields, now: now[index] }] : [];
-			});
-			const rows = found.map(({ now, changes, key }) => ({
-				...now,
-				...changes,
-				[definition.key]: key
-			}));
-			const writes = await checked(definition, rows);
-			return writes.map((write, index) => ({ ...write, fields: found[index]!.fields }));
+	const changed = async (
+		changes: ReadonlyMap<SyncKey, SyncValues>,
+		now: readonly (SyncValues | undefined)[]
+	): Promise<Written> => {
+		const found = [...changes].flatMap(([key, changes], index) => {
+			const fields = Object.keys(changes).filter((field) => field !== definition.key);
+			return now[index] && fields.length > 0
+				? [{ fields, row: { ...now[index], ...changes, [definition.key]: key } }]
+				: [];
 		});
+		const writes = await checked(
+			definition,
+			found.map(({ row }) => row)
+		);
+		const rows = writes.map((write, index) => ({ ...write, fields: found[index]!.fields }));
+		return { action: 'update', rows };
+	};
+	const update = async (given: readonly Change[]): Promise<number> => {
+		const changes = new Map<SyncKey, SyncValues>();
+		for (const { key, changes: more } of given) {
+			const plain = plainOf(more);
+			if ((plain[definition.key] ?? key) !== key) {
+				const text = `keeps its "${definition.key}": add another row, and delete this one`;
+				throw invalidRow(definition.name, text);
+			}
+			changes.set(key, { ...changes.get(key), ...plain });
+		}
+		const written = await target.write([...changes.keys()], async (now) => [
+			await changed(changes, now)
+		]);
 		return written.length;
 	};
 	const put = async (given: readonly unknown[]): Promise<SyncKey | undefined> => {
-		const rows = given.map(toPlain);
-		const there = await target.rows().bulkGet(rows.map(keyOf));
-		await add(rows.filter((_, index) => !there[index]));
-		await update(
-			rows.filter((_, index) => there[index]).map((row) => ({ key: keyOf(row), changes: row }))
-		);
-		return rows.length > 0 ? keyOf(rows.at(-1)!) : undefined;
+		const rows = new Map(given.map(plainOf).map((row) => [keyOf(row), row]));
+		const keys = [...rows.keys()];
+		await target.write(keys, async (now) => {
+			const fresh = keys.filter((_, index) => !now[index]).map((key) => rows.get(key)!);
+			return [
+				{ action: 'create', rows: await checked(definition, fresh) },
+				await changed(rows, now)
+			];
+		});
+		return keys.at(-1);
 	};
-	const remove = async (keys: readonly SyncKey[]): Promise<void> => {
-		if (keys.length === 0) return;
-		await target.write('delete', keys, (now) =>
-			keys.flatMap((key, index) => (now[index] ? [{ key }] : []))
-		);
+	const remove = async (given: readonly SyncKey[]): Promise<void> => {
+		const keys = [...new Set(given)];
+		await target.write(keys, async (now) => [
+			{ action: 'delete', rows: keys.filter((_, index) => now[index]).map((key) => ({ key })) }
+		]);
 	};
 	const local = (method: keyof Table) => {
 		return (...args: unknown[]): Promise<unknown> =>
 			target.local(async (rows) => {
-				const plain = args.map(plainArgument);
+				const plain = args.map((value) =>
+					typeof value === 'object' && value !== null ? plainOf(value) : value
+				);
 				const given = /^bulk(Add|Put)$/.test(method)
 					? await checked(definition, plain[0] as SyncValues[])
 					: /^(add|put)$/.test(method) && (await checked(definition, [plain[0] as SyncValues]));
@@ -167,16 +193,9 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 		bulkUpdate: update,
 		bulkDelete: remove,
 		local: {
-			add: local('add'),
+			...Object.fromEntries(LOCAL.map((method) => [method, local(method)])),
 			put: (one: unknown, changes?: unknown) =>
-				changes === undefined ? local('put')(one) : local('update')(one, changes),
-			update: local('update'),
-			delete: local('delete'),
-			bulkAdd: local('bulkAdd'),
-			bulkPut: local('bulkPut'),
-			bulkUpdate: local('bulkUpdate'),
-			bulkDelete: local('bulkDelete'),
-			clear: local('clear')
+				changes === undefined ? local('put')(one) : local('update')(one, changes)
 		}
 	};
 	return new Proxy(own, {
@@ -189,23 +208,24 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 	});
 }
 
-/** Runes are proxies, which IndexedDB does not take; what JSON has no word for is not sent either. */
-function toPlain(value: unknown): SyncValues {
-	return JSON.parse(JSON.stringify(value)) as SyncValues;
-}
-
-function plainArgument(value: unknown): unknown {
-	return typeof value === 'object' && value !== null ? toPlain(value) : value;
+/**
+ * Runes are proxies, which IndexedDB does not take; what JSON has no word for is not sent either.
+ *
+ * @throws {RealtimeError} `EVENT_INVALID` for what has no JSON.
+ */
+function toPlain({ name }: TableDefinition, value: unknown): SyncValues {
+	try {
+		return JSON.parse(JSON.stringify(value)) as SyncValues;
+	} catch (cause) {
+		throw invalidRow(name, `cannot be JSON: ${(cause as Error).message}`, { cause });
+	}
 }
 
 function keyIn({ name, key }: TableDefinition, row: SyncValues): SyncKey {
 	const value = row?.[key];
 	if ((typeof value === 'string' && value !== '') || Number.isFinite(value))
 		return value as SyncKey;
-	throw new RealtimeError(
-		'EVENT_INVALID',
-		`A row of table "${name}" needs a text or a number as its "${key}".`
-	);
+	throw invalidRow(name, `needs a text or a number as its "${key}"`);
 }
 
 /** @throws {RealtimeError} `EVENT_INVALID` for a row that does not match the schema. */
@@ -224,17 +244,17 @@ async function checked(
 			const where = path
 				.map((part) => String(typeof part === 'object' ? part.key : part))
 				.join('.');
-			throw Object.assign(
-				new RealtimeError(
-					'EVENT_INVALID',
-					`A row of table "${definition.name}" does not match its schema: ${message}${where && ` (at ${where})`}.`
-				),
-				{ issues }
-			);
+			const text = `does not match its schema: ${message}${where && ` (at ${where})`}`;
+			throw invalidRow(definition.name, text, { issues });
 		}
 		const { value } = result as StandardSchemaV1.SuccessResult<unknown>;
-		const plain = toPlain(value);
-		writes.push({ key: keyIn(definition, plain), row: plain });
+		const plain = toPlain(definition, value);
+		const key = keyIn(definition, plain);
+		if (key !== row[definition.key]) {
+			const text = `has the key ${JSON.stringify(key)} after its schema: write it with that`;
+			throw invalidRow(definition.name, text);
+		}
+		writes.push({ key, row: plain });
 	}
 	return writes;
 }
