@@ -115,9 +115,10 @@ function nodeRedis(client: NodeRedis): RedisSource {
 	// A Sentinel client tells nobody its options.
 	const options = (kind === 'cluster' ? client._options : client.options) ?? {};
 
-	function duplicate({ purpose }: LineOptions): NodeRedis {
+	/** @param signal Ends its sockets, also those that are still being opened: `destroy()` leaves these. */
+	function duplicate({ purpose }: LineOptions, signal: AbortSignal): NodeRedis {
 		if (kind === 'standalone') {
-			const socket = { ...options.socket, reconnectStrategy: false };
+			const socket = { ...options.socket, reconnectStrategy: false, signal };
 			return client.duplicate({ ...PLAIN, url: undefined, socket });
 		}
 		const { commandOptions, ...plain } = PLAIN;
@@ -126,7 +127,7 @@ function nodeRedis(client: NodeRedis): RedisSource {
 			clientSideCache: undefined,
 			keyPrefix: undefined,
 			commandOptions,
-			defaults: { ...options.defaults, ...plain },
+			defaults: { ...options.defaults, ...plain, socket: { ...options.defaults?.socket, signal } },
 			useReplicas: false,
 			minimizeConnections: purpose === 'messages'
 		});
@@ -138,7 +139,8 @@ function nodeRedis(client: NodeRedis): RedisSource {
 		heals: kind !== 'standalone',
 		open(events, lineOptions) {
 			const { purpose, sharded } = lineOptions;
-			const own = duplicate(lineOptions);
+			const end = new AbortController();
+			const own = duplicate(lineOptions, end.signal);
 			const listener: NodeRedisListener = (text, channel) => events.message(channel, text);
 			const broken = (error?: unknown): void => events.broken(error);
 			const unref = (): void => {
@@ -179,7 +181,10 @@ function nodeRedis(client: NodeRedis): RedisSource {
 					sharded
 						? Promise.all(channels.map((channel) => own.sUnsubscribe(channel)))
 						: own.unsubscribe([...channels]),
-				destroy: () => quietly(() => own.destroy())
+				destroy() {
+					quietly(() => own.destroy());
+					end.abort();
+				}
 			};
 		}
 	};
