@@ -85,9 +85,7 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 				const [leader] = tabs.splice(roles.indexOf(true), 1);
 				await close(leader!);
 				const at = site.sent;
-				await expect
-					.poll(async () => (await heard(tabs[0]!)).at(-1))
-					.toBeGreaterThan(at + 20);
+				await expect.poll(async () => (await heard(tabs[0]!)).at(-1)).toBeGreaterThan(at + 20);
 				site.stop();
 				for (const tab of tabs) await intact(tab);
 				expect(site.streams).toBe(1);
@@ -224,9 +222,7 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 			await visits(6 * round);
 			await until(tab, settled);
 			// Not one more for each round.
-			await expect
-				.poll(async () => (await alive()).made)
-				.toBeLessThan(before.made! + 6);
+			await expect.poll(async () => (await alive()).made).toBeLessThan(before.made! + 6);
 			expect((await alive()).listeners).toBeLessThanOrEqual(before.listeners!);
 		});
 

@@ -47,9 +47,7 @@ async function live(settings?: TabSettings): Promise<Page> {
 }
 
 async function connected(page: Page): Promise<void> {
-	await expect
-		.poll(() => page.evaluate(() => window.tab.status()))
-		.toBe('connected');
+	await expect.poll(() => page.evaluate(() => window.tab.status())).toBe('connected');
 }
 
 const heard = (page: Page, channel = 'numbers'): Promise<number[]> =>
