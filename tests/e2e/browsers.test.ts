@@ -7,6 +7,9 @@ import { startDemo, type Demo } from './support/app.js';
 import { count, grows } from './support/counts.js';
 import { Publisher } from './support/publisher.js';
 
+/** Machines do other things as well. */
+const PATIENT = { timeout: 10_000 };
+
 let site: Site;
 let demo: Demo;
 beforeAll(async () => {
@@ -29,7 +32,7 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 		site.stop();
 		const problems = await Promise.all([...tabs].map((tab) => tab.problems()));
 		for (const tab of tabs) await close(tab);
-		await expect.poll(() => site.streams, { timeout: 10_000 }).toBe(0);
+		await expect.poll(() => site.streams, PATIENT).toBe(0);
 		expect(problems.flat()).toEqual([]);
 	});
 
@@ -78,15 +81,15 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 			async () => {
 				const settings = { shareTabs: true };
 				const tabs = [await live(settings), await live(settings), await live(settings)];
-				await expect.poll(() => site.streams).toBe(1);
+				await expect.poll(() => site.streams, PATIENT).toBe(1);
 				site.start(50);
-				await expect.poll(async () => (await heard(tabs[2]!)).length).toBeGreaterThan(20);
+				await expect.poll(async () => (await heard(tabs[2]!)).length, PATIENT).toBeGreaterThan(20);
 				const roles = await Promise.all(tabs.map((tab) => tab.evaluate(`window.tab.role()`)));
 				const [leader] = tabs.splice(roles.indexOf(true), 1);
 				await close(leader!);
 				const at = site.sent;
 				await expect
-					.poll(async () => (await heard(tabs[0]!)).at(-1), { timeout: 10_000 })
+					.poll(async () => (await heard(tabs[0]!)).at(-1), PATIENT)
 					.toBeGreaterThan(at + 20);
 				site.stop();
 				for (const tab of tabs) await intact(tab);
@@ -101,7 +104,7 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 			await second.show();
 			await until(first, `tab.record.bus.status.current.reason === 'hidden'`);
 			await until(second, `tab.role() && tab.status() === 'connected'`);
-			await expect.poll(() => site.streams).toBe(1);
+			await expect.poll(() => site.streams, PATIENT).toBe(1);
 			const before = site.sent;
 			site.publish();
 			await intact(second);
@@ -147,7 +150,7 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 				await visit(6, 56);
 				await until(tab, `tab.status() === 'connected'`);
 				await expect.poll(alive, { timeout: 15_000 }).toBeLessThan(before + 6);
-				await expect.poll(() => site.streams, { timeout: 10_000 }).toBe(1);
+				await expect.poll(() => site.streams, PATIENT).toBe(1);
 				expect(await tab.evaluate(`tab.record.failures`)).toEqual([]);
 				expect(await tab.evaluate(`tab.record.errors`)).toEqual([]);
 			}
@@ -197,7 +200,7 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 				await until(tab, path === '/todos' ? has('Online') : CONNECTED);
 				const text = `Seen on ${path}`;
 				await acts[path]!(text);
-				if (path === '/break') await expect.poll(() => count(tab, 'Received')).toBe(1);
+				if (path === '/break') await expect.poll(() => count(tab, 'Received'), PATIENT).toBe(1);
 				else await until(tab, has(path === '/answer' ? 'Answering' : text));
 			}
 			// No page was loaded anew.

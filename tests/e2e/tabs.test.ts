@@ -5,6 +5,9 @@ import { numbers } from '../support/tabs/channels.js';
 import { Site } from '../support/tabs/site.js';
 import type { TabSettings } from '../support/tabs/tab.js';
 
+/** Machines do other things as well. */
+const PATIENT = { timeout: 10_000 };
+
 let site: Site;
 let browser: Browser;
 let context: BrowserContext;
@@ -29,7 +32,7 @@ afterEach(async () => {
 		pages.map((page) => page.evaluate(() => window.tab.record.errors).catch(() => []))
 	);
 	await context.close();
-	await expect.poll(() => site.streams).toBe(0);
+	await expect.poll(() => site.streams, PATIENT).toBe(0);
 	expect(errors.flat()).toEqual([]);
 });
 
@@ -47,9 +50,7 @@ async function live(settings?: TabSettings): Promise<Page> {
 }
 
 async function connected(page: Page): Promise<void> {
-	await expect
-		.poll(() => page.evaluate(() => window.tab.status()), { timeout: 10_000 })
-		.toBe('connected');
+	await expect.poll(() => page.evaluate(() => window.tab.status()), PATIENT).toBe('connected');
 }
 
 const heard = (page: Page, channel = 'numbers'): Promise<number[]> =>
@@ -57,7 +58,7 @@ const heard = (page: Page, channel = 'numbers'): Promise<number[]> =>
 
 /** Waits until a tab has the newest number, and expects each since its first once and in order. */
 async function intact(page: Page): Promise<void> {
-	await expect.poll(async () => (await heard(page)).at(-1), { timeout: 10_000 }).toBe(site.sent);
+	await expect.poll(async () => (await heard(page)).at(-1), PATIENT).toBe(site.sent);
 	const all = await heard(page);
 	expect(all).toEqual(Array.from({ length: all.length }, (_, index) => all[0]! + index));
 }
@@ -89,7 +90,7 @@ test('20 tabs share one stream and a plain fetch answers; ten leaders in a row a
 		pages.splice(pages.indexOf(leading), 1);
 		const at = site.sent;
 		await leading.close();
-		await expect.poll(() => site.streams).toBe(1);
+		await expect.poll(() => site.streams, PATIENT).toBe(1);
 		// The next leader has its stream within a second.
 		await expect
 			.poll(async () => (await heard(pages[0]!)).at(-1), { timeout: 1_000 })
@@ -108,12 +109,12 @@ test('20 tabs share one stream and a plain fetch answers; ten leaders in a row a
 test('a leader that crashes is followed by another', async () => {
 	const pages = [await live(), await live(), await live()];
 	site.start(100);
-	await expect.poll(async () => (await heard(pages[2]!)).length).toBeGreaterThan(20);
+	await expect.poll(async () => (await heard(pages[2]!)).length, PATIENT).toBeGreaterThan(20);
 	const crashing = await leader(pages);
 	pages.splice(pages.indexOf(crashing), 1);
 	await crash(crashing);
 	const at = site.sent;
-	await expect.poll(async () => (await heard(pages[0]!)).at(-1)).toBeGreaterThan(at + 20);
+	await expect.poll(async () => (await heard(pages[0]!)).at(-1), PATIENT).toBeGreaterThan(at + 20);
 	site.stop();
 	await Promise.all(pages.map(intact));
 	expect(site.streams).toBe(1);
@@ -125,7 +126,7 @@ test('a leader that is frozen loses the lead, and is not listened to when it tha
 	const session = await context.newCDPSession(frozen);
 	const others = pages.filter((page) => page !== frozen);
 	site.start(50);
-	await expect.poll(async () => (await heard(others[1]!)).length).toBeGreaterThan(20);
+	await expect.poll(async () => (await heard(others[1]!)).length, PATIENT).toBeGreaterThan(20);
 	// Like a page of which nothing runs any more: neither timers, nor streams, nor messages.
 	await session.send('Debugger.enable');
 	await session.send('Debugger.pause');
@@ -136,14 +137,14 @@ test('a leader that is frozen loses the lead, and is not listened to when it tha
 		})
 		.toContain(true);
 	const at = site.sent;
-	await expect.poll(async () => (await heard(others[0]!)).at(-1)).toBeGreaterThan(at + 20);
+	await expect.poll(async () => (await heard(others[0]!)).at(-1), PATIENT).toBeGreaterThan(at + 20);
 	await session.send('Debugger.resume');
 	await session.send('Debugger.disable');
-	await expect.poll(() => frozen.evaluate(() => window.tab.role())).toBe(false);
+	await expect.poll(() => frozen.evaluate(() => window.tab.role()), PATIENT).toBe(false);
 	site.stop();
 	await Promise.all(pages.map(intact));
 	await leader(pages);
-	await expect.poll(() => site.streams).toBe(1);
+	await expect.poll(() => site.streams, PATIENT).toBe(1);
 });
 
 test('tabs with another key, endpoint or params, or with a fetch of their own, share nothing', async () => {
@@ -157,7 +158,7 @@ test('tabs with another key, endpoint or params, or with a fetch of their own, s
 		{ shareTabs: true, header: 'b' }
 	];
 	const pages = await Promise.all(settings.map((one) => live(one)));
-	await expect.poll(() => site.streams).toBe(6);
+	await expect.poll(() => site.streams, PATIENT).toBe(6);
 	site.publish();
 	await Promise.all(pages.map(intact));
 	for (const page of pages) expect(await heard(page)).toHaveLength(1);
@@ -173,10 +174,10 @@ test('tabs of one channel get its topics as each wants them, and channels of the
 	site.source.deliver('numbers', 'number', 1);
 	site.source.deliver('numbers', 'other', 2);
 	site.source.deliver('extra:e1', 'number', 3);
-	await expect.poll(() => heard(pages[2]!)).toEqual([1, 2]);
-	await expect.poll(() => heard(pages[0]!)).toEqual([1]);
-	await expect.poll(() => heard(pages[1]!)).toEqual([2]);
-	await expect.poll(() => heard(pages[1]!, 'extra:e1')).toEqual([3]);
+	await expect.poll(() => heard(pages[2]!), PATIENT).toEqual([1, 2]);
+	await expect.poll(() => heard(pages[0]!), PATIENT).toEqual([1]);
+	await expect.poll(() => heard(pages[1]!), PATIENT).toEqual([2]);
+	await expect.poll(() => heard(pages[1]!, 'extra:e1'), PATIENT).toEqual([3]);
 	expect(await heard(pages[0]!, 'extra:e1')).toEqual([]);
 });
 
@@ -205,11 +206,11 @@ test('a tab begins where it would alone: with its history, after its cursor, or 
 		live({ shareTabs: true, channels: { numbers: { since } } }),
 		live()
 	]);
-	await expect.poll(() => heard(past!)).toHaveLength(3);
-	await expect.poll(() => heard(after!)).toHaveLength(2);
+	await expect.poll(() => heard(past!), PATIENT).toHaveLength(3);
+	await expect.poll(() => heard(after!), PATIENT).toHaveLength(2);
 	expect(await heard(fresh!)).toEqual([]);
 	// Each has caught up, and follows the one stream that is left.
-	await expect.poll(() => site.streams).toBe(1);
+	await expect.poll(() => site.streams, PATIENT).toBe(1);
 	site.publish();
 	await Promise.all([first, past!, after!, fresh!].map(intact));
 	expect(await heard(fresh!)).toHaveLength(1);
@@ -223,7 +224,7 @@ test('a takeover costs one request, whatever the number of tabs', async () => {
 	const before = site.requests;
 	await leading.close();
 	const others = pages.filter((page) => page !== leading);
-	await expect.poll(() => site.requests).toBe(before + 1);
+	await expect.poll(() => site.requests, PATIENT).toBe(before + 1);
 	await Promise.all(others.map(connected));
 	site.publish();
 	await Promise.all(others.map(intact));
@@ -233,11 +234,11 @@ test('a takeover costs one request, whatever the number of tabs', async () => {
 test('members, questions and reconnects reach every tab', async () => {
 	const [first, second] = [await live(), await live()];
 	const count = (page: Page) => page.evaluate(() => window.tab.record.people!.current.length);
-	await expect.poll(() => count(first)).toBe(1);
-	await expect.poll(() => count(second)).toBe(1);
+	await expect.poll(() => count(first), PATIENT).toBe(1);
+	await expect.poll(() => count(second), PATIENT).toBe(1);
 	await second.evaluate(() => window.tab.record.people!.update({ mood: 'good' }));
 	await expect
-		.poll(() => first.evaluate(() => window.tab.record.people!.self?.data))
+		.poll(() => first.evaluate(() => window.tab.record.people!.self?.data), PATIENT)
 		.toEqual({ name: 'Alice', mood: 'good' });
 	// Tabs that share a stream count as one.
 	expect(await first.evaluate(() => window.tab.record.people!.self?.streams)).toBe(1);
@@ -251,7 +252,10 @@ test('members, questions and reconnects reach every tab', async () => {
 	await Promise.all([first, second].map(intact));
 	for (const page of [first, second]) {
 		await expect
-			.poll(() => page.evaluate(() => window.tab.record.failures.map(({ source }) => source)))
+			.poll(
+				() => page.evaluate(() => window.tab.record.failures.map(({ source }) => source)),
+				PATIENT
+			)
 			.toEqual(['stream']);
 	}
 	await first.evaluate(() => (window.tab.record.errors.length = 0));
@@ -263,7 +267,7 @@ test('a refused channel is refused in every tab, and tried again for the next on
 	const first = await open(settings);
 	const statuses = (page: Page) =>
 		page.evaluate(() => window.tab.record.failures.map(({ status, fatal }) => [status, fatal]));
-	await expect.poll(() => statuses(first)).toEqual([[403, true]]);
+	await expect.poll(() => statuses(first), PATIENT).toEqual([[403, true]]);
 	expect(await first.evaluate(() => window.tab.status())).toBe('degraded');
 	site.isOpen = true;
 	const second = await live(settings);
@@ -295,13 +299,13 @@ test('a page in the back/forward cache is no member, and goes on where it was', 
 		addEventListener('pageshow', ({ persisted }) => Object.assign(window, { persisted }))
 	);
 	await leaving.goto(`${site.origin}/ping`);
-	await expect.poll(() => other.evaluate(() => window.tab.role())).toBe(true);
+	await expect.poll(() => other.evaluate(() => window.tab.role()), PATIENT).toBe(true);
 	site.publish();
 	await intact(other);
 	await leaving.goBack({ waitUntil: 'commit' });
 	await intact(leaving);
 	expect(await leaving.evaluate(() => (window as { persisted?: boolean }).persisted)).toBe(true);
-	await expect.poll(() => site.streams).toBe(1);
+	await expect.poll(() => site.streams, PATIENT).toBe(1);
 });
 
 test('what was wanted while the code of sharing was loaded does not come back afterwards', async () => {
@@ -330,17 +334,17 @@ test('what was wanted while the code of sharing was loaded does not come back af
 test('managers of one page share, nested ones as well', async () => {
 	const first = await live({ shareTabs: true, nested: { inner: {} } });
 	const second = await live({ shareTabs: true, nested: { inner: {} } });
-	await expect.poll(() => site.streams).toBe(1);
+	await expect.poll(() => site.streams, PATIENT).toBe(1);
 	for (const page of [first, second]) {
 		await expect
-			.poll(() => page.evaluate(() => window.tab.record.inner!.status.current.status))
+			.poll(() => page.evaluate(() => window.tab.record.inner!.status.current.status), PATIENT)
 			.toBe('connected');
 	}
 	site.publish();
 	site.source.deliver('extra:inner', 'number', 7);
 	for (const page of [first, second]) {
 		await intact(page);
-		await expect.poll(() => heard(page, 'extra:inner')).toEqual([7]);
+		await expect.poll(() => heard(page, 'extra:inner'), PATIENT).toEqual([7]);
 	}
 	expect(site.streams).toBe(1);
 });
@@ -363,7 +367,9 @@ test('subscriptions that come and go in each tab disturb none of the others', as
 			)
 		);
 		const at = site.sent;
-		await expect.poll(async () => (await heard(pages[0]!)).at(-1)).toBeGreaterThan(at + 10);
+		await expect
+			.poll(async () => (await heard(pages[0]!)).at(-1), PATIENT)
+			.toBeGreaterThan(at + 10);
 	}
 	site.stop();
 	await Promise.all(pages.map(intact));
@@ -371,7 +377,7 @@ test('subscriptions that come and go in each tab disturb none of the others', as
 		expect(await page.evaluate(() => window.tab.record.resyncs)).toEqual([]);
 		expect(await page.evaluate(() => window.tab.record.failures)).toEqual([]);
 	}
-	await expect.poll(() => site.streams).toBe(1);
+	await expect.poll(() => site.streams, PATIENT).toBe(1);
 });
 
 test('where the browser has no locks or no channels, each tab has its own stream', async () => {
