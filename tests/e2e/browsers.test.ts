@@ -49,7 +49,6 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 	const until = (tab: BrowserTab, expression: string): Promise<void> =>
 		expect
 			.poll(() => tab.evaluate(`Boolean(${expression})`), {
-				timeout: 15_000,
 				interval: 30,
 				message: expression
 			})
@@ -91,6 +90,37 @@ describe.each([CHROMIUM, ...OTHERS])('in $name', ({ name, isHere, start }) => {
 				expect(site.streams).toBe(1);
 			}
 		);
+
+		test.runIf(isHere)('pause each by itself while it is hidden', async () => {
+			const settings = { shareTabs: true, pauseOnHidden: 300 };
+			const [first, second] = [await live(settings), await live(settings)];
+			await first.hide();
+			await second.show();
+			await until(first, `tab.record.bus.status.current.reason === 'hidden'`);
+			await until(second, `tab.role() && tab.status() === 'connected'`);
+			await expect.poll(() => site.streams).toBe(1);
+			const before = site.sent;
+			site.publish();
+			await intact(second);
+			expect(await heard(first)).not.toContain(site.sent);
+			await second.hide();
+			await first.show();
+			await intact(first);
+			expect(await heard(first)).toEqual([before + 1]);
+			await until(second, `tab.record.bus.status.current.reason === 'hidden'`);
+		});
+
+		test.runIf(isHere)('keep a leader that is hidden and does not pause', async () => {
+			const first = await live({ shareTabs: true });
+			const second = await live({ shareTabs: true, pauseOnHidden: 60_000 });
+			await first.hide();
+			await second.show();
+			await until(first, `document.visibilityState === 'hidden'`);
+			site.publish();
+			for (const tab of [first, second]) await intact(tab);
+			expect(await first.evaluate('tab.role()')).toBe(true);
+			expect(site.streams).toBe(1);
+		});
 
 		test.runIf(isHere).each([true, false])(
 			'keep nothing of 50 visits of managers, with shareTabs %o',

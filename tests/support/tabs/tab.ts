@@ -21,10 +21,13 @@ export interface TabSettings {
 	user?: string;
 	isGone?: boolean;
 	inspector?: boolean;
+	/** Channels of a manager inside the other. */
+	nested?: Record<string, object>;
 }
 
-export interface TabProps extends Omit<TabSettings, 'channels' | 'header'> {
+export interface TabProps extends Omit<TabSettings, 'channels' | 'header' | 'nested'> {
 	subscriptions: { channel: unknown }[];
+	nested?: { channel: unknown }[];
 	fetch?: typeof fetch;
 }
 
@@ -39,18 +42,30 @@ export interface TabRecord {
 	/** Everything that a visit made and nobody needs afterwards. */
 	made: WeakRef<object>[];
 	bus?: RealtimeBus;
+	/** That of the manager inside the other. */
+	inner?: RealtimeBus;
 	people?: RealtimePresence;
 }
 
 const CHANNELS: Record<string, unknown> = { numbers, locked };
 
-function readProps({ channels = { numbers: {} }, header, ...others }: TabSettings): TabProps {
+function subscribe(channels: Record<string, object>): { channel: unknown }[] {
+	return Object.entries(channels).map(([name, more]) => ({
+		channel: CHANNELS[name] ?? extra(name),
+		...more
+	}));
+}
+
+function readProps({
+	channels = { numbers: {} },
+	nested,
+	header,
+	...others
+}: TabSettings): TabProps {
 	return {
 		...others,
-		subscriptions: Object.entries(channels).map(([name, more]) => ({
-			channel: CHANNELS[name] ?? extra(name),
-			...more
-		})),
+		subscriptions: subscribe(channels),
+		...(nested && { nested: subscribe(nested) }),
 		...(header && {
 			fetch: (url: RequestInfo | URL, init: RequestInit = {}) =>
 				fetch(url, { ...init, headers: { ...init.headers, 'x-tab': header } })
