@@ -62,8 +62,6 @@ export default defineConfig({
 								name: 'component',
 								include: ['tests/component/**/*.svelte.test.ts'],
 								testTimeout: 60_000,
-								// A busy machine needs more than a second to load code and to open databases.
-								expect: { poll: { timeout: 15_000 } },
 								browser: {
 									enabled: true,
 									headless: true,
