@@ -8,8 +8,14 @@ import { BROWSER } from './tests/support/browser.js';
 
 const withBrowser = process.env.CI === 'true' || existsSync(BROWSER.executablePath);
 
+const cores = availableParallelism();
+/** Most tests in Node wait most of the time, so that there may be more of them than cores. */
+const waiting = { maxWorkers: Math.max(4, cores), sequence: { groupOrder: 0 } };
+/** Browsers work all the time. These run after the others, which they would slow down. */
+const browsing = { maxWorkers: Math.max(2, cores), sequence: { groupOrder: 1 } };
+
 /** A Vitest project that runs in Node. */
-const node = (name: string, globalSetup: string[] = []) => ({
+const node = (name: string, more: object = waiting) => ({
 	extends: true as const,
 	test: {
 		name,
@@ -20,17 +26,17 @@ const node = (name: string, globalSetup: string[] = []) => ({
 		// Machines do other things as well, and hooks start servers and browsers.
 		testTimeout: 60_000,
 		hookTimeout: 120_000,
-		globalSetup,
 		// It imports its own files without their extensions, which only a bundler takes.
-		server: { deps: { inline: ['sveltekit-sse'] } }
+		server: { deps: { inline: ['sveltekit-sse'] } },
+		...more
 	}
 });
 
 export default defineConfig({
 	plugins: [inngestDev(), sveltekit()],
 	test: {
-		// Most of the time tests wait, for browsers above all. In CI nobody waits for them.
-		maxWorkers: process.env.CI === 'true' ? 2 : Math.max(4, availableParallelism()),
+		// What a test waits for takes longer where other programs run as well.
+		expect: { poll: { timeout: 20_000 } },
 		projects: [
 			node('unit'),
 			node('integration'),
@@ -60,6 +66,7 @@ export default defineConfig({
 							extends: true as const,
 							test: {
 								name: 'component',
+								...browsing,
 								include: ['tests/component/**/*.svelte.test.ts'],
 								testTimeout: 60_000,
 								browser: {
@@ -71,7 +78,7 @@ export default defineConfig({
 								}
 							}
 						},
-						node('e2e', ['tests/e2e/support/build.ts'])
+						node('e2e', { globalSetup: ['tests/e2e/support/build.ts'], ...browsing })
 					]
 				: [])
 		]

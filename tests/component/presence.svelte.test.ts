@@ -121,7 +121,7 @@ test('updates go together, one request at a time, and the last one always goes o
 	await expect.poll(() => sent.length).toBe(4);
 	answer((stream) => stream.refuse(204));
 	people.update({ x: 102 });
-	await expect.poll(() => sent.length, { timeout: 3_000 }).toBe(5);
+	await expect.poll(() => sent.length).toBe(5);
 	expect(sent[4]).toEqual({ stream: 's1', data: { x: 102 } });
 });
 

@@ -32,7 +32,7 @@ const realtime = createRealtime({ inngest: new Inngest({ id: 'x' }), chanels: {}
 let problems: Map<Block, string[]>;
 beforeAll(() => {
 	problems = compileBlocks([...compiled, ...wrong]);
-});
+}, 300_000);
 
 const title = ({ page, line, file }: Block): string => `${page}:${line}${file ? ` ${file}` : ''}`;
 

@@ -25,7 +25,7 @@ test('the dashboard and the alerts name metrics that exist', () => {
 	};
 	const expressions = [
 		...dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
-		...[...read('operations.md').matchAll(/expr: (.*)/g)].map(([, expr]) => expr!)
+		...[...read('guides/operations.md').matchAll(/expr: (.*)/g)].map(([, expr]) => expr!)
 	];
 	expect(expressions.length).toBeGreaterThan(20);
 	for (const expression of expressions) {
@@ -36,6 +36,6 @@ test('the dashboard and the alerts name metrics that exist', () => {
 });
 
 test('the table of metrics is complete', () => {
-	const table = read('operations.md');
+	const table = read('guides/operations.md');
 	for (const { name } of names) expect(table).toContain(`\`${name.replace('realtime_', '')}\``);
 });

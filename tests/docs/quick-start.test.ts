@@ -60,7 +60,7 @@ test('whoever reads the README alone finds how to resume, scale, test and act', 
 		['Resume', 'docs/guides/resume.md'],
 		['Scale', 'docs/scale.md'],
 		['Test', 'docs/guides/testing.md'],
-		['Act from the page', 'events.md']
+		['Act from the page', 'docs/guides/events.md']
 	] as const) {
 		const [, part = ''] = text.split(`**${word}.**`);
 		expect(part.split(/^\*\*/m)[0], word).toContain(page);

@@ -20,7 +20,7 @@ afterAll(async () => {
 });
 
 test('the app of the page runs: two people, offline writes, ownership, scope', async () => {
-	for (const { file, text, lang } of readPage('docs/sync-drizzle.md').blocks) {
+	for (const { file, text, lang } of readPage('docs/guides/sync-drizzle.md').blocks) {
 		if (!file || lang !== 'ts' || !file.startsWith('src/lib/')) continue;
 		const path = join(FOLDER, file);
 		mkdirSync(dirname(path), { recursive: true });

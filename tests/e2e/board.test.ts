@@ -19,7 +19,7 @@ async function here(page: Page): Promise<string[]> {
 
 /** Waits until a page shows these people and nobody else: those of the test before leave after a while. */
 const shows = (page: Page, names: readonly string[]): Promise<void> =>
-	expect.poll(() => here(page), { timeout: 15_000 }).toEqual(names);
+	expect.poll(() => here(page)).toEqual(names);
 
 const cameAndWent = (page: Page): Promise<string> =>
 	page.getByRole('log', { name: 'Who came and went' }).innerText();
@@ -46,7 +46,7 @@ test('two people see each other, their cursors, and who is typing', async () => 
 
 	await one.page.getByLabel('Text').pressSequentially('Hello');
 	await other.page.getByText(`${one.name} is typing`).waitFor();
-	await other.page.getByText('Nobody else is typing').waitFor({ timeout: 5_000 });
+	await other.page.getByText('Nobody else is typing').waitFor();
 	expect(await place()).toBe('0.9,0.9');
 	await one.page.getByRole('button', { name: 'Say it' }).click();
 	await other.page.getByRole('log', { name: 'What was said' }).getByText('Hello').waitFor();
@@ -98,5 +98,5 @@ test('twenty people come, move their cursors, and go', async () => {
 		.poll(async () => (await places()).filter((place, n) => place !== before[n]).length)
 		.toBe(20);
 	await page.getByRole('button', { name: 'Send them away' }).click();
-	await expect.poll(() => here(page), { timeout: 10_000 }).toEqual([name]);
+	await expect.poll(() => here(page)).toEqual([name]);
 });

@@ -14,7 +14,7 @@ test('what is published while the stream is cut is replayed, without a gap or a 
 	await grows(page, 'Sent', 10);
 	expect(await count(page, 'Received')).toBe(received);
 	await page.getByRole('button', { name: 'Put the line up' }).click();
-	await expect.poll(() => count(page, 'Replayed'), { timeout: 10_000 }).toBeGreaterThan(5);
+	await expect.poll(() => count(page, 'Replayed')).toBeGreaterThan(5);
 	await grows(page, 'Received', 5);
 	await page.getByRole('button', { name: 'Cut the stream' }).click();
 	await page.getByText('connecting', { exact: true }).waitFor();
@@ -55,8 +55,8 @@ test('a line that is cut ends its stream even where the abort of a signal is los
 	});
 	await page.goto(new URL('/break', page.url()).href);
 	await page.getByText('connected', { exact: true }).waitFor();
-	await expect.poll(() => stat(stats.page, 'streams'), { timeout: 5_000 }).toBe('2');
+	await expect.poll(() => stat(stats.page, 'streams')).toBe('2');
 	await page.getByRole('button', { name: 'Take the line down' }).click();
 	await page.getByText('connecting', { exact: true }).waitFor();
-	await expect.poll(() => stat(stats.page, 'streams'), { timeout: 5_000 }).toBe('1');
+	await expect.poll(() => stat(stats.page, 'streams')).toBe('1');
 });

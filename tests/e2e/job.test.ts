@@ -42,7 +42,7 @@ test('a page that is loaded again goes on where the job is', async () => {
 	await page.getByRole('button', { name: 'Start' }).click();
 	await page.getByText('1 of 5 steps done.').waitFor();
 	await page.reload();
-	await page.getByText(/[1-4] of 5 steps done\./).waitFor({ timeout: 2_000 });
+	await page.getByText(/[1-4] of 5 steps done\./).waitFor();
 	await page.getByText('An album of 48 pages is ready.').waitFor();
 });
 

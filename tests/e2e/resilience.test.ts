@@ -24,7 +24,7 @@ class Publisher {
 	/** Waits until it has sent some more. */
 	async sends(some: number): Promise<void> {
 		const before = this.sent;
-		await expect.poll(() => this.sent, { timeout: 10_000 }).toBeGreaterThan(before + some);
+		await expect.poll(() => this.sent).toBeGreaterThan(before + some);
 	}
 
 	stop(): void {
@@ -46,7 +46,7 @@ async function expectIntact(page: Page, gaps = 0): Promise<void> {
 	publisher.stop();
 	const accounted = async () =>
 		(await count(page, 'Received')) + (await count(page, 'Lost in gaps'));
-	await expect.poll(accounted, { timeout: 10_000 }).toBe(publisher.sent);
+	await expect.poll(accounted).toBe(publisher.sent);
 	expect(await count(page, 'Announced gaps')).toBe(gaps);
 	expect(await count(page, 'Lost silently')).toBe(0);
 	expect(await count(page, 'Repeated')).toBe(0);
@@ -115,20 +115,20 @@ test('a tab that is hidden lets go of its stream, and goes on where it was once 
 					`[...document.querySelectorAll('dt')].find((one) => one.innerText === '${label}')?.nextElementSibling.innerText`
 				)
 			);
-		await expect.poll(health, { timeout: 10_000 }).toContain('connected');
+		await expect.poll(health).toContain('connected');
 		publisher = new Publisher(
 			String(await tab.evaluate(`document.querySelector('#who strong').innerText.toLowerCase()`))
 		);
-		await expect.poll(() => number('Received'), { timeout: 10_000 }).toBeGreaterThan(20);
+		await expect.poll(() => number('Received')).toBeGreaterThan(20);
 		await tab.hide();
-		await expect.poll(health, { timeout: 10_000 }).toContain('the page is hidden');
+		await expect.poll(health).toContain('the page is hidden');
 		const received = await number('Received');
 		await publisher.sends(50);
 		expect(await number('Received')).toBe(received);
 		await tab.show();
-		await expect.poll(() => number('Replayed'), { timeout: 10_000 }).toBeGreaterThan(40);
+		await expect.poll(() => number('Replayed')).toBeGreaterThan(40);
 		publisher.stop();
-		await expect.poll(() => number('Received'), { timeout: 10_000 }).toBe(publisher.sent);
+		await expect.poll(() => number('Received')).toBe(publisher.sent);
 		for (const label of ['Announced gaps', 'Lost silently', 'Repeated'] as const) {
 			expect(await number(label)).toBe(0);
 		}

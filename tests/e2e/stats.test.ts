@@ -6,17 +6,17 @@ const app = useApp();
 
 test('streams grow with the windows, and the socket to Inngest stays one', async () => {
 	const { page } = await app.visit('/stats');
-	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('1');
+	await expect.poll(() => stat(page, 'streams')).toBe('1');
 	await app.visit('/');
 	await app.visit('/nested');
-	await expect.poll(() => stat(page, 'streams'), { timeout: 5_000 }).toBe('4');
+	await expect.poll(() => stat(page, 'streams')).toBe('4');
 	expect(await stat(page, 'hub.sources.inngest.sockets')).toBe('1');
 	expect(await stat(page, 'hub.sources.inngest.state')).toBe('open');
 });
 
 test('server code reads the same messages as the browsers', async () => {
 	const { page } = await app.visit('/stats');
-	await expect.poll(() => stat(page, 'hub.feeds'), { timeout: 5_000 }).not.toBe('0');
+	await expect.poll(() => stat(page, 'hub.feeds')).not.toBe('0');
 	await page.getByLabel('Message').fill('For the server too');
 	await page.getByRole('button', { name: 'To everyone' }).click();
 	await expect.poll(() => page.getByText('For the server too').count()).toBe(2);
@@ -28,7 +28,7 @@ test('a plain HTTP client reads them too, line by line', async () => {
 	const lines = body!.pipeThrough(new TextDecoderStream()).getReader();
 	expect((await lines.read()).value).toBe('\n');
 	const line = lines.read();
-	await expect.poll(() => stat(page, 'hub.feeds'), { timeout: 5_000 }).not.toBe('0');
+	await expect.poll(() => stat(page, 'hub.feeds')).not.toBe('0');
 	await page.getByLabel('Message').fill('For the terminal');
 	await page.getByRole('button', { name: 'To everyone' }).click();
 	expect(JSON.parse((await line).value!)).toMatchObject({

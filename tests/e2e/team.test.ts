@@ -13,7 +13,7 @@ test('posts reach the team, notes reach admins', async () => {
 	await member.page.getByLabel('Text').fill('Lunch at noon?');
 	await member.page.getByRole('button', { name: 'Post to the team' }).click();
 	for (const { page } of [member, admin]) {
-		await page.getByRole('log').getByText('Lunch at noon?').waitFor({ timeout: 1_000 });
+		await page.getByRole('log').getByText('Lunch at noon?').waitFor();
 	}
 	expect(await member.page.getByText('The budget is through').count()).toBe(0);
 	expect(await member.page.getByRole('button', { name: 'Note to admins' }).isDisabled()).toBe(true);
@@ -28,9 +28,7 @@ test('a right that is revoked ends the stream although nothing is published, and
 	await member.page.getByRole('log').getByText('Before the meeting').waitFor();
 	const right = admin.page.getByRole('button', { name: `the right of ${member.name}` });
 	await right.click();
-	await member.page
-		.getByText('Your right to read the team feed was revoked')
-		.waitFor({ timeout: 5_000 });
+	await member.page.getByText('Your right to read the team feed was revoked').waitFor();
 	await member.page.getByRole('log').getByText('You may not read this feed.').waitFor();
 	expect(await member.page.getByText('Before the meeting').count()).toBe(0);
 	await admin.page.getByLabel('Text').fill('Without you');

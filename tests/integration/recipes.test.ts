@@ -44,7 +44,7 @@ async function load(): Promise<Recipes> {
 	// Node finds packages from here.
 	mkdirSync(join(ROOT, '.svelte-kit'), { recursive: true });
 	folder = mkdtempSync(join(ROOT, '.svelte-kit/recipes-'));
-	const shown = [...COMMON, ...readPage('docs/recipes.md').blocks].filter(({ file }) =>
+	const shown = [...COMMON, ...readPage('docs/guides/recipes.md').blocks].filter(({ file }) =>
 		file?.endsWith('.ts')
 	);
 	for (const { file, text } of shown) {

@@ -126,7 +126,7 @@ test('a local write and its answer do not flicker', async () => {
 	const watch = liveQuery(() => sync.todos.toArray()).subscribe((rows) => {
 		seen.push(rows.map(({ title }) => title).join());
 	});
-	await vi.waitFor(() => expect(seen).toEqual(['Tea']));
+	await vi.waitFor(() => expect(seen).toEqual(['Tea']), 20_000);
 	for (const title of ['T1', 'T2', 'T3']) await sync.todos.update('a', { title });
 	await sync.todos.add(todo('b', { title: 'B' }));
 	await soon(() => sync.pending).toEqual([]);

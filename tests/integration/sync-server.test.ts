@@ -299,7 +299,7 @@ test('a publisher tells those who receive the row; where nobody can say who, all
 	};
 	void listen('');
 	void listen(':bob');
-	await vi.waitFor(() => expect(realtime.stats().hub).toBeDefined());
+	await vi.waitFor(() => expect(realtime.stats().hub).toBeDefined(), 20_000);
 	await publisher.publish('todos', 'update', 'a', { done: true, owner: 'bob' });
 	await publisher.publish('todos', 'update', 'a', { done: true });
 	await publisher.batch([
@@ -307,7 +307,7 @@ test('a publisher tells those who receive the row; where nobody can say who, all
 		['todos', 'delete', 'c', { owner: 'bob' }]
 	]);
 	const stamp = expect.any(String) as string;
-	await vi.waitFor(() => expect(heard).toHaveLength(5));
+	await vi.waitFor(() => expect(heard).toHaveLength(5), 20_000);
 	expect(heard.filter(([scope]) => scope === ':bob')).toEqual([
 		[':bob', [{ stamp, key: 'a', fields: { id: 'a', done: true, owner: 'bob' } }]],
 		[

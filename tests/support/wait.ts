@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function eventually(
 	condition: () => boolean | Promise<boolean>,
 	what: string | (() => string) = 'a condition',
-	timeoutMs = 10_000
+	timeoutMs = 20_000
 ): Promise<void> {
 	const deadline = Date.now() + timeoutMs;
 	while (!(await condition())) {

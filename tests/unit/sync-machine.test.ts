@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { TRANSITIONS } from '../../src/lib/sync/pull/machine.js';
 
-const DOCS = readFileSync(new URL('../../docs/sync.md', import.meta.url), 'utf8');
+const DOCS = readFileSync(new URL('../../docs/guides/sync.md', import.meta.url), 'utf8');
 
 /** Cells of a row of a Markdown table. */
 const cells = (line: string): string[] =>

@@ -5,7 +5,7 @@ const texts = import.meta.glob<string>(
 );
 
 /** Other files that pages link to. */
-const files = import.meta.glob<string>('../../../docs/*.{webp,json}', {
+const files = import.meta.glob<string>('../../../docs/*.{webp,svg,json}', {
 	query: '?url',
 	import: 'default',
 	eager: true
@@ -44,20 +44,12 @@ export function locate(file: string): string | undefined {
 	);
 }
 
-const ABOUT = [
-	...['architecture', 'guarantees', 'bounds', 'scale', 'performance', 'wire', 'compatibility'],
-	...['dependencies', 'contributing', 'changelog', 'reporting']
-];
-
 /** What the navigation lists. */
 export const groups: { title: string; pages: { slug: string; title: string }[] }[] = [
 	{ title: 'Start', isIn: (slug: string) => slug === '' },
-	{
-		title: 'Guides',
-		isIn: (slug: string) => slug !== '' && !ABOUT.includes(slug) && !slug.startsWith('reference')
-	},
+	{ title: 'Guides', isIn: (slug: string) => slug.startsWith('guides/') },
 	{ title: 'Reference', isIn: (slug: string) => slug.startsWith('reference') },
-	{ title: 'About', isIn: (slug: string) => ABOUT.includes(slug) }
+	{ title: 'About', isIn: (slug: string) => /^(?!guides\/|reference|$)/.test(slug) }
 ].map(({ title, isIn }) => ({
 	title,
 	pages: pages

@@ -277,7 +277,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 			if (!namespace && !isMissing) {
 				isMissing = true;
 				console.warn(
-					'[sveltekit-inngest] There is no Durable Object binding in `event.platform`: each stream has a hub of its own. Bind the class RealtimeHub, as docs/cloudflare.md shows.'
+					'[sveltekit-inngest] There is no Durable Object binding in `event.platform`: each stream has a hub of its own. Bind the class RealtimeHub, as docs/guides/cloudflare.md shows.'
 				);
 			}
 			return namespace !== undefined;

@@ -35,7 +35,7 @@ const headers = { 'content-type': 'application/json' };
 const LOAD_AGAIN_MS = 5_000;
 
 /**
- * Local copies of tables that follow the server, and whose writes are sent. See `docs/sync.md`. On the server,
+ * Local copies of tables that follow the server, and whose writes are sent. See `docs/guides/sync.md`. On the server,
  * where there is no IndexedDB, it does nothing.
  */
 class Client implements SyncControls {

@@ -259,7 +259,7 @@ it('counts sockets and what they listen to', async () => {
 	expect([dev.sockets, dev.subscriptions]).toEqual([2, 3]);
 	await one.close();
 	await two.close();
-	await vi.waitFor(() => expect([dev.sockets, dev.subscriptions]).toEqual([0, 0]));
+	await vi.waitFor(() => expect([dev.sockets, dev.subscriptions]).toEqual([0, 0]), 20_000);
 });
 
 it('announces its end, and then delivers but takes no more topics', async () => {

@@ -57,7 +57,7 @@ it('goes on at the port at which the app has registered again', async () => {
 	await registerApp(first);
 	await dev.send({ name: 'a' });
 	await asleep.promise;
-	await vi.waitFor(() => expect(dev.runs[0]!.steps).toBe(1));
+	await vi.waitFor(() => expect(dev.runs[0]!.steps).toBe(1), 20_000);
 	await new Promise((resolve) => setTimeout(resolve, 200));
 	await first.close();
 	app = await serveApp(dev, client, [make()]);

@@ -262,7 +262,7 @@ it('cancels by an expression of several parts, and not after the timeout of canc
 	);
 	await dev.send([{ name: 'a', data: { id: 1 } }, { name: 'b' }]);
 	const status = (): string[] => dev.runs.map(({ status }) => status);
-	await vi.waitFor(() => expect(status()).toEqual(['Running', 'Running']));
+	await vi.waitFor(() => expect(status()).toEqual(['Running', 'Running']), 20_000);
 	vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 2_000 });
 	await dev.send([
 		{ name: 'stop', data: { id: 1 } },

@@ -8,7 +8,7 @@ import type { ReplayedEvent, ReplayEvent, ReplayStore } from './replay.js';
  * each process. A backend is made once per process and used by all endpoints that name it.
  *
  * Every call has a time limit, and all parts of a backend share one circuit breaker, so that a backend
- * only has to answer or fail: see docs/deployment.md for what happens while it is away.
+ * only has to answer or fail: see docs/guides/deployment.md for what happens while it is away.
  */
 export interface RealtimeBackend {
 	/** What it is called in `stats()` and in error texts. */

@@ -1,4 +1,4 @@
-/** States of a table; `docs/sync.md` says what they mean. */
+/** States of a table; `docs/guides/sync.md` says what they mean. */
 export type PullState = 'off' | 'fetching' | 'again' | 'current' | 'waiting' | 'stopped';
 
 /** What happens to a table. */

@@ -59,7 +59,7 @@ interface Fetch {
 	isStored: boolean;
 }
 
-/** Fetches what changed of one table. Its states and events are those of `docs/sync.md`. */
+/** Fetches what changed of one table. Its states and events are those of `docs/guides/sync.md`. */
 export class Puller {
 	readonly #table: CopiedTable;
 	readonly #owner: PullerOwner;
