@@ -8,7 +8,7 @@ import { SyncClient } from '../../src/lib/sync/index.js';
 import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
 import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
-// The transitions of `docs/sync.md` that do something, one by one: what a table does in a state when something happens.
+// The transitions of `docs/guides/sync.md` that do something, one by one: what a table does in a state when something happens.
 
 let server: SyncServer;
 const open: { close(): void }[] = [];
