@@ -8,6 +8,8 @@ import { personOf } from '../support/sync/todos.js';
 function create(database: Database): RandomServer {
 	let life = { isOver: true };
 	let realtime: TestRealtime;
+	/** Requests that are on their way when the server is killed get no answer. */
+	let died = Promise.withResolvers<never>();
 	let publisher: RandomServer['publisher'];
 	return {
 		endpoint: '/',
@@ -17,11 +19,13 @@ function create(database: Database): RandomServer {
 		fetch: (user, teams) => async (input, init) => {
 			if (life.isOver) throw new TypeError('The server is away');
 			const headers = { ...(init?.headers as object), 'x-user': user, 'x-teams': teams.join() };
-			return realtime.fetch(input, { ...init, headers });
+			return Promise.race([realtime.fetch(input, { ...init, headers }), died.promise]);
 		},
 		async start() {
 			if (!life.isOver) return;
 			life = { isOver: false };
+			died = Promise.withResolvers();
+			died.promise.catch(() => {});
 			const syncs = database.tables(life);
 			realtime = createTestRealtime({
 				identify: ({ event }) => personOf(event.request),
@@ -33,6 +37,7 @@ function create(database: Database): RandomServer {
 		async kill() {
 			if (life.isOver) return;
 			life.isOver = true;
+			died.reject(new TypeError('The server was killed'));
 			realtime.cut();
 			realtime.close();
 		}

@@ -603,6 +603,24 @@ test('a page whose copy another page has brought to another version stops, and l
 	expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: 'SYNC_OUTDATED' }));
 });
 
+test('in a deploy, a new page that meets an old server waits for the new one', async () => {
+	const store = new Store<never>();
+	server = await serveTables([notesSync(v1, store)]);
+	const port = Number(new URL(server.url).port);
+	const onRejected = vi.fn();
+	const now = notesOf(v2(), { onRejected });
+	await now.notes.add({ id: 'a', title: 'One', done: false });
+	await soon(() => now.status.tables.notes.error?.code).toBe('SYNC_OFFLINE');
+	await soon(() => now.status.online).toBe(false);
+	expect(now.pending).toHaveLength(1);
+	await server.end();
+	server = await serveTables([notesSync(v2(), store)], { port });
+	await soon(() => now.pending).toEqual([]);
+	await soon(() => now.status.tables.notes.error).toBeNull();
+	expect([...store.rows.values()]).toEqual([{ id: 'a', title: 'One', done: false }]);
+	expect(onRejected).not.toHaveBeenCalled();
+});
+
 test('an upgrade that throws has the copy fetched again', async () => {
 	const store = new Store<never>();
 	server = await serveTables([notesSync(v1, store)]);

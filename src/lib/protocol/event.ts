@@ -164,6 +164,8 @@ export interface EventRefusal {
 	error: string;
 	/** Tells the two kinds of 409 apart. */
 	reason?: 'conflict' | 'outdated';
+	/** The version that the server knows, where that of the page is `outdated`; in a deploy it may be an older one. */
+	version?: number;
 	/** What does not match, with 422. */
 	issues?: EventIssue[];
 }

@@ -422,7 +422,7 @@ function upgraded(
 		const step = Object.hasOwn(upgrade, from) ? upgrade[from] : undefined;
 		if (!step) {
 			throw new Failure('event-validation', 409, TEXT.eventOutdated, {
-				body: { reason: 'outdated' }
+				body: { reason: 'outdated', version: event.version }
 			});
 		}
 		try {

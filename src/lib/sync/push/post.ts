@@ -37,8 +37,11 @@ export async function request<T>(
 			(Partial<EventAnswer> & Partial<EventRefusal>) | null;
 		if (response.ok && answer?.status) return { result: answer.result as T };
 		const text = answer?.error ?? `The endpoint answered ${status}, and not to the event.`;
+		// In the middle of a deploy a new page may meet a server that does not know its version yet.
+		const isEarly = event.v !== undefined && Number(answer?.version) < event.v;
 		// Whoever has to sign in, or meets another server, has lost nothing.
-		if (FINAL.has(status) && answer?.error) return { refused: { ...answer, error: text }, status };
+		if (FINAL.has(status) && answer?.error && !isEarly)
+			return { refused: { ...answer, error: text }, status };
 		return { failed: text, status, retryAfterMs };
 	} catch (error) {
 		const text = `The endpoint could not be reached (${(error as Error)?.message}).`;

@@ -44,7 +44,7 @@ export class Pusher {
 	/** Writes that are answered, until the outbox shows it. */
 	readonly #done = new Set<string>();
 	/** When writes that failed by themselves are sent again, and how often they failed. */
-	readonly #failed = new Map<string, { count: number; atMs: number }>();
+	readonly #failed = new Map<string, { count: number; atMs: number; isMiss: boolean }>();
 	#entries: readonly OutboxEntry[] = [];
 	/** Requests in a row that did not reach the endpoint. */
 	#misses = 0;
@@ -158,7 +158,7 @@ export class Pusher {
 		{ failed, status, retryAfterMs }: { failed: string; status: number; retryAfterMs: number }
 	): void {
 		// It may be the fault of this write alone: others go first next time.
-		this.#fail(id, retryAfterMs);
+		this.#fail(id, retryAfterMs, status !== 500);
 		// 500 is the handler's own.
 		if (status === 500) return this.#reach();
 		const waitMs = Math.max(retryAfterMs, backoffMs(this.#misses++, MIN_DELAY_MS, MAX_DELAY_MS));
@@ -171,14 +171,18 @@ export class Pusher {
 		return this.#failed.get(id)?.count ?? 0;
 	}
 
-	#fail(id: string, retryAfterMs: number): void {
+	#fail(id: string, retryAfterMs: number, isMiss = false): void {
 		const { count = 0 } = this.#failed.get(id) ?? {};
 		const waitMs = Math.max(retryAfterMs, backoffMs(count, MIN_DELAY_MS, MAX_DELAY_MS));
-		this.#failed.set(id, { count: count + 1, atMs: performance.now() + waitMs });
+		this.#failed.set(id, { count: count + 1, atMs: performance.now() + waitMs, isMiss });
 	}
 
 	#reach(): void {
-		if (this.#misses > 0) this.#owner.reached(undefined);
+		if (this.#misses > 0) {
+			this.#owner.reached(undefined);
+			// What failed while it was away need not wait any longer.
+			for (const failure of this.#failed.values()) if (failure.isMiss) failure.atMs = 0;
+		}
 		this.#misses = 0;
 		this.#openAtMs = 0;
 	}

@@ -1,0 +1,217 @@
+import { afterEach, expect, test } from 'vitest';
+import {
+	createPublisher,
+	type SyncPublisher,
+	type TableSync
+} from '../../src/lib/sync/server/index.js';
+import { SyncClient } from '../../src/lib/sync/index.js';
+import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
+import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+
+// The transitions of `docs/guides/sync.md` that do something, one by one: what a table does in a state when something happens.
+
+let server: SyncServer;
+const open: { close(): void }[] = [];
+afterEach(async () => {
+	for (const client of open.splice(0)) client.close();
+	await server.end();
+});
+
+const todo = (id: string): Todo => ({ id, title: 'Tea', done: false, owner: 'all' });
+const NOTHING = { rows: [], cursor: 'end' };
+type Page = { rows: Todo[]; cursor: string } | Error;
+
+/** A server whose fetches wait until the test answers them. */
+class World {
+	readonly way = new Way('alice');
+	readonly errors: string[] = [];
+	readonly #waiting: ((page: Page) => void)[] = [];
+	publisher!: SyncPublisher<TableSync>;
+	sync!: SyncClient<{ todos: typeof todos }>;
+	/** How many fetches were asked for. */
+	asked = 0;
+	mayRead = true;
+
+	static async create(): Promise<World> {
+		const world = new World();
+		const sync = todosSync(new Store<Todo>());
+		Object.assign(sync.options, {
+			authorize: () => world.mayRead,
+			fetch: async () => {
+				world.asked++;
+				const page = await new Promise<Page>((resolve) => world.#waiting.push(resolve));
+				if (page instanceof Error) throw page;
+				return page;
+			}
+		});
+		server = await serveTables([sync]);
+		world.publisher = createPublisher(server.realtime, [sync]) as never;
+		world.sync = new SyncClient({
+			name: `transitions ${Math.random()}`,
+			endpoint: server.url,
+			fetch: world.way.fetch,
+			memory: storage(),
+			onError: ({ code }) => world.errors.push(code),
+			tables: { todos: { table: todos } }
+		});
+		open.push(world.sync);
+		return world;
+	}
+
+	/** Answers the oldest fetch that waits. */
+	async answer(page: Page = NOTHING): Promise<void> {
+		await soon(() => this.#waiting.length).toBeGreaterThan(0);
+		this.#waiting.shift()!(page);
+	}
+
+	get code(): string | undefined {
+		return this.sync.status.tables.todos.error?.code;
+	}
+
+	get isFetching(): boolean {
+		return this.sync.status.tables.todos.isFetching;
+	}
+
+	/** Answers until everything is here. */
+	async settle(): Promise<void> {
+		while (this.sync.status.tables.todos.lastSyncAt === null || this.isFetching) {
+			const next = this.#waiting.shift();
+			next?.(NOTHING);
+			await new Promise((resolve) => setTimeout(resolve, 5));
+		}
+		await soon(() => this.sync.status.online).toBe(true);
+		// The channel's first connection is a gap.
+		for (let quiet = 0; quiet < 10; quiet++) {
+			await new Promise((resolve) => setTimeout(resolve, 5));
+			const next = this.#waiting.shift();
+			if (next) quiet = 0;
+			next?.(NOTHING);
+		}
+	}
+
+	/** Tells of a change without saying which. */
+	gap(): Promise<void> {
+		return this.publisher.publish('todos', 'update', 'x', {} as never);
+	}
+}
+
+test('off: start → fetching; page → next; end → current; gap, retry → fetching', async () => {
+	const world = await World.create();
+	await soon(() => world.asked).toBe(1);
+	expect(world.isFetching).toBe(true);
+	await world.answer({ rows: [todo('a')], cursor: '1' });
+	await soon(() => world.asked).toBeGreaterThan(1);
+	expect(await world.sync.todos.count()).toBe(1);
+	await world.settle();
+	expect(world.isFetching).toBe(false);
+	const { asked } = world;
+	await world.gap();
+	await soon(() => world.asked).toBe(asked + 1);
+	await world.answer();
+	await soon(() => world.isFetching).toBe(false);
+	world.sync.retry();
+	await soon(() => world.asked).toBe(asked + 2);
+});
+
+test('fetching: gap, retry → again; again: gap stays, page → next, end → one more fetch', async () => {
+	const world = await World.create();
+	await world.settle();
+	const { asked } = world;
+	world.sync.retry();
+	await soon(() => world.asked).toBe(asked + 1);
+	await world.gap();
+	world.sync.retry();
+	await world.gap();
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	// They wait for the end of this one.
+	expect(world.asked).toBe(asked + 1);
+	await world.answer({ rows: [todo('a')], cursor: '1' });
+	await soon(() => world.asked).toBe(asked + 2);
+	await world.answer();
+	await soon(() => world.asked).toBe(asked + 3);
+	await world.settle();
+});
+
+test('fetching, again: fail → waiting; waiting: gap stays, timer → fetching', async () => {
+	const world = await World.create();
+	await world.settle();
+	for (const isAgain of [false, true]) {
+		const { asked } = world;
+		world.sync.retry();
+		await soon(() => world.asked).toBe(asked + 1);
+		if (isAgain) world.sync.retry();
+		await world.answer(new Error('away'));
+		await soon(() => world.code).toBe('SYNC_OFFLINE');
+		await world.gap();
+		// By itself, after its time.
+		await soon(() => world.asked).toBe(asked + 2);
+		await world.settle();
+		expect(world.code).toBeUndefined();
+	}
+	expect(world.errors).toEqual([]);
+});
+
+test('fetching, again: refuse, stall → stopped; stopped: gap stays, retry → fetching', async () => {
+	const world = await World.create();
+	await world.settle();
+	for (const isAgain of [false, true]) {
+		world.mayRead = false;
+		world.sync.retry();
+		if (isAgain) world.sync.retry();
+		await soon(() => world.code).toBe('SYNC_DENIED');
+		world.mayRead = true;
+		const { asked } = world;
+		await world.gap();
+		await new Promise((resolve) => setTimeout(resolve, 50));
+		expect(world.asked).toBe(asked);
+		world.sync.retry();
+		if (isAgain) world.sync.retry();
+		for (let n = 0; n < 2; n++) await world.answer({ rows: [todo('a')], cursor: 'end' });
+		await soon(() => world.code).toBe('SYNC_STALLED');
+		const before = world.asked;
+		await world.gap();
+		await new Promise((resolve) => setTimeout(resolve, 50));
+		expect(world.asked).toBe(before);
+		world.sync.retry();
+		await world.settle();
+		expect(world.code).toBeUndefined();
+	}
+	expect(world.errors).toEqual(['SYNC_DENIED', 'SYNC_STALLED', 'SYNC_DENIED', 'SYNC_STALLED']);
+});
+
+test('stop → off, in every state: nothing is asked for and nothing is taken over afterwards', async () => {
+	const states: Record<string, (world: World) => Promise<void>> = {
+		fetching: async (world) => void (await soon(() => world.asked).toBe(1)),
+		again: async (world) => {
+			await soon(() => world.asked).toBe(1);
+			world.sync.retry();
+		},
+		current: (world) => world.settle(),
+		waiting: async (world) => {
+			await world.answer(new Error('away'));
+			await soon(() => world.code).toBe('SYNC_OFFLINE');
+		},
+		stopped: async (world) => {
+			await soon(() => world.asked).toBe(1);
+			world.mayRead = false;
+			await world.answer(new Error('away'));
+			await soon(() => world.code).toBe('SYNC_DENIED');
+		}
+	};
+	for (const [state, reach] of Object.entries(states)) {
+		const world = await World.create();
+		await reach(world);
+		await world.sync.clear();
+		world.mayRead = true;
+		const { asked } = world;
+		await world.gap();
+		world.sync.retry();
+		if (state === 'fetching' || state === 'again') {
+			await world.answer({ rows: [todo('a')], cursor: '1' });
+		}
+		await new Promise((resolve) => setTimeout(resolve, state === 'waiting' ? 1_200 : 60));
+		expect(world.asked, state).toBe(asked);
+		expect(await world.sync.todos.count(), state).toBe(0);
+		await server.end();
+	}
+});
