@@ -153,6 +153,71 @@ test('alarms delete what is too old, and end with it', async () => {
 	await world.object('clock?ahead=0');
 });
 
+test('an alarm that waits for what is kept long does not keep what is kept shortly', async () => {
+	await idle();
+	// Its key is kept for 48 hours, the messages of Inngest for one.
+	await world.ask('a', '/emit', { channel: 'demo', text: 'with a key', key: 'kept long' });
+	await world.object(`clock?ahead=${2 * 3_600_000}`);
+	try {
+		await world.object('alarm');
+		expect((await world.stats()).alarm).toBeGreaterThan(Date.now() + 40 * 3_600_000);
+		const reader = await live('a');
+		world.inngest.publish('demo', 'message', { message: 'kept for an hour' });
+		await reader.when(() => reader.texts.includes('kept for an hour'));
+		await eventually(async () => {
+			const { alarm } = await world.stats();
+			return alarm !== null && alarm < Date.now() + 2 * 3_600_000;
+		}, 'an earlier alarm');
+	} finally {
+		await world.object('clock?ahead=0');
+	}
+});
+
+test('channels that nobody uses any more leave nothing behind, and those in use stay', async () => {
+	await idle();
+	const names = Array.from({ length: 20 }, (_, n) => `user:once-${n}`);
+	const visitor = await world.open('a', { subscriptions: names.map((channel) => ({ channel })) });
+	for (const name of names) await visitor.connected(name);
+	world.inngest.publish(names[0]!, 'message', { message: 'once' });
+	await visitor.when(() => visitor.texts.includes('once'));
+	visitor.close();
+	await idle();
+	const stays = await live('b');
+	const { lastId } = stays;
+	await world.object(`clock?ahead=${49 * 3_600_000}`);
+	try {
+		await world.object('alarm');
+		const logs = (await world.object('rows?table=logs')) as { name: string }[];
+		expect(logs.map(({ name }) => (JSON.parse(name) as string[])[0])).toEqual(['demo']);
+		const back = await live('a', { channel: 'demo', lastEventId: lastId });
+		expect(back.frames.map(({ event }) => event)).not.toContain('resync');
+		stays.close();
+		back.close();
+		await idle();
+		await world.object(`clock?ahead=${51 * 3_600_000}`);
+		await world.object('alarm');
+		expect(await world.object('rows?table=logs')).toEqual([]);
+	} finally {
+		await world.object('clock?ahead=0');
+	}
+});
+
+test.each([
+	'',
+	'{',
+	'null',
+	'[]',
+	'{}',
+	'{"object":1,"part":"replay","method":"bounds","args":["x"]}'
+])('a request of %j is refused, and the object goes on', async (body) => {
+	const response = await fetch(`${world.hubUrl}call`, { method: 'POST', body });
+	expect([response.status, await response.text()]).toEqual([
+		400,
+		'The hub cannot read this request; deploy both Workers again.'
+	]);
+	expect((await world.stats()).name).toBe('sveltekit-inngest:0');
+});
+
 test('what is emitted in one isolate reaches the others once, also where Inngest is not asked', async () => {
 	const before = world.inngest.tokens.length;
 	const silent = await live('b', { channel: 'silent' });
