@@ -60,7 +60,7 @@ function endpoint(env: Env): Realtime {
 			board: {
 				channel: boardChannel,
 				authorize: () => true,
-				presence: { graceMs: 200 }
+				presence: { graceMs: 200, schema: z.object({ isTyping: z.boolean().optional() }) }
 			},
 			silent: {
 				channel: silentChannel,
