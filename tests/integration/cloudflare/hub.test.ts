@@ -233,7 +233,7 @@ test('what is emitted in one isolate reaches the others once, also where Inngest
 	expect(world.inngest.tokens.length).toBe(before);
 });
 
-test('other requests reach the streams of their isolate: emitTo, readers, remove, recheck, end', async () => {
+test('other requests reach the streams of their isolate: emitTo, readers, remove, ban, end', async () => {
 	const open = async (user: string) => {
 		const reader = await world.open('a', { channel: 'demo' }, { 'x-user': user });
 		await reader.connected();

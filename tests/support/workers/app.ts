@@ -69,7 +69,7 @@ function endpoint(env: Env): Realtime {
 			}
 		},
 		recheckIntervalMs: 500,
-		healthCheck: { intervalMs: 1_000 },
+		healthCheck: { intervalMs: 250 },
 		onFailure: ({ message, error }) =>
 			void failures.push(`${message} ${error instanceof Error ? error.message : ''}`)
 	};
