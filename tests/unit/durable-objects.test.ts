@@ -72,8 +72,29 @@ test('before the binding is known, calls say how it is made known', async () => 
 	expect(HUB.asked).toEqual(['sveltekit-inngest:0']);
 });
 
+test.each([NaN, Infinity, '', undefined, null, {}, () => {}])(
+	'a function that names the object %s is told so, with the channel',
+	async (answer) => {
+		const hub = binding();
+		const { replay } = durableObjectBackend(hub, { shards: () => answer as never });
+		await expect(replay.bounds('["orders","entry",{}]')).rejects.toMatchObject({
+			code: 'INVALID_OPTION',
+			message: expect.stringContaining('"orders"')
+		});
+		expect(hub.asked).toEqual([]);
+	}
+);
+
+test.each([-1, 1e9, 'x'])('a function may name the object %s', async (answer) => {
+	const hub = binding();
+	await durableObjectBackend(hub, { shards: () => answer }).replay.clear!('["orders","entry",{}]');
+	expect(hub.asked).toEqual([`sveltekit-inngest:${answer}`]);
+});
+
 test.each([
 	['shards', () => durableObjectBackend(binding(), { shards: 0 })],
+	['shards', () => durableObjectBackend(binding(), { shards: NaN })],
+	['shards', () => durableObjectBackend(binding(), { shards: 1e9 })],
 	['timeoutMs', () => durableObjectBackend(binding(), { timeoutMs: 0 })],
 	['binding', () => durableObjectBackend({} as never)],
 	['binding', () => durableObjectBackend(undefined as never)],

@@ -1,4 +1,5 @@
 import { RealtimeError } from '../protocol/errors.js';
+import { quoted } from '../protocol/quote.js';
 import type {
 	BackendBus,
 	BackendFeed,
@@ -28,7 +29,7 @@ import {
 export interface DurableObjectBackendOptions {
 	/**
 	 * How many objects the channels are spread over, by a hash of their names, or a function that names
-	 * the object of a channel. Changing it moves channels to objects that do not have their messages.
+	 * the object of a channel, always the same one for the same channel. At most 1,000. Changing it moves channels to objects that do not have their messages.
 	 * @default 1
 	 */
 	shards?: number | ((channel: string) => string | number);
@@ -58,6 +59,9 @@ export interface DurableObjectBackend extends RealtimeBackend {
 	use(platform: unknown): boolean;
 }
 
+/** Each object costs a socket to Inngest. */
+const MAX_SHARDS = 1_000;
+
 /** Logs whose bounds are remembered, to be sent along with calls. */
 const MAX_LIMITS = 10_000;
 
@@ -84,8 +88,9 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 	if (!binding || (isBound && typeof (binding as ObjectNamespaceLike).idFromName !== 'function')) {
 		throw invalid('binding', binding, 'a Durable Object binding, or a function that returns one');
 	}
-	if (typeof shards !== 'function' && !(Number.isSafeInteger(shards) && shards >= 1)) {
-		throw invalid('shards', shards, 'a whole number of at least 1, or a function');
+	const isCount = Number.isSafeInteger(shards) && Number(shards) >= 1;
+	if (typeof shards !== 'function' && !(isCount && shards <= MAX_SHARDS)) {
+		throw invalid('shards', shards, `a whole number from 1 to ${MAX_SHARDS}, or a function`);
 	}
 	if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) {
 		throw invalid('timeoutMs', timeoutMs, 'a number of milliseconds');
@@ -100,8 +105,15 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 	const closing = new Set<() => void>();
 
 	const objectOf = (channel: string): string => {
-		const shard = typeof shards === 'function' ? shards(channel) : hash(channel) % shards;
-		return `${prefix}:${shard}`;
+		if (typeof shards !== 'function') return `${prefix}:${hash(channel) % shards}`;
+		const shard: unknown = shards(channel);
+		if (!Number.isFinite(shard) && (typeof shard !== 'string' || shard === '')) {
+			throw new RealtimeError(
+				'INVALID_OPTION',
+				`\`shards\` must name the object of channel ${quoted(channel)} by a text or a number; it returned ${typeof shard === 'string' ? 'an empty text' : String(shard)}.`
+			);
+		}
+		return `${prefix}:${shard as string | number}`;
 	};
 
 	/** All objects; where a function names them, those that this isolate has members in. */
@@ -153,8 +165,10 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 	function remote<TPart extends object>(part: Part, object: (name: string) => string): TPart {
 		const methods = METHODS[part].map((method) => [
 			method,
-			(...args: unknown[]) =>
-				call(part, method, withoutRest(args), object(String(args[0])), limits.get(String(args[0])))
+			async (...args: unknown[]) => {
+				const name = String(args[0]);
+				return call(part, method, withoutRest(args), object(name), limits.get(name));
+			}
 		]);
 		return Object.fromEntries(methods) as TPart;
 	}

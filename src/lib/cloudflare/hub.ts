@@ -9,7 +9,7 @@ import type { ObjectStateLike } from './platform.js';
 import { SqlRateLimitStore } from './rateLimit.js';
 import { encodeLine, Reader, SIGN_OF_LIFE } from './reader.js';
 import { SqlReplayStore } from './replay.js';
-import { decode, encode, METHODS, type CallRequest, type ListenRequest } from './wire.js';
+import { decode, encode, LISTENS, METHODS, type CallRequest, type ListenRequest } from './wire.js';
 
 /** Options of `createRealtimeHub`. */
 export interface RealtimeHubOptions {
@@ -111,7 +111,8 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		readonly #listening = new Map<string, Set<Reader>>();
 		#heartbeat: ReturnType<typeof setInterval> | undefined;
 		#name: string | null;
-		#hasAlarm = false;
+		/** When the next alarm is, in milliseconds since the epoch; `undefined` where that is not known. */
+		#alarmAtMs: number | undefined;
 
 		constructor(ctx: ObjectStateLike, env: unknown) {
 			const { sql } = ctx.storage;
@@ -138,7 +139,12 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		}
 
 		async fetch(request: Request): Promise<Response> {
-			const body = decode<CallRequest | ListenRequest>(await request.text());
+			const body = readRequest(await request.text());
+			if (!body) {
+				return new Response('The hub cannot read this request; deploy both Workers again.', {
+					status: 400
+				});
+			}
 			this.#remember(body.object);
 			if ('listen' in body) return this.#listen(body);
 			try {
@@ -151,14 +157,13 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		}
 
 		async alarm(): Promise<void> {
-			this.#hasAlarm = false;
-			const ends = [this.#replay, this.#rateLimit, this.#idempotency].flatMap(
-				(part) => part.clean() ?? []
-			);
+			this.#alarmAtMs = undefined;
+			const parts = [this.#rateLimit, this.#idempotency];
+			const ends = parts.flatMap((part) => part.clean() ?? []);
+			ends.push(...this.#replay.clean((log) => this.#listening.has(log)));
 			if (ends.length === 0) return;
-			this.#hasAlarm = true;
-			const inMs = Math.max(MIN_ALARM_MS, Math.min(...ends) - now());
-			await this.#ctx.storage.setAlarm(Date.now() + inMs);
+			this.#alarmAtMs = Date.now() + Math.max(MIN_ALARM_MS, Math.min(...ends) - now());
+			await this.#ctx.storage.setAlarm(this.#alarmAtMs);
 		}
 
 		stats(): RealtimeHubStats {
@@ -220,6 +225,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			} else {
 				if (limits) this.#replay.limit(name, limits);
 				stops.push(this.#hear(name, reader));
+				void this.#scheduleAlarm();
 				if (listen === 'log') live(this.#replay.bounds(name).last);
 				else {
 					stops.push(
@@ -261,15 +267,33 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			this.#heartbeat = undefined;
 		}
 
-		/** Sees to it that what is stored is deleted one day. */
+		/** Sees to it that what is stored is deleted in time, also where the next alarm waits for what is kept longer. */
 		async #scheduleAlarm(): Promise<void> {
-			if (this.#hasAlarm) return;
-			this.#hasAlarm = true;
 			const { storage } = this.#ctx;
-			if ((await storage.getAlarm()) !== null) return;
-			await storage.setAlarm(Date.now() + Math.max(MIN_ALARM_MS, maxAgeMs));
+			const dueMs = Date.now() + Math.max(MIN_ALARM_MS, maxAgeMs);
+			if ((this.#alarmAtMs ?? Infinity) <= dueMs) return;
+			const isKnown = this.#alarmAtMs !== undefined;
+			this.#alarmAtMs = dueMs;
+			const setMs = isKnown ? null : await storage.getAlarm();
+			if (setMs !== null && setMs <= dueMs) this.#alarmAtMs = setMs;
+			else await storage.setAlarm(dueMs);
 		}
 	};
+}
+
+/** @returns nothing for what no isolate sends. */
+function readRequest(json: string): CallRequest | ListenRequest | undefined {
+	try {
+		const body = decode<Partial<CallRequest & ListenRequest> | null>(json);
+		const { object, part, method, args, listen, name } = body ?? {};
+		const isListen = listen !== undefined && LISTENS.includes(listen) && typeof name === 'string';
+		const isCall = typeof part === 'string' && typeof method === 'string' && Array.isArray(args);
+		return typeof object === 'string' && (isListen || isCall)
+			? (body as CallRequest | ListenRequest)
+			: undefined;
+	} catch {
+		return undefined;
+	}
 }
 
 function invalid(name: string, value: unknown, expected: string): RealtimeError {

@@ -27,6 +27,8 @@ interface Log {
 	last: number;
 	maxEvents: number;
 	maxAgeMs: number;
+	/** When it was used last, in milliseconds since the epoch. */
+	usedAtMs: number;
 }
 
 /** Most text, in characters, that is read at once. */
@@ -163,24 +165,40 @@ export class SqlReplayStore implements ReplayStore {
 		this.#begin(this.#log(name));
 	}
 
-	/** Deletes what is too old. @returns when there is more of it, in milliseconds since the epoch. */
-	clean(): number | undefined {
-		this.#sql.exec('DELETE FROM keys WHERE until_ms <= ?', this.#options.now());
-		const names = [...this.#sql.exec('SELECT name FROM logs')];
-		const ends = names.flatMap(({ name }) => {
-			const log = this.#log(String(name));
+	/**
+	 * Deletes what is too old, and the logs that nobody uses any more and that keep nothing.
+	 *
+	 * @param isHeard Whether somebody listens to a log.
+	 * @returns when more of it is, in milliseconds since the epoch.
+	 */
+	clean(isHeard: (log: string) => boolean): number[] {
+		const nowMs = this.#options.now();
+		this.#sql.exec('DELETE FROM keys WHERE until_ms <= ?', nowMs);
+		const ends = [...this.#sql.exec('SELECT name FROM logs')].flatMap(({ name }) => {
+			const known = this.#logs.get(String(name));
+			const log = known ?? this.#log(String(name));
 			this.#trim(log);
-			const [oldest] = [
-				...this.#sql.exec(
-					'SELECT at_ms FROM events WHERE log = ? ORDER BY sequence LIMIT 1',
-					log.id
-				)
-			];
-			return oldest ? [Number(oldest.at_ms) + log.maxAgeMs] : [];
+			if (log.first < log.last) return [this.#oldestMs(log) + log.maxAgeMs];
+			// Who resumes from a log that is gone is told so by `resync`.
+			const usedAtMs = isHeard(log.name) ? nowMs : (known?.usedAtMs ?? -Infinity);
+			if (nowMs - usedAtMs < log.maxAgeMs) return [usedAtMs + log.maxAgeMs];
+			this.#logs.delete(log.name);
+			this.#sql.exec(
+				'DELETE FROM logs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM keys WHERE log = ?)',
+				...[log.id, log.id]
+			);
+			return [];
 		});
 		const [key] = [...this.#sql.exec('SELECT min(until_ms) AS until_ms FROM keys')];
 		if (typeof key?.until_ms === 'number') ends.push(key.until_ms);
-		return ends.length > 0 ? Math.min(...ends) : undefined;
+		return ends;
+	}
+
+	#oldestMs({ id }: Log): number {
+		const [oldest] = [
+			...this.#sql.exec('SELECT at_ms FROM events WHERE log = ? ORDER BY sequence LIMIT 1', id)
+		];
+		return Number(oldest!.at_ms);
 	}
 
 	#append(
@@ -228,8 +246,11 @@ export class SqlReplayStore implements ReplayStore {
 	}
 
 	#log(name: string): Log {
-		let log = this.#logs.get(name);
-		if (log) return log;
+		const known = this.#logs.get(name);
+		if (known) {
+			known.usedAtMs = this.#options.now();
+			return known;
+		}
 		let [row] = [...this.#sql.exec('SELECT * FROM logs WHERE name = ?', name)];
 		row ??= [
 			...this.#sql.exec(
@@ -246,14 +267,15 @@ export class SqlReplayStore implements ReplayStore {
 			)
 		];
 		const last = Number(ends?.last ?? row.last);
-		log = {
+		const log: Log = {
 			id,
 			name,
 			epoch: String(row.epoch),
 			first: typeof ends?.first === 'number' ? ends.first - 1 : last,
 			last,
 			maxEvents: Number(row.max_events ?? this.#options.maxEvents),
-			maxAgeMs: Number(row.max_age_ms ?? this.#options.maxAgeMs)
+			maxAgeMs: Number(row.max_age_ms ?? this.#options.maxAgeMs),
+			usedAtMs: this.#options.now()
 		};
 		this.#logs.set(name, log);
 		return log;

@@ -10,6 +10,12 @@ export const METHODS = {
 	idempotency: ['begin', 'renew', 'finish', 'fail']
 } as const;
 
+/**
+ * What is listened to. `log`: what is appended; `follow`: the same of a channel that the object is to
+ * receive from Inngest; `presence`: changes of members.
+ */
+export const LISTENS = ['log', 'follow', 'presence'] as const;
+
 export type Part = keyof typeof METHODS;
 
 /** What stands for `Infinity`, which JSON does not have. */
@@ -35,14 +41,10 @@ export interface CallRequest {
 	limits?: ReplayLimits | undefined;
 }
 
-/** What is listened to. It is answered with a stream of {@link Line}s, one JSON a line. */
+/** Somebody listens. It is answered with a stream of {@link Line}s, one JSON a line. */
 export interface ListenRequest {
 	object: string;
-	/**
-	 * `log`: what is appended; `follow`: the same of a channel that the object is to receive from Inngest;
-	 * `presence`: changes of members.
-	 */
-	listen: 'log' | 'follow' | 'presence';
+	listen: (typeof LISTENS)[number];
 	/** Name of the log, or the channel of the members. */
 	name: string;
 	limits?: ReplayLimits | undefined;

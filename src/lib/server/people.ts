@@ -158,7 +158,8 @@ export class People {
 			push() {},
 			pushSync() {},
 			refuse() {},
-			lost() {}
+			lost() {},
+			run: (work) => work()
 		});
 	}
 
@@ -298,7 +299,9 @@ export class People {
 
 	#end([where, reason, status]: [Where, string, number]): number {
 		const { streams, channels } = this.#find(where);
-		for (const channel of channels) channel.fail(new Failure('admission', status, reason));
+		for (const channel of channels) {
+			channel.run(() => channel.fail(new Failure('admission', status, reason)));
+		}
 		return streams.size;
 	}
 
@@ -307,8 +310,8 @@ export class People {
 		for (const stream of streams) {
 			// One that does not hold its request comes back at once, and is authorized anew.
 			if (stream.channels.every(({ canRecheck }) => canRecheck)) {
-				for (const channel of stream.channels) channel.recheck();
-			} else stream.end();
+				for (const channel of stream.channels) channel.run(() => channel.recheck());
+			} else stream.run(() => stream.end());
 		}
 		return streams.size;
 	}
@@ -336,7 +339,11 @@ export class People {
 	#send({ target, payload }: { target: RealtimeTarget; payload: string }): number {
 		const { channel, topic } = JSON.parse(payload) as RealtimeTopicEnvelope;
 		const entry = new LogEntry({ cursor: '', kind: 'message', topic, payload });
-		return this.#find({ channel, target }).channels.filter((one) => one.send(entry)).length;
+		const channels = this.#find({ channel, target }).channels.filter(({ topics }) =>
+			topics.has(topic)
+		);
+		for (const one of channels) one.run(() => one.send(entry));
+		return channels.length;
 	}
 
 	async #takeHere(request: PresenceRequest, id: string | null): Promise<TakeResult | undefined> {
@@ -365,7 +372,7 @@ export class People {
 		const tell = (more: object, isOver: boolean): void => {
 			const text = JSON.stringify({ channel, topic, id: question, ...more });
 			const entry = new AskEntry({ topic, payload, text, isOver });
-			for (const one of channels) one.send(entry);
+			for (const one of channels) one.run(() => one.send(entry));
 		};
 		return new Promise((resolve) => {
 			const end = (reply?: Reply): void => {

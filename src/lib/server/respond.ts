@@ -20,8 +20,10 @@ import type { TailStart } from './hub/tail.js';
 import type { Hubs } from './hubs.js';
 import type { AuthorizationOutcome, EndpointMeters } from './metrics/endpointMeters.js';
 import type { Settings } from './options.js';
+import { DEFAULT_GRACE_MS } from './presence/options.js';
 import type { Presence } from './presence/presence.js';
-import { unref } from './runtime/runtime.js';
+import { ownRequest } from './runtime/ownRequest.js';
+import { isWorkerd, unref } from './runtime/runtime.js';
 import { captureContext } from './runtime/context.js';
 import { Connection, type ConnectionSettings } from './stream/connection.js';
 import { degradedFrame, Subscription, type SubscriptionSpec } from './stream/subscription.js';
@@ -37,6 +39,9 @@ const RETRY_MS = 2_000;
 
 /** Channels of one request that are authorized at the same time. */
 const AUTHORIZED_AT_ONCE = 10;
+
+/** How long, in milliseconds, others may take to be told that a member has left. */
+const FAREWELL_MS = 1_000;
 
 /** Milliseconds between two steps of draining. */
 const DRAIN_STEP_MS = 50;
@@ -87,6 +92,8 @@ export class Responder {
 	readonly #options: ResponderOptions;
 	readonly #admission: Admission;
 	readonly #connections = new Set<Connection>();
+	/** How long, in milliseconds, a request on Workers goes on after its stream, for a member that may come back. */
+	readonly #lingerMs: number;
 	/** Made once where all streams share a hub. */
 	readonly #sharedSettings: ConnectionSettings | undefined;
 
@@ -94,6 +101,11 @@ export class Responder {
 		this.#options = options;
 		const { limits, callbackTimeoutMs } = options.settings;
 		this.#admission = new Admission(limits, callbackTimeoutMs);
+		const present = [...options.registry.entries.values()].flatMap(
+			({ presence }) => presence ?? []
+		);
+		const graces = present.map(({ graceMs = DEFAULT_GRACE_MS }) => graceMs + FAREWELL_MS);
+		this.#lingerMs = isWorkerd ? Math.max(0, ...graces) : 0;
 		const { shared } = options.hubs;
 		this.#sharedSettings = shared && this.#connectionSettings(shared);
 	}
@@ -105,7 +117,7 @@ export class Responder {
 
 	/** Ends all streams; their clients come back by themselves. */
 	endStreams(): void {
-		for (const connection of [...this.#connections]) connection.end();
+		for (const connection of [...this.#connections]) connection.run(() => connection.end());
 	}
 
 	/** Ends the open streams spread over `ms` milliseconds. Resolves when the last one has ended. */
@@ -120,7 +132,7 @@ export class Responder {
 			for (const connection of this.#connections) {
 				if (ended >= due && part < 1) break;
 				ended++;
-				connection.end();
+				connection.run(() => connection.end());
 			}
 			if (this.#connections.size === 0) return;
 			await new Promise((resolve) => unref(setTimeout(resolve, DRAIN_STEP_MS)));
@@ -414,7 +426,8 @@ export class Responder {
 		outlive(event, new Promise<void>((resolve) => (ended = resolve)));
 		const settings = this.#sharedSettings ?? this.#connectionSettings(hub);
 		const connection = new Connection(settings, {
-			ended,
+			ended: this.#lingerMs === 0 ? ended : () => void setTimeout(ended, this.#lingerMs),
+			run: ownRequest(),
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			identity,

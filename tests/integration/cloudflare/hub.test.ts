@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { RealtimeStats } from '../../../src/lib/server/index.js';
+import type { Frame, SseReader } from '../../support/sse.js';
 import { eventually } from '../../support/wait.js';
 import { WorkersWorld, type Isolate } from '../../support/workers/world.js';
 
@@ -153,6 +154,71 @@ test('alarms delete what is too old, and end with it', async () => {
 	await world.object('clock?ahead=0');
 });
 
+test('an alarm that waits for what is kept long does not keep what is kept shortly', async () => {
+	await idle();
+	// Its key is kept for 48 hours, the messages of Inngest for one.
+	await world.ask('a', '/emit', { channel: 'demo', text: 'with a key', key: 'kept long' });
+	await world.object(`clock?ahead=${2 * 3_600_000}`);
+	try {
+		await world.object('alarm');
+		expect((await world.stats()).alarm).toBeGreaterThan(Date.now() + 40 * 3_600_000);
+		const reader = await live('a');
+		world.inngest.publish('demo', 'message', { message: 'kept for an hour' });
+		await reader.when(() => reader.texts.includes('kept for an hour'));
+		await eventually(async () => {
+			const { alarm } = await world.stats();
+			return alarm !== null && alarm < Date.now() + 2 * 3_600_000;
+		}, 'an earlier alarm');
+	} finally {
+		await world.object('clock?ahead=0');
+	}
+});
+
+test('channels that nobody uses any more leave nothing behind, and those in use stay', async () => {
+	await idle();
+	const names = Array.from({ length: 20 }, (_, n) => `user:once-${n}`);
+	const visitor = await world.open('a', { subscriptions: names.map((channel) => ({ channel })) });
+	for (const name of names) await visitor.connected(name);
+	world.inngest.publish(names[0]!, 'message', { message: 'once' });
+	await visitor.when(() => visitor.texts.includes('once'));
+	visitor.close();
+	await idle();
+	const stays = await live('b');
+	const { lastId } = stays;
+	await world.object(`clock?ahead=${49 * 3_600_000}`);
+	try {
+		await world.object('alarm');
+		const logs = (await world.object('rows?table=logs')) as { name: string }[];
+		expect(logs.map(({ name }) => (JSON.parse(name) as string[])[0])).toEqual(['demo']);
+		const back = await live('a', { channel: 'demo', lastEventId: lastId });
+		expect(back.frames.map(({ event }) => event)).not.toContain('resync');
+		stays.close();
+		back.close();
+		await idle();
+		await world.object(`clock?ahead=${51 * 3_600_000}`);
+		await world.object('alarm');
+		expect(await world.object('rows?table=logs')).toEqual([]);
+	} finally {
+		await world.object('clock?ahead=0');
+	}
+});
+
+test.each([
+	'',
+	'{',
+	'null',
+	'[]',
+	'{}',
+	'{"object":1,"part":"replay","method":"bounds","args":["x"]}'
+])('a request of %j is refused, and the object goes on', async (body) => {
+	const response = await fetch(`${world.hubUrl}call`, { method: 'POST', body });
+	expect([response.status, await response.text()]).toEqual([
+		400,
+		'The hub cannot read this request; deploy both Workers again.'
+	]);
+	expect((await world.stats()).name).toBe('sveltekit-inngest:0');
+});
+
 test('what is emitted in one isolate reaches the others once, also where Inngest is not asked', async () => {
 	const before = world.inngest.tokens.length;
 	const silent = await live('b', { channel: 'silent' });
@@ -165,6 +231,71 @@ test('what is emitted in one isolate reaches the others once, also where Inngest
 	await world.ask('a', '/emit', { channel: 'silent', text: 'more' });
 	await silent.when(() => silent.texts.length === 2, 'the message');
 	expect(world.inngest.tokens.length).toBe(before);
+});
+
+test('other requests reach the streams of their isolate: emitTo, readers, remove, ban, end', async () => {
+	const open = async (user: string) => {
+		const reader = await world.open('a', { channel: 'demo' }, { 'x-user': user });
+		await reader.connected();
+		return reader;
+	};
+	const [anna, ben, carl] = [await open('anna'), await open('ben'), await open('carl')];
+	expect(await world.ask('a', '/readers', {})).toBe(3);
+	expect(await world.ask('a', '/emitTo', { user: 'anna', text: 'to you' })).toBe(1);
+	await anna.when(() => anna.texts.includes('to you'));
+	const isOver =
+		(code: number) =>
+		({ data }: Frame): boolean =>
+			'code' in data && data.code === code;
+	expect(await world.ask('a', '/remove', { user: 'anna' })).toBe(1);
+	await anna.until(isOver(403), 'its removal');
+	await anna.end();
+	await world.ask('a', '/ban', { key: 'ben' });
+	await ben.until(isOver(429), 'its ban');
+	await expect(world.open('b', { channel: 'demo' }, { 'x-user': 'ben' })).rejects.toThrow('429');
+	expect(await world.ask('a', '/end', {})).toBe(1);
+	await carl.until(isOver(410), 'the end');
+	await carl.end();
+	expect([anna.texts, ben.texts, carl.texts]).toEqual([['to you'], [], []]);
+	await idle();
+});
+
+test('the readers of an isolate see each other come, change for a while, and go', async () => {
+	interface Presence {
+		type: string;
+		stream?: string;
+		members: { id: string; data: object }[];
+	}
+	const open = (user: string) => world.open('a', { channel: 'board' }, { 'x-user': user });
+	const heard = ({ frames }: SseReader): Presence[] =>
+		frames.flatMap(({ event, data }) =>
+			(event as string) === 'presence' ? [data as unknown as Presence] : []
+		);
+	const first = await open('first');
+	await first.when(() => heard(first).length > 0, 'the members');
+	const second = await open('second');
+	await second.when(() => heard(second).length > 0, 'the members');
+	await first.when(() => heard(first).some(({ type }) => type === 'join'), 'the join');
+	const { stream } = heard(second)[0]!;
+	const update = { presence: { stream, data: { isTyping: true }, ttlMs: 300 } };
+	await world.ask('a', '/', update, { 'x-user': 'second' });
+	const updates = () => heard(first).filter(({ type }) => type === 'update');
+	await first.when(() => updates().length === 2, 'both updates');
+	expect(updates().map(({ members }) => members[0]!.data)).toEqual([{ isTyping: true }, {}]);
+	// The request that made the isolate's room is over, and nothing of it is missed.
+	first.close();
+	await second.when(() => heard(second).at(-1)?.type === 'leave', 'the leave');
+	expect((await world.ask<{ id: string }[]>('a', '/members', {})).map(({ id }) => id)).toEqual([
+		'second'
+	]);
+	const third = await open('third');
+	await second.when(() => heard(second).at(-1)?.type === 'join', 'the join');
+	second.close();
+	third.close();
+	await eventually(
+		async () => (await world.ask<unknown[]>('a', '/members', {})).length === 0,
+		'all to have left'
+	);
 });
 
 test('history, cursor, clear and once work in every isolate', async () => {

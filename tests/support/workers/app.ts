@@ -1,7 +1,10 @@
 // An isolate of the app: an endpoint at `/`, and what tests ask of it.
 import type { RequestEvent } from '@sveltejs/kit';
 import { durableObjectBackend } from '../../../src/lib/cloudflare/index.js';
-import type { ObjectNamespaceLike } from '../../../src/lib/cloudflare/index.js';
+import type {
+	DurableObjectBackend,
+	ObjectNamespaceLike
+} from '../../../src/lib/cloudflare/index.js';
 import type { RealtimeEndpointOptions } from '../../../src/lib/server/options.js';
 import { createRealtime, type Realtime } from '../../../src/lib/server/index.js';
 import { channel, topic } from '@inngest/realtime';
@@ -13,6 +16,11 @@ const silentChannel = channel('silent').addTopic(
 	topic('message').schema(z.object({ message: z.string() }))
 );
 
+/** Its readers see each other. */
+const boardChannel = channel('board').addTopic(
+	topic('message').schema(z.object({ message: z.string() }))
+);
+
 interface Env {
 	INNGEST: string;
 	/** How many objects there are. */
@@ -21,20 +29,22 @@ interface Env {
 }
 
 let realtime: Realtime | undefined;
+let backend: DurableObjectBackend | undefined;
 const failures: string[] = [];
 /** Who may not read any more. */
 const revoked = new Set<string>();
 
 function endpoint(env: Env): Realtime {
+	if (realtime) return realtime;
 	const options: Partial<RealtimeEndpointOptions> = {
 		inngest: {
 			id: 'test',
 			inngestApi: { getTargetUrl: async (path: string) => new URL(path, env.INNGEST) }
 		} as never,
-		backend: durableObjectBackend(
+		backend: (backend = durableObjectBackend(
 			(platform: { env: Env }) => platform.env.REALTIME,
 			env.SHARDS ? { shards: Number(env.SHARDS) } : {}
-		),
+		)),
 		identify: ({ event }) => event.request.headers.get('x-user'),
 		channels: {
 			demo: { channel: demoChannel, authorize: ({ event }) => isAllowed(event) },
@@ -47,6 +57,11 @@ function endpoint(env: Env): Realtime {
 				reauthorize: ({ event, message }) =>
 					isAllowed(event) && !(message!.data as { message: string }).message.includes('secret')
 			},
+			board: {
+				channel: boardChannel,
+				authorize: () => true,
+				presence: { graceMs: 200, schema: z.object({ isTyping: z.boolean().optional() }) }
+			},
 			silent: {
 				channel: silentChannel,
 				source: false,
@@ -54,11 +69,11 @@ function endpoint(env: Env): Realtime {
 			}
 		},
 		recheckIntervalMs: 500,
-		healthCheck: { intervalMs: 1_000 },
+		healthCheck: { intervalMs: 250 },
 		onFailure: ({ message, error }) =>
 			void failures.push(`${message} ${error instanceof Error ? error.message : ''}`)
 	};
-	return (realtime ??= createRealtime(options as RealtimeEndpointOptions));
+	return (realtime = createRealtime(options as RealtimeEndpointOptions));
 }
 
 const userOf = ({ request }: { request: Request }): string => request.headers.get('x-user') ?? '';
@@ -69,6 +84,8 @@ export default {
 		const url = new URL(request.url);
 		const realtime = endpoint(env);
 		const platform = { env, ctx };
+		// As `handle` does.
+		backend!.use(platform);
 		const event = {
 			request,
 			url,
@@ -103,6 +120,21 @@ export default {
 				case '/ban':
 					await realtime.ban((await body()).key!, 60_000);
 					return new Response();
+				case '/members':
+					return Response.json(await realtime.members(boardChannel));
+				case '/readers':
+					return Response.json(await realtime.readers(demoChannel));
+				case '/emitTo': {
+					const { user, text } = await body();
+					const { message } = demoChannel();
+					return Response.json(await realtime.emitTo(user!, message, { message: text! }));
+				}
+				case '/remove':
+					return Response.json(
+						await realtime.remove(demoChannel, (await body()).user!, 'Removed.')
+					);
+				case '/end':
+					return Response.json(await realtime.end(demoChannel, 'Over.'));
 				case '/revoke':
 					revoked.add((await body()).user!);
 					return new Response();

@@ -114,9 +114,15 @@ export class WorkersWorld {
 	}
 
 	/** Asks an isolate. */
-	async ask<T>(isolate: Isolate, path: string, body?: unknown): Promise<T> {
+	async ask<T>(
+		isolate: Isolate,
+		path: string,
+		body?: unknown,
+		headers: Record<string, string> = {}
+	): Promise<T> {
 		const response = await fetch(new URL(path, this.#urls[isolate]), {
 			method: 'POST',
+			headers,
 			...(body !== undefined && { body: JSON.stringify(body) })
 		});
 		const text = await response.text();

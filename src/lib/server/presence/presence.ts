@@ -54,6 +54,8 @@ export interface PresenceChannel {
 export interface PresenceStream extends Omit<RoomReader, 'head'> {
 	/** Ends the whole stream: its line is dead. */
 	lost(): void;
+	/** Runs work in the request of the stream: timers of other requests end with those. */
+	run(work: () => void): void;
 }
 
 /** A stream's part in presence. */
@@ -255,7 +257,7 @@ export class Presence {
 	): Promise<void> {
 		const attending = this.#attending.get(stream);
 		if (!attending || attending.identityId !== identityId) throw unknownStream();
-		const { room, reader, self, config } = attending;
+		const { room, reader, self, config, stream: own } = attending;
 		attending.beatAtMs = performance.now();
 		if (sync) room.sync(reader);
 		if (data === undefined) return;
@@ -270,7 +272,7 @@ export class Presence {
 			const validated = await this.#validate(config, current, data, reset);
 			// It may have been revoked meanwhile.
 			if (!this.#attending.has(stream)) throw unknownStream();
-			return { data: validated, fields: Object.keys(data), ttlMs };
+			return { data: validated, fields: Object.keys(data), ttlMs, run: own.run };
 		});
 	}
 

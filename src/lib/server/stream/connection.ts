@@ -30,6 +30,8 @@ export interface ConnectionChannel {
 	fail(failure: Failure): void;
 	/** Lets go of everything. */
 	end(): void;
+	/** Calls what is to happen to this channel from another request's code. */
+	run(work: () => void): void;
 }
 
 /** How the connections of an endpoint are served. */
@@ -73,6 +75,8 @@ export interface ConnectionRequest {
 	readonly sender: string | undefined;
 	/** Destroys the socket under the response, where the platform shows it. */
 	readonly destroySocket: (() => void) | undefined;
+	/** Runs work in this request. */
+	readonly run: (work: () => void) => void;
 	/** Called once a connection that had begun has ended. */
 	readonly ended?: () => void;
 	/** Starts its channels. */
@@ -229,6 +233,11 @@ export class Connection implements WheelEntry {
 	drained(): Promise<void> {
 		if (this.hasRoom) return Promise.resolve();
 		return new Promise((resolve) => this.#whenDrained.push(resolve));
+	}
+
+	/** Runs work in the request of this connection, where it may be ended. */
+	run(work: () => void): void {
+		this.request.run(work);
 	}
 
 	/**

@@ -42,6 +42,8 @@ export interface PresentReader {
 	refuse(failure: Failure): void;
 	/** Ends the whole stream. */
 	lost(): void;
+	/** Runs work in the request of the stream. */
+	run(work: () => void): void;
 }
 
 /** Ends a reader's part in presence. */
@@ -125,8 +127,9 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 			pushSync: (chunks) => {
 				for (const chunk of chunks) connection.pushFreely(chunk);
 			},
-			refuse: (failure) => this.fail(failure),
-			lost: () => connection.end('silent')
+			refuse: (failure) => this.run(() => this.fail(failure)),
+			lost: () => this.run(() => connection.end('silent')),
+			run: (work) => this.run(work)
 		});
 		this.#attend = undefined;
 		this.#tail.start(start);
@@ -209,6 +212,10 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		this.#gate?.shut();
 		this.#tail.end();
 		this.#present?.end(this.#isRefused);
+	}
+
+	run(work: () => void): void {
+		this.#connection.run(work);
 	}
 
 	#healthFrame(nowMs: number): Uint8Array {
