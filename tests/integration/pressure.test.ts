@@ -143,10 +143,35 @@ test('limits that make no sense are refused', async () => {
 	world = await startWorld({ channels, onFailure: () => {} });
 	const start = (limits: object): Promise<World> => startWorld({ channels, limits } as never);
 	await expect(start({ pressure: { rssMb: -1 } })).rejects.toThrow(/limits\.pressure\.rssMb/);
+	await expect(start({ pressure: { eventLoopDelayMs: NaN } })).rejects.toThrow(/eventLoopDelayMs/);
+	await expect(start({ pressure: { heapUsedMB: 500 } })).rejects.toThrow(/heapUsedMB.*heapUsedMb/);
 	await expect(start({ pressure: 7 })).rejects.toThrow(/limits\.pressure/);
 	await expect(
 		startWorld({
 			channels: { demo: { ...channels.demo, priority: 'urgent' } }
 		} as never)
 	).rejects.toThrow(/priority/);
+});
+
+test('a limit that is left undefined limits nothing', async () => {
+	world = await startWorld({
+		channels,
+		limits: { pressure: { rssMb: undefined, heapUsedMb: 1_000_000 } }
+	});
+	expect(world.realtime.ready()).toBe(true);
+	expect(world.realtime.stats().pressure.level).toBeLessThan(0.8);
+	await (await world.open({ channel: 'demo' })).connected();
+});
+
+test('`accepts` refuses what is no priority, with and without limits', async () => {
+	for (const limits of [{}, { pressure: { rssMb: 1_000_000 } }]) {
+		world = await startWorld({ channels, limits });
+		expect(() => world.realtime.accepts('urgent' as never)).toThrow(
+			expect.objectContaining({
+				code: 'INVALID_OPTION',
+				message: expect.stringMatching(/critical.*normal.*background.*"urgent"/)
+			})
+		);
+		await world.close();
+	}
 });
