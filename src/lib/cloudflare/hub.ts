@@ -275,6 +275,6 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 function invalid(name: string, value: unknown, expected: string): RealtimeError {
 	return new RealtimeError(
 		'INVALID_OPTION',
-		`\`createRealtimeHub\` cannot use \`${name}: ${String(value)}\`: it is to be ${expected}.`
+		`\`createRealtimeHub\` cannot use \`${name}: ${String(value)}\`: it must be ${expected}.`
 	);
 }
