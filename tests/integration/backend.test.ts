@@ -12,6 +12,7 @@ import {
 import { createTestRealtime } from '../../src/lib/testing/createTestRealtime.js';
 import { FakeServer } from '../support/backend.js';
 import { demoChannel } from '../support/channels.js';
+import { sum } from '../support/metrics.js';
 import { serve, type TestServer } from '../support/server.js';
 import { openStream, type SseReader } from '../support/sse.js';
 import { deferred, eventually } from '../support/wait.js';
@@ -200,9 +201,14 @@ test.each(['down', 'silent'] as const)(
 		expect(reasons(resumed)).toHaveLength(1);
 		expect(first.health().at(-1)!.detail).toContain('"fake"');
 		await eventually(() => one.realtime.stats().hub.backend!.state !== 'closed');
+		expect(sum(one.realtime, 'backend_up', { backend: 'fake' })).toBe(0);
 
 		server.start();
-		await eventually(() => one.realtime.stats().hub.backend!.state === 'closed', undefined, 15_000);
+		for (const { realtime } of [one, other]) {
+			await eventually(() => realtime.stats().hub.backend!.state === 'closed', undefined, 15_000);
+		}
+		expect(sum(one.realtime, 'backend_up', { backend: 'fake' })).toBe(1);
+		expect(sum(one.realtime, 'backend_duration_seconds_count')).toBeGreaterThan(0);
 		await first.when(() => first.health().at(-1)!.detail === undefined);
 		await second.when(() => second.health().at(-1)!.detail === undefined);
 		say('after');

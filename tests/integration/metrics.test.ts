@@ -176,3 +176,87 @@ test('`busiest` lists the channels with the most messages, the busiest first', a
 	expect(busiest[0]!.messagesPerSecond).toBeGreaterThan(busiest[1]!.messagesPerSecond);
 	expect(busiest[0]!.bytesPerSecond).toBeGreaterThan(100);
 });
+
+test('two endpoints share a registry; whoever was replaced removes nothing', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const other = await startWorld({ channels });
+	try {
+		const register = new Registry();
+		const removeFirst = collect(world.realtime, { register, labels: { app: 'a' } });
+		const removeOther = collect(other.realtime, { register, labels: { app: 'b' } });
+		await (await world.open({ channel: 'demo' })).connected();
+		const both = await register.metrics();
+		expect(both).toContain('realtime_streams{app="a"} 1\nrealtime_streams{app="b"} 0\n');
+		expect(both.match(/^# TYPE realtime_streams /gm)).toHaveLength(1);
+		// As after a hot reload: another endpoint in the place of the first.
+		collect(other.realtime, { register, labels: { app: 'a' } });
+		removeFirst();
+		removeOther();
+		const text = await register.metrics();
+		expect(text).toContain('realtime_streams{app="a"} 0\n');
+		expect(text).not.toContain('app="b"');
+	} finally {
+		await other.close();
+	}
+});
+
+test('labels that break the format are refused', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	expect(() => serialize(realtime, { labels: { le: '1' } })).toThrow(/"le"/);
+	expect(() => serialize(realtime, { labels: { app: 7 } } as never)).toThrow(/`labels\.app`/);
+	expect(serialize(realtime, { prefix: '' })).toContain('\nstreams 0\n');
+});
+
+test('every metric is named and shaped as its type demands, and no counter ever falls', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	const read = (): Map<string, number> =>
+		new Map(
+			realtime.metrics().flatMap(({ name, type, samples }) =>
+				samples.map(({ suffix, labels, value }) => {
+					if (type !== 'gauge') expect(name).toMatch(type === 'counter' ? /_total$/ : /_seconds$/);
+					return [type === 'gauge' ? '' : `${name}${suffix} ${JSON.stringify(labels)}`, value];
+				})
+			)
+		);
+	const reader = await world.open({ channel: 'demo' });
+	await reader.connected();
+	for (const message of ['a', 'b']) await world.publish('demo', 'message', { message });
+	await reader.when(() => reader.messages.length === 2);
+	const before = read();
+	for (const { name, type, samples } of realtime.metrics()) {
+		if (type !== 'histogram') continue;
+		const buckets = samples.filter(({ suffix }) => suffix === '_bucket');
+		const counts = samples.filter(({ suffix }) => suffix === '_count');
+		const ends = buckets.filter(({ labels }) => labels.le === '+Inf');
+		expect(
+			ends.map(({ value }) => value),
+			name
+		).toEqual(counts.map(({ value }) => value));
+		for (const [n, { labels, value }] of buckets.entries()) {
+			if (labels.le === '+Inf') continue;
+			expect(buckets[n + 1]!.value, name).toBeGreaterThanOrEqual(value);
+			expect(Number(buckets[n + 1]!.labels.le!.replace('+Inf', 'Infinity'))).toBeGreaterThan(
+				Number(labels.le)
+			);
+		}
+	}
+	reader.close();
+	await eventually(() => sum(realtime, 'streams_closed_total') === 1);
+	const after = read();
+	for (const [sample, value] of before) {
+		if (sample) expect(after.get(sample), sample).toBeGreaterThanOrEqual(value);
+	}
+});
+
+test('`busiest` lists 20 channels at most', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const reader = await world.open({
+		subscriptions: Array.from({ length: 22 }, (_, n) => ({ channel: `user:${n}` }))
+	});
+	for (let n = 0; n < 22; n++) await reader.connected(`user:${n}`);
+	for (let n = 0; n < 22; n++) await world.publish(`user:${n}`, 'message', { message: 'a' });
+	await reader.when(() => reader.messages.length === 22);
+	expect(world.realtime.stats().busiest).toHaveLength(20);
+});

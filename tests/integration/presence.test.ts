@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { sum } from '../support/metrics.js';
 import { People } from '../support/people.js';
 import { eventually } from '../support/wait.js';
 import { openStream } from '../support/sse.js';
@@ -35,6 +36,7 @@ describe.each([true, false])('with a backend: %s', (isShared) => {
 		expect(await one.realtime.isOnline('bob')).toBe(true);
 		expect(await one.realtime.isOnline('carol')).toBe(false);
 		expect(await one.realtime.readers(demoChannel)).toBe(2);
+		expect(sum(one.realtime, 'presence_members', { channel: 'demo' })).toBe(2);
 	});
 
 	test('several streams of one id are one member with a count', async () => {

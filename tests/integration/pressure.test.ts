@@ -1,7 +1,10 @@
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { defineEvent } from '../../src/lib/server/index.js';
+import { getRealtimeBusState } from '../../src/lib/client/hooks/state.js';
+import { createRealtimeBus } from '../../src/lib/client/standalone.js';
 import { demoChannel, userChannel } from '../support/channels.js';
+import { sum } from '../support/metrics.js';
 import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -120,6 +123,15 @@ test('while the event loop is blocked again and again open streams lose nothing 
 	await eventually(() => realtime.ready());
 	const reader = await world.open({ channel: 'demo' });
 	await reader.connected();
+	const page = createRealtimeBus({ endpoint: world.server.url });
+	const onPage: string[] = [];
+	page.subscribe(
+		demoChannel,
+		{ topics: ['message'] },
+		({ data }) => void onPage.push(data.message)
+	);
+	const { health } = getRealtimeBusState(demoChannel, { bus: page });
+	await eventually(() => health.current.ok);
 	const expected: string[] = [];
 	for (let n = 0; n < 5; n++) {
 		const until = performance.now() + 200;
@@ -134,19 +146,51 @@ test('while the event loop is blocked again and again open streams lose nothing 
 	await reader.when(() => reader.messages.length === expected.length);
 	expect(reader.texts).toEqual(expected);
 	await reader.until(({ event, data }) => event === 'health' && /busy/.test(data.detail ?? ''));
+	await eventually(() => /busy/.test(health.current.detail ?? ''));
+	await eventually(() => onPage.length === expected.length);
+	expect(onPage).toEqual(expected);
 	expect(reader.ended).toBe(false);
+	expect(sum(realtime, 'pressure')).toBeGreaterThan(1);
+	expect(sum(realtime, 'event_loop_delay_seconds')).toBeGreaterThan(0.04);
 	// It recovers by itself.
 	await eventually(() => realtime.ready());
+	await eventually(() => health.current.detail === undefined);
+	page.close();
 });
 
 test('limits that make no sense are refused', async () => {
 	world = await startWorld({ channels, onFailure: () => {} });
 	const start = (limits: object): Promise<World> => startWorld({ channels, limits } as never);
 	await expect(start({ pressure: { rssMb: -1 } })).rejects.toThrow(/limits\.pressure\.rssMb/);
+	await expect(start({ pressure: { eventLoopDelayMs: NaN } })).rejects.toThrow(/eventLoopDelayMs/);
+	await expect(start({ pressure: { heapUsedMB: 500 } })).rejects.toThrow(/heapUsedMB.*heapUsedMb/);
 	await expect(start({ pressure: 7 })).rejects.toThrow(/limits\.pressure/);
 	await expect(
 		startWorld({
 			channels: { demo: { ...channels.demo, priority: 'urgent' } }
 		} as never)
 	).rejects.toThrow(/priority/);
+});
+
+test('a limit that is left undefined limits nothing', async () => {
+	world = await startWorld({
+		channels,
+		limits: { pressure: { rssMb: undefined, heapUsedMb: 1_000_000 } }
+	});
+	expect(world.realtime.ready()).toBe(true);
+	expect(world.realtime.stats().pressure.level).toBeLessThan(0.8);
+	await (await world.open({ channel: 'demo' })).connected();
+});
+
+test('`accepts` refuses what is no priority, with and without limits', async () => {
+	for (const limits of [{}, { pressure: { rssMb: 1_000_000 } }]) {
+		world = await startWorld({ channels, limits });
+		expect(() => world.realtime.accepts('urgent' as never)).toThrow(
+			expect.objectContaining({
+				code: 'INVALID_OPTION',
+				message: expect.stringMatching(/critical.*normal.*background.*"urgent"/)
+			})
+		);
+		await world.close();
+	}
 });

@@ -2,6 +2,7 @@ import { Agent, request, type IncomingMessage } from 'node:http';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { demoChannel, userChannel } from '../support/channels.js';
+import { sum } from '../support/metrics.js';
 import { RawClient } from '../support/raw.js';
 import { deferred, eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
@@ -49,6 +50,13 @@ test('a reader that stalls is closed, its socket destroyed, while others get eve
 	);
 	await eventually(() => sockets === before);
 	expect(world.realtime.stats().streams).toBe(1);
+	expect(sum(world.realtime, 'slow_readers_total')).toBe(1);
+	expect(sum(world.realtime, 'streams_closed_total', { reason: 'slow' })).toBe(1);
+	expect(sum(world.realtime, 'replay_events')).toBeGreaterThan(0);
+	expect(sum(world.realtime, 'replay_bytes')).toBeGreaterThan(filler.length);
+	expect(sum(world.realtime, 'message_bytes_total', { channel: 'demo' })).toBeGreaterThan(
+		filler.length
+	);
 	await witness.when(() => witness.messages.length === published);
 	expect(witness.texts.map(numberOf)).toEqual(
 		Array.from({ length: published }, (_, index) => index + 1)

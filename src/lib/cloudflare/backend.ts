@@ -369,6 +369,6 @@ function unbound(): RealtimeError {
 function invalid(name: string, value: unknown, expected: string): RealtimeError {
 	return new RealtimeError(
 		'INVALID_OPTION',
-		`\`durableObjectBackend\` cannot use \`${name}: ${String(value)}\`: it is to be ${expected}.`
+		`\`durableObjectBackend\` cannot use \`${name}: ${String(value)}\`: it must be ${expected}.`
 	);
 }

@@ -299,6 +299,6 @@ function readRequest(json: string): CallRequest | ListenRequest | undefined {
 function invalid(name: string, value: unknown, expected: string): RealtimeError {
 	return new RealtimeError(
 		'INVALID_OPTION',
-		`\`createRealtimeHub\` cannot use \`${name}: ${String(value)}\`: it is to be ${expected}.`
+		`\`createRealtimeHub\` cannot use \`${name}: ${String(value)}\`: it must be ${expected}.`
 	);
 }

@@ -32,13 +32,24 @@ export interface CollectOptions extends MetricOptions {
 	register: MetricRegister;
 }
 
+/** An endpoint whose metrics are in a registry. */
+interface Collected {
+	realtime: Pick<Realtime, 'metrics'>;
+	labels: Record<string, string>;
+	read(): RealtimeMetric[];
+}
+
+/** What each registry has, by the prefix of its names. */
+const registries = new WeakMap<MetricRegister, Map<string, Set<Collected>>>();
+
 /**
  * Adds the metrics of an endpoint to a registry. They are read when the registry is scraped, and cost
- * nothing in between. Called again with the same names, it replaces what was registered.
+ * nothing in between. Several endpoints may share a registry: give each its own `labels` or `prefix`. A
+ * call for the same endpoint, or with the same `prefix` and `labels`, replaces what was there.
  *
  * @returns a function that removes them.
- * @throws {RealtimeError} `INVALID_OPTION` for what is no registry, or for names that Prometheus does not
- *   take.
+ * @throws {RealtimeError} `INVALID_OPTION` for what is no registry, or for names and labels that Prometheus
+ *   does not take.
  * @example
  * ```ts
  * import { register } from 'prom-client';
@@ -54,34 +65,60 @@ export function collect(realtime: Pick<Realtime, 'metrics'>, options: CollectOpt
 			'`register` is not a registry: pass `register` of prom-client, or a `new Registry()`.'
 		);
 	}
-	const read = createSnapshot(realtime);
-	const names = read().map((metric) => `${prefix}${metric.name}`);
-	for (const [n, name] of names.entries()) {
+	const all = collectedIn(register, prefix);
+	for (const other of all) {
+		if (other.realtime === realtime || isSame(other.labels, labels)) all.delete(other);
+	}
+	const collected: Collected = { realtime, labels, read: createSnapshot(realtime) };
+	all.add(collected);
+	const metrics = collected.read();
+	for (const metric of metrics) {
 		// A registry refuses a name that it has.
-		register.removeSingleMetric(name);
-		register.registerMetric(registered(name, () => read()[n]!, labels) as never);
+		register.removeSingleMetric(prefix + metric.name);
+		register.registerMetric(registered(prefix, metric, all) as never);
 	}
 	return () => {
-		for (const name of names) register.removeSingleMetric(name);
+		if (!all.delete(collected) || all.size > 0) return;
+		for (const { name } of metrics) register.removeSingleMetric(prefix + name);
 	};
 }
 
+function collectedIn(register: MetricRegister, prefix: string): Set<Collected> {
+	let prefixes = registries.get(register);
+	if (!prefixes) registries.set(register, (prefixes = new Map()));
+	let all = prefixes.get(prefix);
+	if (!all) prefixes.set(prefix, (all = new Set()));
+	return all;
+}
+
+function isSame(one: Record<string, string>, other: Record<string, string>): boolean {
+	const names = Object.keys(one);
+	return (
+		names.length === Object.keys(other).length && names.every((name) => one[name] === other[name])
+	);
+}
+
 function registered(
-	name: string,
-	read: () => RealtimeMetric,
-	extra: Record<string, string>
+	prefix: string,
+	{ name: own, help, type }: RealtimeMetric,
+	all: ReadonlySet<Collected>
 ): RegisteredMetric {
-	const { help, type } = read();
+	const name = prefix + own;
 	const about = { name, help, type, aggregator: 'sum' as const };
 	return {
 		...about,
 		get: () => ({
 			...about,
-			values: read().samples.map(({ suffix, labels, value }) => ({
-				metricName: `${name}${suffix}`,
-				labels: { ...extra, ...labels },
-				value
-			}))
+			values: [...all].flatMap(({ read, labels: extra }) =>
+				read()
+					.filter((metric) => metric.name === own)
+					.flatMap(({ samples }) => samples)
+					.map(({ suffix, labels, value }) => ({
+						metricName: `${name}${suffix}`,
+						labels: { ...extra, ...labels },
+						value
+					}))
+			)
 		}),
 		reset() {}
 	};

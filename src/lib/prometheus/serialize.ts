@@ -8,7 +8,8 @@ export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
  * The metrics of an endpoint in Prometheus's text format, for a route of your own where the app has no
  * metrics library. Serve it with `CONTENT_TYPE`, and not to everybody.
  *
- * @throws {RealtimeError} `INVALID_OPTION` for names that Prometheus does not take.
+ * @throws {RealtimeError} `INVALID_OPTION` for names and labels that Prometheus does not
+ *   take.
  * @example
  * ```ts
  * // src/routes/metrics/+server.ts

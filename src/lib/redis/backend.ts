@@ -89,7 +89,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 		sharded = false
 	} = options;
 	if (typeof prefix !== 'string' || !/^[^\s{}]+$/.test(prefix)) {
-		throw invalid('prefix', prefix, 'a text without spaces and braces');
+		throw invalid('prefix', prefix, 'a string without spaces and braces');
 	}
 	for (const [name, value] of Object.entries({ maxEvents, maxAgeMs, timeoutMs, heartbeatMs })) {
 		checkInteger(name, value, 1);
@@ -125,6 +125,6 @@ function checkInteger(name: string, value: unknown, min: number): void {
 function invalid(name: string, value: unknown, expected: string): RealtimeError {
 	return new RealtimeError(
 		'INVALID_OPTION',
-		`\`redisBackend\` cannot use \`${name}: ${String(value)}\`: it is to be ${expected}.`
+		`\`redisBackend\` cannot use \`${name}: ${String(value)}\`: it must be ${expected}.`
 	);
 }

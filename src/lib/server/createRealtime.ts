@@ -347,6 +347,8 @@ export interface Realtime<
 	/**
 	 * Whether work of a priority would be taken now: for routes of your own that should give way
 	 * while the process is under pressure (`limits.pressure`).
+	 *
+	 * @throws {RealtimeError} `INVALID_OPTION` for what is no priority.
 	 */
 	accepts(priority: RealtimePriority): boolean;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
@@ -716,7 +718,7 @@ export function createRealtime<
 			return (draining ??= responder.drain(ms));
 		},
 		ready: () => isTaking() && pressure.accepts('normal'),
-		accepts: (priority) => isTaking() && pressure.accepts(priority),
+		accepts: (priority) => pressure.accepts(priority) && isTaking(),
 		close() {
 			if (state === 'closed') return;
 			state = 'closed';

@@ -4,7 +4,7 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { EventDefinition } from '../protocol/event.js';
 import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
-import type { RealtimePriority } from './access/pressure.js';
+import { PRESSURE_LIMITS, type RealtimePriority } from './access/pressure.js';
 import type { RealtimeBackend } from './backend/backend.js';
 import type { ReplayOptions } from './backend/memory.js';
 import type { ReplayStore } from './backend/replay.js';
@@ -177,7 +177,12 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	positive('limits.rate.blockMs', rate?.blockMs);
 	isFunction('limits.rate.key', rate?.key);
 	isObject('limits.pressure', pressure);
-	for (const [name, value] of Object.entries(pressure)) positive(`limits.pressure.${name}`, value);
+	for (const [name, value] of Object.entries(pressure)) {
+		if (!PRESSURE_LIMITS.includes(name)) {
+			invalid(`\`limits.pressure.${name}\` is no limit: use ${PRESSURE_LIMITS.join(', ')}.`);
+		}
+		positive(`limits.pressure.${name}`, value);
+	}
 	positive('heartbeatMs', options.heartbeatMs);
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
 	isFunction('limits.key', keyOf);

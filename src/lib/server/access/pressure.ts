@@ -1,3 +1,4 @@
+import { RealtimeError } from '../../protocol/errors.js';
 import { Failure } from '../failure/failure.js';
 import { detached } from '../runtime/context.js';
 import { unref } from '../runtime/runtime.js';
@@ -19,6 +20,16 @@ export interface RealtimePressure {
 
 /** What was measured last, by the names of the limits. */
 export type PressureReading = Required<RealtimePressure>;
+
+const NOTHING_MEASURED: Readonly<PressureReading> = {
+	eventLoopDelayMs: 0,
+	eventLoopUtilization: 0,
+	heapUsedMb: 0,
+	rssMb: 0
+};
+
+/** Names of the limits. */
+export const PRESSURE_LIMITS: readonly string[] = Object.keys(NOTHING_MEASURED);
 
 /** How far past its limit, as a factor, the process may be before a priority is refused. */
 const REFUSED_AT: Record<RealtimePriority, number> = { background: 0.8, normal: 1, critical: 2 };
@@ -45,22 +56,19 @@ const eventLoop = performance as unknown as {
 
 /** Measures how busy the process is, where the app set limits. Owned by its endpoint, ended by `close`. */
 export class Pressure {
-	readonly #limits: RealtimePressure;
+	readonly #limits: readonly (readonly [name: keyof RealtimePressure, limit: number])[];
 	readonly #timer: ReturnType<typeof setInterval> | undefined;
 	readonly #delays = new Array<number>(SAMPLES).fill(0);
 	#sample = 0;
 	#dueMs = 0;
 	#loop: Utilization | undefined;
-	readonly #reading: PressureReading = {
-		eventLoopDelayMs: 0,
-		eventLoopUtilization: 0,
-		heapUsedMb: 0,
-		rssMb: 0
-	};
+	readonly #reading: PressureReading = { ...NOTHING_MEASURED };
 
 	constructor(limits: RealtimePressure = {}) {
-		this.#limits = limits;
-		if (Object.keys(limits).length === 0) return;
+		this.#limits = (
+			Object.entries(limits) as [keyof RealtimePressure, number | undefined][]
+		).flatMap(([name, limit]) => (limit === undefined ? [] : [[name, limit] as const]));
+		if (this.#limits.length === 0) return;
 		this.#loop = eventLoop.eventLoopUtilization?.();
 		this.#look();
 		this.#dueMs = performance.now() + SAMPLE_MS;
@@ -74,8 +82,7 @@ export class Pressure {
 
 	/** How near the process is to its nearest limit: 1 is at it. */
 	get level(): number {
-		const limits = Object.entries(this.#limits) as [keyof RealtimePressure, number][];
-		return Math.max(0, ...limits.map(([name, limit]) => this.#reading[name] / limit));
+		return Math.max(0, ...this.#limits.map(([name, limit]) => this.#reading[name] / limit));
 	}
 
 	/** What readers of open streams are told; `undefined` where nothing is refused. */
@@ -83,7 +90,14 @@ export class Pressure {
 		return this.accepts('normal') ? undefined : TEXT;
 	}
 
+	/** @throws {RealtimeError} `INVALID_OPTION` for what is no priority. */
 	accepts(priority: RealtimePriority): boolean {
+		if (!Object.hasOwn(REFUSED_AT, priority)) {
+			throw new RealtimeError(
+				'INVALID_OPTION',
+				`accepts() needs a priority, "critical", "normal" or "background", not ${JSON.stringify(priority)}.`
+			);
+		}
 		return this.#timer === undefined || this.level < REFUSED_AT[priority];
 	}
 
