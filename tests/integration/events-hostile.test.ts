@@ -92,31 +92,35 @@ describe('what arrives', () => {
 		expect(({} as { admin?: boolean }).admin).toBeUndefined();
 	});
 
-	test.each(['announced'])('10 MB that come %s are answered, and run nothing', async (how) => {
-		const run = vi.fn(() => null);
-		const { url } = await startSending({ any: { event: anything, ...allowed, run } });
-		const { port } = new URL(url);
-		const socket = createConnection(Number(port), '127.0.0.1');
-		socket.on('error', () => {});
-		let answer = '';
-		socket.on('data', (data) => (answer += String(data)));
-		const length = 10 * 1024 * 1024;
-		const header = how === 'announced' ? `content-length: ${length}` : 'transfer-encoding: chunked';
-		socket.write(
-			`POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${header}\r\n\r\n`
-		);
-		const part = 'x'.repeat(64 * 1024);
-		const chunk = how === 'announced' ? part : `10000\r\n${part}\r\n`;
-		for (let sent = 0; sent < length && !answer && !socket.destroyed; sent += part.length) {
-			await new Promise((resolve) => socket.write(chunk, resolve));
+	test.each(['announced', 'in chunks'])(
+		'10 MB that come %s are answered, and run nothing',
+		async (how) => {
+			const run = vi.fn(() => null);
+			const { url } = await startSending({ any: { event: anything, ...allowed, run } });
+			const { port } = new URL(url);
+			const socket = createConnection(Number(port), '127.0.0.1');
+			socket.on('error', () => {});
+			let answer = '';
+			socket.on('data', (data) => (answer += String(data)));
+			const length = 10 * 1024 * 1024;
+			const header =
+				how === 'announced' ? `content-length: ${length}` : 'transfer-encoding: chunked';
+			socket.write(
+				`POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${header}\r\n\r\n`
+			);
+			const part = 'x'.repeat(64 * 1024);
+			const chunk = how === 'announced' ? part : `10000\r\n${part}\r\n`;
+			for (let sent = 0; sent < length && !answer && !socket.destroyed; sent += part.length) {
+				await new Promise((resolve) => socket.write(chunk, resolve));
+			}
+			if (how === 'in chunks') socket.write('0\r\n\r\n');
+			await eventually(() => answer.includes('\r\n\r\n'));
+			expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+			expect(answer).toContain('"error"');
+			socket.destroy();
+			expect(run).not.toHaveBeenCalled();
 		}
-		if (how === 'in chunks') socket.write('0\r\n\r\n');
-		await eventually(() => answer.includes('\r\n\r\n'));
-		expect(answer).toMatch(/^HTTP\/1\.1 413 /);
-		expect(answer).toContain('"error"');
-		socket.destroy();
-		expect(run).not.toHaveBeenCalled();
-	});
+	);
 
 	test('only a POST sends an event, and only from the same site', async () => {
 		const run = vi.fn(() => null);
@@ -425,6 +429,61 @@ describe('a handler', () => {
 		await new Promise((resolve) => setTimeout(resolve, 100));
 		expect(run).toHaveBeenCalledTimes(3);
 		void again.catch(() => {});
+	});
+
+	test.each(['ends', 'fails'])(
+		'that is late and then %s is heard of once, by what became of it in the end',
+		async (end) => {
+			let finish!: (value: unknown) => void;
+			const run = vi.fn(() => new Promise((resolve) => (finish = resolve)));
+			const { send, heard, failures } = await startSending({
+				any: { event: anything, ...allowed, run, timeoutMs: 30 }
+			});
+			const sent = event();
+			expect((await send(sent)).status).toBe(503);
+			const again = send(sent);
+			await new Promise((resolve) => setTimeout(resolve, 50));
+			expect(heard).toEqual([]);
+			expect(failures.map(({ error }) => (error as RealtimeError).code)).toEqual([
+				'CALLBACK_TIMEOUT'
+			]);
+			if (end === 'ends') {
+				finish('late');
+				expect((await again).body).toMatchObject({ id: sent.id, result: 'late' });
+				expect((await send(sent)).body).toMatchObject({ id: sent.id, result: 'late' });
+				expect(heard).toMatchObject([{ id: sent.id, outcome: 'done', status: 200 }]);
+				expect(failures).toHaveLength(1);
+				return;
+			}
+			finish(Promise.reject(new Error('broken')));
+			await eventually(() => heard.length > 0);
+			expect(heard).toMatchObject([{ id: sent.id, outcome: 'failed', status: 500 }]);
+			expect(failures[1]).toMatchObject({ eventId: sent.id, error: { message: 'broken' } });
+			// It failed, so whoever asks again has it run again.
+			await eventually(() => run.mock.calls.length === 2);
+			finish('better');
+			expect((await again).body).toMatchObject({ result: 'better' });
+			expect(heard.map(({ outcome }) => outcome)).toEqual(['failed', 'done']);
+		}
+	);
+
+	test('whose result cannot be recorded is heard of once, as failed', async () => {
+		const server = new FakeServer();
+		const backend = server.connect();
+		const { send, heard } = await startSending(
+			{ any: { event: anything, ...allowed, run: () => 1 } },
+			{
+				backend: {
+					...backend,
+					idempotency: {
+						...backend.idempotency!,
+						finish: () => Promise.reject(new RealtimeError('BACKEND', 'away'))
+					}
+				}
+			}
+		);
+		expect((await send(event())).status).toBe(503);
+		expect(heard).toMatchObject([{ outcome: 'failed', status: 503 }]);
 	});
 
 	test('emits and calls `once` after its answer as well, each under its own id', async () => {

@@ -31,12 +31,18 @@ export async function serve(
 		/** @default one of its own */
 		routeId?: string;
 		around?: (event: RequestEvent, next: () => Promise<Response>) => Promise<Response>;
+		/** Bytes, as `BODY_SIZE_LIMIT` of the Node adapter. @default no limit */
+		bodySizeLimit?: number;
 	} = {}
 ): Promise<TestServer> {
 	const routeId = options.routeId ?? `/test/${++routes}`;
 	const server = createServer((req, res) => {
 		void (async () => {
-			const request = await getRequest({ request: req, base: `http://${req.headers.host}` });
+			const request = await getRequest({
+				request: req,
+				base: `http://${req.headers.host}`,
+				...(options.bodySizeLimit && { bodySizeLimit: options.bodySizeLimit })
+			});
 			const url = new URL(request.url);
 			const event = {
 				request,

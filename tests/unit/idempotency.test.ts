@@ -58,6 +58,29 @@ describe('once, between processes', () => {
 		expect(vi.getTimerCount()).toBe(0);
 	});
 
+	test('a lease is renewed past the time limit as well, until the work has ended', async () => {
+		const store = new MemoryIdempotencyStore();
+		const long = work();
+		const late: Promise<string | undefined>[] = [];
+		const first = new Once(store).run(
+			'k',
+			{ ...run, timeoutMs: 5_000, onLate: (result) => late.push(result) },
+			long.start
+		);
+		const ended = expect(first).rejects.toMatchObject({ code: 'CALLBACK_TIMEOUT' });
+		await pass(5_000);
+		await ended;
+		const other = vi.fn(async () => '"two"');
+		const second = new Once(store).run('k', run, other);
+		await pass(600_000);
+		expect(other).not.toHaveBeenCalled();
+		long.resolve('"one"');
+		await pass(1_000);
+		expect(await Promise.all(late)).toEqual(['"one"']);
+		expect(await second).toEqual({ json: '"one"', isRepeat: true });
+		expect(vi.getTimerCount()).toBe(0);
+	});
+
 	test('when a process dies another takes over, and the dead one changes nothing', async () => {
 		const store = new MemoryIdempotencyStore();
 		let isDead = false;

@@ -661,7 +661,7 @@ export function createRealtime<
 
 	const realtime: Realtime<TChannels, TEvents> = {
 		GET: (event) => answer(event, () => parseGet(event.request, event.url, limits)),
-		POST: (event) => answer(event, () => parsePost(event.request, limits)),
+		POST: (event) => answer(event, () => parsePost(event, limits)),
 		subscribe: (channel, options) => subscribe(channel, options as never) as never,
 		cursor,
 		publish: (topic, data) => publish(inngest, registry, topic, data),

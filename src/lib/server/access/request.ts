@@ -1,3 +1,4 @@
+import type { RequestEvent } from '@sveltejs/kit';
 import { z } from 'zod';
 import { parseCursor } from '../../protocol/cursor.js';
 import { MAX_BODY_BYTES, MAX_TIMER_MS } from '../../protocol/constants.js';
@@ -9,7 +10,8 @@ import type {
 } from '../../protocol/request.js';
 import { quoted } from '../../protocol/quote.js';
 import { isDeeperThan } from '../runtime/depth.js';
-import { Failure, thrownStatus } from '../failure/failure.js';
+import { Failure } from '../failure/failure.js';
+import { readBody, tooLarge } from './body.js';
 
 /** Bounds of what a browser may send. */
 export interface RequestLimits {
@@ -115,11 +117,12 @@ const MAX_DEPTH = 64;
 /**
  * Reads the body of a POST.
  *
- * @throws {Failure} `request-validation` 400, or `admission` 400 or 413.
+ * @throws {Failure} `request-validation` 400 or 408, or `admission` 400 or 413.
  */
-export async function parsePost(request: Request, limits: RequestLimits): Promise<ParsedBody> {
+export async function parsePost(event: RequestEvent, limits: RequestLimits): Promise<ParsedBody> {
+	const { request } = event;
 	const { text, bytes } = await readBody(
-		request,
+		event,
 		MAX_BODY_BYTES + limits.maxSubscriptions * CURSOR_BYTES
 	);
 	let body: unknown;
@@ -297,7 +300,6 @@ function checkNames(names: readonly string[], maxLength: number): void {
 	);
 }
 
-/** What was accepted once must be accepted with its cursors, too: they do not count. */
 /** @throws {Failure} `request-validation` 400 for what a walk over it would overflow the stack with. */
 function checkDepth(value: unknown): void {
 	if (!isDeeperThan(MAX_DEPTH, value)) return;
@@ -308,6 +310,7 @@ function checkDepth(value: unknown): void {
 	);
 }
 
+/** What was accepted once must be accepted with its cursors, too: they do not count. */
 function checkBytes(
 	bytes: number,
 	subscriptions: readonly Pick<SubscriptionRequest, 'lastEventId'>[]
@@ -318,48 +321,4 @@ function checkBytes(
 		0
 	);
 	if (bytes - cursorBytes > MAX_BODY_BYTES) throw tooLarge();
-}
-
-/** What is read of a body, so that a client that is still writing it gets to read the answer. */
-const MAX_READ_BYTES = 16 * MAX_BODY_BYTES;
-
-async function readBody(
-	request: Request,
-	maxBytes: number
-): Promise<{ text: string; bytes: number }> {
-	const mostBytes = Math.max(maxBytes, MAX_READ_BYTES);
-	if (Number(request.headers.get('content-length')) > mostBytes) throw tooLarge();
-	if (!request.body) return { text: '', bytes: 0 };
-	const decoder = new TextDecoder();
-	const reader = request.body.getReader();
-	let bytes = 0;
-	let text = '';
-	try {
-		for (;;) {
-			const { done, value } = await reader.read();
-			if (done) break;
-			bytes += value.byteLength;
-			if (bytes <= maxBytes) text += decoder.decode(value, { stream: true });
-			else if (bytes > mostBytes) throw tooLarge();
-		}
-	} catch (error) {
-		if (error instanceof Failure) throw error;
-		// SvelteKit's adapters have a limit of their own.
-		if (thrownStatus(error, 400) === 413) throw tooLarge();
-		throw new Failure('request-validation', 400, 'The request body could not be read', {
-			cause: error
-		});
-	} finally {
-		reader.cancel().catch(() => {});
-	}
-	if (bytes > maxBytes) throw tooLarge();
-	return { text: text + decoder.decode(), bytes };
-}
-
-function tooLarge(): Failure {
-	return new Failure(
-		'admission',
-		413,
-		`A request body may have at most ${MAX_BODY_BYTES} bytes, not counting its cursors.`
-	);
 }

@@ -89,8 +89,8 @@ interface Visit {
 	readonly config: RealtimeEventConfig;
 	sender: Sender;
 	channel: string | undefined;
-	/** Whether another request ran it, which is the one that is heard of. */
-	isRepeat: boolean;
+	/** Whether `onEvent` hears of it another time: from the request that ran it, or when that has ended. */
+	isHeardElsewhere: boolean;
 }
 
 /**
@@ -139,7 +139,7 @@ export class Events {
 				config,
 				sender,
 				channel: undefined,
-				isRepeat: false
+				isHeardElsewhere: false
 			};
 			return answer(await this.#answer(visit), requestId);
 		} catch (error) {
@@ -172,33 +172,54 @@ export class Events {
 		this.#options.checkPressure(config.priority);
 		visit.sender = await this.#options.identify(request);
 		await this.#checkRate(visit);
-		const attributes = { 'realtime.event.name': parsed.name, 'realtime.event.id': parsed.id };
-		await inSpan('realtime.event authorize', attributes, () => this.#authorize(visit));
+		await inSpan('realtime.event authorize', attributesOf(parsed), () => this.#authorize(visit));
 		const data = await this.#validate(visit);
+		return this.#runOnce(visit, data);
+	}
+
+	/** Runs the event, unless its id has run. @returns JSON of the answer. */
+	async #runOnce(visit: Visit, data: unknown): Promise<string> {
+		const { parsed, config } = visit;
+		const controller = new AbortController();
+		this.#running.add(controller);
+		let hasRun = false;
+		let isLate = false;
+		let answer: EventAnswer | undefined;
 		const run = {
 			hash: await hashOf(parsed.text),
 			ttlMs: config.dedupeMs ?? this.#options.dedupeMs,
 			waitMs: WAIT_MS,
-			timeoutMs: config.timeoutMs ?? RUN_TIMEOUT_MS
-		};
-		const controller = new AbortController();
-		this.#running.add(controller);
-		let hasRun = false;
-		try {
-			const { json } = await this.#options.once.run(this.#eventKey(visit), run, async () => {
-				hasRun = true;
-				const answer = await inSpan('realtime.event run', attributes, () =>
-					this.#run(visit, data, controller.signal)
+			timeoutMs: config.timeoutMs ?? RUN_TIMEOUT_MS,
+			onLate: (result: Promise<string | undefined>): void => {
+				isLate = true;
+				result.then(
+					(json) => json !== undefined && this.#audit(visit, answer!.status, 200, answer!.emitted),
+					(error) => {
+						visit.isHeardElsewhere = false;
+						this.#refuse(runFailure(error), visit.request, visit.requestId, visit);
+					}
 				);
-				const json = toJson(answer, `What the handler of event "${parsed.name}" returned`);
-				// Only the request that ran it is heard of; a repeat tells nothing new.
-				this.#audit(visit, answer.status, 200, answer.emitted);
-				return json;
-			});
+			}
+		};
+		try {
+			const { json, isRepeat } = await this.#options.once.run(
+				this.#eventKey(visit),
+				run,
+				async () => {
+					hasRun = true;
+					answer = await inSpan('realtime.event run', attributesOf(parsed), () =>
+						this.#run(visit, data, controller.signal)
+					);
+					return toJson(answer, `What the handler of event "${parsed.name}" returned`);
+				}
+			);
+			// Only the request that ran it is heard of; a repeat tells nothing new.
+			if (!isRepeat) this.#audit(visit, answer!.status, 200, answer!.emitted);
 			return json;
 		} catch (error) {
 			controller.abort(error);
-			visit.isRepeat = !hasRun && !hasNotBegun(error);
+			visit.isHeardElsewhere =
+				isLate || error instanceof OnceBusy || (!hasRun && !hasNotBegun(error));
 			throw runFailure(error);
 		} finally {
 			this.#running.delete(controller);
@@ -361,7 +382,7 @@ export class Events {
 		});
 		const { status } = failure;
 		if (!visit) this.#options.meters.events.of('other', 'refused').value++;
-		else if (!visit.isRepeat) {
+		else if (!visit.isHeardElsewhere) {
 			this.#audit(visit, status < 500 ? 'refused' : 'failed', status, []);
 		}
 		const response = failureResponse(failure, message);
@@ -516,6 +537,10 @@ function answer(json: string, requestId: string): Response {
 			'x-request-id': requestId
 		}
 	});
+}
+
+function attributesOf({ name, id }: ParsedEvent): Record<string, string> {
+	return { 'realtime.event.name': name, 'realtime.event.id': id };
 }
 
 function retryAfter(seconds: number): Record<string, string> {

@@ -1,6 +1,7 @@
 import { RealtimeError } from '../../protocol/errors.js';
 import type { IdempotencyState, IdempotencyStore } from '../backend/idempotency.js';
 import { detached } from '../runtime/context.js';
+import { inTime } from '../runtime/deadline.js';
 import { unref } from '../runtime/runtime.js';
 
 /** How long, in milliseconds, a run may be silent before another process takes over. */
@@ -22,10 +23,12 @@ export interface OnceRun {
 	/** How long, in milliseconds, to wait for the result of another process. */
 	waitMs?: number | undefined;
 	/**
-	 * How long, in milliseconds, it may run. Then its lease is renewed no more, and the wait for it ends
-	 * with `CALLBACK_TIMEOUT`; a result that comes within the lease is still recorded.
+	 * How long, in milliseconds, the wait for the work may take; then it ends with `CALLBACK_TIMEOUT`. The
+	 * work goes on under its lease, and what comes of it is recorded.
 	 */
 	timeoutMs?: number | undefined;
+	/** Given what comes of work that takes longer than `timeoutMs`; nothing where the lease was lost. */
+	onLate?: ((result: Promise<string | undefined>) => void) | undefined;
 }
 
 /** What came of a run, and whether it was another one's. */
@@ -59,7 +62,7 @@ export class Once {
 
 	/**
 	 * Runs `work`, unless its key was run before: then the result is that of the first run. When `work`
-	 * fails, the key may be run again.
+	 * fails, the key may be run again. The lease is renewed until `work` settles, however long that takes.
 	 *
 	 * @param work Returns JSON, or an empty text.
 	 * @throws {OnceConflict} when the key was used with another hash.
@@ -110,10 +113,10 @@ export class Once {
 	}
 
 	/** Runs the work under a lease. @returns nothing where the lease was lost meanwhile. */
-	#hold(
+	async #hold(
 		key: string,
 		token: string,
-		{ ttlMs, timeoutMs }: OnceRun,
+		{ ttlMs, timeoutMs, onLate }: OnceRun,
 		work: () => Promise<string>
 	): Promise<string | undefined> {
 		const renew = (): void => {
@@ -121,32 +124,19 @@ export class Once {
 			Promise.resolve(this.#store.renew(key, token, this.#leaseMs)).catch(() => {});
 		};
 		const renewing = detached(() => unref(setInterval(renew, this.#leaseMs / 3)));
-		return new Promise((resolve, reject) => {
-			const timer =
-				timeoutMs === undefined
-					? undefined
-					: detached(() =>
-							unref(
-								setTimeout(() => {
-									clearInterval(renewing);
-									reject(timeout(timeoutMs));
-								}, timeoutMs)
-							)
-						);
-			const end = (): void => {
-				clearInterval(renewing);
-				clearTimeout(timer);
-			};
-			work()
-				.then(
-					(json) => this.#record(key, token, json, ttlMs),
-					async (error) => {
-						await Promise.resolve(this.#store.fail(key, token)).catch(() => {});
-						throw error;
-					}
-				)
-				.finally(end)
-				.then(resolve, reject);
+		const result = work()
+			.then(
+				(json) => this.#record(key, token, json, ttlMs),
+				async (error) => {
+					await Promise.resolve(this.#store.fail(key, token)).catch(() => {});
+					throw error;
+				}
+			)
+			.finally(() => clearInterval(renewing));
+		if (timeoutMs === undefined) return result;
+		return inTime(result, timeoutMs, () => {
+			onLate?.(result);
+			return timeout(timeoutMs);
 		});
 	}
 
@@ -176,7 +166,7 @@ function sleep(ms: number): Promise<void> {
 function timeout(timeoutMs: number): RealtimeError {
 	return new RealtimeError(
 		'CALLBACK_TIMEOUT',
-		`The handler did not settle within ${timeoutMs} ms. It goes on, and is not run again while it may still end.`
+		`The handler did not settle within ${timeoutMs} ms. It goes on, and is not run again until it has ended.`
 	);
 }
 

@@ -98,7 +98,12 @@ export interface RealtimeEventConfig<
 	 * no way there is refused with 409, and the page is told to reload.
 	 */
 	upgrade?: Record<number, (data: never) => unknown>;
-	/** How long, in milliseconds, `run` may take; past that 503, and the page asks again. @default 60_000 */
+	/**
+	 * How long, in milliseconds, `run` may take. Past that its `signal` aborts, the page is told 503 and asks
+	 * again, and gets the answer as soon as there is one: the id does not run again until `run` has settled.
+	 *
+	 * @default 60_000
+	 */
 	timeoutMs?: number;
 	/** How long, in milliseconds, an id is remembered with its answer. @default 86_400_000 (24 hours) */
 	dedupeMs?: number;
@@ -127,7 +132,7 @@ export interface RealtimeEventAudit {
 	outcome: RealtimeEventOutcome;
 	/** HTTP status of the answer. */
 	status: number;
-	/** Milliseconds from the request to its answer. */
+	/** Milliseconds from the request until this outcome. */
 	durationMs: number;
 	/** What the handler emitted. */
 	emitted: readonly EmittedMessage[];
@@ -137,6 +142,7 @@ export interface RealtimeEventAudit {
 
 /**
  * Called once for each event that ran, was queued, was refused or failed; not for a repeat, which is
- * answered with what is remembered. It cannot hold an answer up or break it.
+ * answered with what is remembered. Of a handler that takes longer than `timeoutMs` it hears what became
+ * of it in the end; that it is late, `onFailure` hears at once. It cannot hold an answer up or break it.
  */
 export type RealtimeOnEvent = (audit: RealtimeEventAudit) => void;
