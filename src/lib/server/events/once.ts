@@ -103,9 +103,9 @@ export class Once {
 				const json = await this.#hold(key, state.token, run, work);
 				if (json !== undefined) return json;
 				// It took so long that another process has run it: what counts is what that one recorded.
-			} else {
+			} else if (state.status === 'done') {
 				repeats();
-				if (state.status === 'done') return state.result;
+				return state.result;
 			}
 			if (performance.now() + pollMs > endMs) throw new OnceBusy();
 			await sleep(pollMs);
