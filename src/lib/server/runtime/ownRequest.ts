@@ -13,7 +13,11 @@ export function ownRequest(): (work: () => void) => void {
 	const run = async (): Promise<void> => {
 		for (;;) {
 			// What waits for a promise goes on in its own request, whoever resolves it.
-			await new Promise<void>((resolve) => (wake = resolve));
+			await new Promise<void>((resolve) => {
+				wake = resolve;
+				// Work may bring more work.
+				if (waiting.length > 0) resolve();
+			});
 			for (const work of waiting.splice(0)) work();
 		}
 	};
