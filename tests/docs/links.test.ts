@@ -6,6 +6,15 @@ import { anchors, readPage, readPages, ROOT, type Page } from './support/markdow
 const pages = readPages();
 const EXTERNAL = /^(https?:|mailto:|data:|\/\/)/;
 
+/** By name, as many links lead to the same page. */
+const known = new Map<string, Set<string>>();
+
+function anchorsOf(name: string): Set<string> {
+	let found = known.get(name);
+	if (!found) known.set(name, (found = anchors(readPage(name))));
+	return found;
+}
+
 /** Says why a link is broken; `undefined` if it works. */
 function problem(page: Page, target: string): string | undefined {
 	if (EXTERNAL.test(target)) return undefined;
@@ -13,8 +22,8 @@ function problem(page: Page, target: string): string | undefined {
 	const file = path === '' ? page.name : join(dirname(page.name), path);
 	if (path !== '' && !existsSync(ROOT + file)) return `${target}: there is no ${file}`;
 	if (fragment === undefined || !file.endsWith('.md')) return undefined;
-	const linked = path === '' ? page : readPage(file);
-	return anchors(linked).has(fragment) ? undefined : `${target}: ${file} has no such heading`;
+	const found = existsSync(ROOT + file) ? anchorsOf(file) : anchors(page);
+	return found.has(fragment) ? undefined : `${target}: ${file} has no such heading`;
 }
 
 const broken = (page: Page): string[] =>
