@@ -12,7 +12,7 @@ const cores = availableParallelism();
 /** Most tests in Node wait most of the time, so that there may be more of them than cores. */
 const waiting = { maxWorkers: Math.max(4, cores), sequence: { groupOrder: 0 } };
 /** Browsers work most of the time. These run after the others, which they would slow down. */
-const browsing = { maxWorkers: Math.max(3, cores), sequence: { groupOrder: 1 } };
+const browsing = { maxWorkers: Math.max(2, cores), sequence: { groupOrder: 1 } };
 
 /** A Vitest project that runs in Node. */
 const node = (name: string, more: object = waiting) => ({
