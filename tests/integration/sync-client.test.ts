@@ -3,7 +3,14 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { defineSync, defineTable } from '../../src/lib/sync/server/index.js';
 import { SyncClient } from '../../src/lib/sync/index.js';
-import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
+import {
+	serveTables,
+	soon,
+	storage,
+	todosClient,
+	Way,
+	type SyncServer
+} from '../support/sync/client.js';
 import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer | undefined;
@@ -16,16 +23,8 @@ afterEach(async () => {
 	server = undefined;
 });
 
-let names = 0;
 function client(more: object = {}, way = new Way('alice')) {
-	const sync = new SyncClient({
-		name: `sync-client-${++names}`,
-		endpoint: server?.url ?? 'http://127.0.0.1:9/',
-		fetch: way.fetch,
-		memory: storage(),
-		tables: { todos: { table: todos, indexes: ['owner'] } },
-		...more
-	});
+	const sync = todosClient(server?.url ?? 'http://127.0.0.1:9/', way, more);
 	open.push(sync);
 	return sync;
 }

@@ -6,8 +6,15 @@ import {
 	defineTable,
 	type TableSync
 } from '../../src/lib/sync/server/index.js';
-import { SyncClient } from '../../src/lib/sync/index.js';
-import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
+import type { SyncClient } from '../../src/lib/sync/index.js';
+import {
+	serveTables,
+	soon,
+	storage,
+	todosClient,
+	Way,
+	type SyncServer
+} from '../support/sync/client.js';
 import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer | undefined;
@@ -19,16 +26,8 @@ afterEach(async () => {
 	server = undefined;
 });
 
-let names = 0;
 function client(more: object = {}, way = new Way('alice')) {
-	const sync = new SyncClient({
-		name: `faults-${++names}`,
-		endpoint: server?.url ?? 'http://127.0.0.1:9/',
-		fetch: way.fetch,
-		memory: storage(),
-		tables: { todos: { table: todos, indexes: ['owner'] } },
-		...more
-	});
+	const sync = todosClient(server?.url ?? 'http://127.0.0.1:9/', way, more);
 	open.push(sync);
 	return sync;
 }

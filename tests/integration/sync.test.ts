@@ -1,7 +1,13 @@
 import { afterEach, expect, test } from 'vitest';
-import { SyncClient } from '../../src/lib/sync/index.js';
-import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
-import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+import {
+	serveTables,
+	soon,
+	storage,
+	todosClient,
+	Way,
+	type SyncServer
+} from '../support/sync/client.js';
+import { Store, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer;
 const open: { close(): void }[] = [];
@@ -10,16 +16,8 @@ afterEach(async () => {
 	await server?.end();
 });
 
-let names = 0;
 function client(way: Way, more: object = {}) {
-	const sync = new SyncClient({
-		name: `client-${++names}`,
-		endpoint: server.url,
-		fetch: way.fetch,
-		memory: storage(),
-		tables: { todos: { table: todos, indexes: ['owner'] } },
-		...more
-	});
+	const sync = todosClient(server.url, way, more);
 	open.push(sync);
 	return sync;
 }

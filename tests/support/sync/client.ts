@@ -2,12 +2,13 @@ import { setMaxListeners } from 'node:events';
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb';
 import { expect } from 'vitest';
 import type { Realtime } from '../../../src/lib/server/index.js';
+import { SyncClient } from '../../../src/lib/sync/index.js';
 import type { TableSync } from '../../../src/lib/sync/server/index.js';
 import { syncTables } from '../../../src/lib/sync/server/index.js';
 import { createRealtime } from '../../../src/lib/server/index.js';
 import { serve, type TestServer } from '../server.js';
 import { clientAt } from '../upstream.js';
-import { personOf } from './todos.js';
+import { personOf, todos } from './todos.js';
 
 /** Expects something that comes to pass soon; on a busy machine a little later. */
 export const soon = <T>(read: () => T) => expect.poll(read, { timeout: 15_000 });
@@ -46,6 +47,18 @@ export async function serveTables(
 			await server.close();
 		}
 	};
+}
+
+/** A client of the todos at `endpoint`, with a copy and a storage of its own. The test closes it. */
+export function todosClient(endpoint: string, way: Way, more: object = {}) {
+	return new SyncClient({
+		name: crypto.randomUUID(),
+		endpoint,
+		fetch: way.fetch,
+		memory: storage(),
+		tables: { todos: { table: todos, indexes: ['owner'] } },
+		...more
+	});
 }
 
 /** One that any number of requests listen to. */
