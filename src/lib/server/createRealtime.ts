@@ -490,6 +490,8 @@ export function createRealtime<
 		pressure,
 		report,
 		started: () => people.enterFleet(),
+		changed: (stream) => people.changed(stream),
+		ended: (stream) => people.ended(stream),
 		checkOpen: checkTaking
 	});
 	void loadTracing();

@@ -83,6 +83,10 @@ export interface ResponderOptions {
 	report: Report;
 	/** A stream has begun. */
 	started(): void;
+	/** A stream has other channels now. */
+	changed(stream: Connection): void;
+	/** A stream has ended. */
+	ended(stream: Connection): void;
 	/** @throws {Failure} once no stream may begin any more. */
 	checkOpen(): void;
 }
@@ -428,6 +432,7 @@ export class Responder {
 		const connection = new Connection(settings, {
 			ended: this.#lingerMs === 0 ? ended : () => void setTimeout(ended, this.#lingerMs),
 			run: ownRequest(),
+			name: crypto.randomUUID(),
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			identity,
@@ -466,10 +471,12 @@ export class Responder {
 				hubs.hold(hub);
 				this.#admission.enter(connection.request.key);
 			},
+			changed: (connection) => this.#options.changed(connection),
 			ended: (connection, reason, lifetimeMs) => {
 				meters.closed.of(reason).value++;
 				lifetimes.observe(lifetimeMs / 1_000);
 				this.#connections.delete(connection);
+				this.#options.ended(connection);
 				this.#admission.leave(connection.request.key);
 				hubs.release(hub);
 				connection.request.ended?.();

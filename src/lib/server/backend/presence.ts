@@ -20,12 +20,26 @@ export interface PresenceChange {
 	member: PresenceMember;
 }
 
+/** Leases that last as long as a line. */
+export interface PresenceLease {
+	owner: string;
+	/** How long, in milliseconds, the line may be away before the leases run out. */
+	leaseMs: number;
+}
+
 /** Somebody who listens to a channel's members. None of its methods may throw. */
 export interface PresenceListener {
 	/** Changes of all processes, this one included, in order. */
 	changes(changes: readonly PresenceChange[]): void;
-	/** Changes may have been missed: read `members`. */
-	check(): void;
+	/**
+	 * Changes may have been missed: read `members`.
+	 *
+	 * @param isForgotten Whether the store may have lost the leases of the listener's owner as well, so that it
+	 *   has to `join` again.
+	 */
+	check(isForgotten?: boolean): void;
+	/** Leases ran out: somebody has to call `reap`. Only where the store `holdsLeases`. */
+	due?(): void;
 }
 
 /** What a process says about one of its members. */
@@ -35,6 +49,12 @@ export interface PresenceHolding {
 	data: string;
 	/** Streams of the member in this process. */
 	streams: number;
+	/**
+	 * When it joined, where it was a member before, for a store that `holdsLeases` and may have forgotten it. In
+	 * milliseconds since the epoch.
+	 * @default now
+	 */
+	joinedAt?: number;
 }
 
 /** What came of a `join`. */
@@ -84,6 +104,18 @@ export interface PresenceStore {
 	 * @returns members that this call removed; no other process gets them.
 	 */
 	reap(): PromiseLike<readonly { channel: string; member: PresenceMember }[]>;
-	/** Hears of the changes of a channel. @returns a function that removes the listener. */
-	listen(channel: string, listener: PresenceListener): () => void;
+	/**
+	 * Whether leases last for as long as their owner listens, so that nobody has to renew them, and the
+	 * store says when they have to be reaped.
+	 * @default false
+	 */
+	readonly holdsLeases?: boolean;
+	/**
+	 * Hears of the changes of a channel.
+	 *
+	 * @param lease Whose leases last as long as this line does, and `leaseMs` milliseconds longer; only where the
+	 *   store `holdsLeases`.
+	 * @returns a function that removes the listener.
+	 */
+	listen(channel: string, listener: PresenceListener, lease?: PresenceLease): () => void;
 }
