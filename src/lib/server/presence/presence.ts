@@ -1,7 +1,6 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { PresenceRequest, RealtimeMember } from '../../protocol/presence.js';
 import { presenceSchema } from '../../protocol/presence.js';
-import type { ChannelLike } from '../../protocol/channel.js';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
 import type { PresenceStore } from '../backend/presence.js';
 import { callApp, type CallbackError, type RealtimeCallback } from '../failure/callback.js';
