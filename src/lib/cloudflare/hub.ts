@@ -56,8 +56,10 @@ export interface RealtimeHubOptions {
 export interface RealtimeHubStats {
 	/** Its name, as the app's isolates call it; `null` before the first request. */
 	name: string | null;
-	/** Lines to isolates that are open: one for each stream, and one for each channel of a stream. */
+	/** Channels that streams read now, each counted for each of its streams. */
 	readers: number;
+	/** Streams of all isolates that are open. */
+	streams: number;
 	/** Channels that are received from Inngest. */
 	feeds: number;
 	/** Sockets to Inngest. */
@@ -117,7 +119,10 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		readonly #rateLimit: SqlRateLimitStore;
 		readonly #idempotency: SqlIdempotencyStore;
 		readonly #channels: Channels;
+		/** Whoever listens to anything. */
 		readonly #readers = new Set<Reader>();
+		/** How many of them read a channel. */
+		#reading = 0;
 		/** Who hears of what is appended, by the log. */
 		readonly #listening = new Map<string, Set<Reader>>();
 		#heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -180,7 +185,8 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		stats(): RealtimeHubStats {
 			return {
 				name: this.#name,
-				readers: this.#readers.size,
+				readers: this.#reading,
+				streams: this.#streams.size,
 				...this.#channels.stats,
 				isBeating: this.#heartbeat !== undefined
 			};
@@ -249,7 +255,8 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 				);
 			} else {
 				if (limits) this.#replay.limit(name, limits);
-				stops.push(this.#hear(name, reader));
+				this.#reading++;
+				stops.push(() => this.#reading--, this.#hear(name, reader));
 				void this.#scheduleAlarm();
 				if (listen === 'log') live(this.#replay.bounds(name).last);
 				else {

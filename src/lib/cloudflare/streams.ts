@@ -29,6 +29,11 @@ export class Streams {
 	/** By the id of the question. */
 	readonly #asked = new Map<string, Asked>();
 
+	/** How many are open. */
+	get size(): number {
+		return this.#open.size;
+	}
+
 	/** A stream is open, or its line is back. @returns a function that takes it out. */
 	enter(entry: StreamEntry, write: Write): () => void {
 		const { name } = entry;

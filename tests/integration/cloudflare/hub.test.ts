@@ -68,7 +68,13 @@ const idle = async (): Promise<void> => {
 test('when all readers are gone nothing is left: no socket, no feed, no heartbeat', async () => {
 	await idle();
 	const reader = await live();
-	expect(await world.stats()).toMatchObject({ readers: 2, feeds: 1, sockets: 1, isBeating: true });
+	expect(await world.stats()).toMatchObject({
+		readers: 1,
+		streams: 1,
+		feeds: 1,
+		sockets: 1,
+		isBeating: true
+	});
 	reader.close();
 	await idle();
 	await eventually(() => world.inngest.open.length === 0);

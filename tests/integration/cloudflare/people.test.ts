@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 afterEach(() => world?.closeReaders());
 beforeEach(async () => {
-	await eventually(async () => (await world.stats()).readers === 0, 'all lines to have ended');
+	await eventually(async () => !(await world.stats()).isBeating, 'all lines to have ended');
 	await Promise.all([hooksOf('a'), hooksOf('b')]);
 });
 
