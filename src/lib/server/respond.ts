@@ -128,14 +128,12 @@ export class Responder {
 	async drain(ms: number): Promise<void> {
 		const startedMs = performance.now();
 		const { size } = this.#connections;
-		let ended = 0;
 		while (this.#connections.size > 0) {
-			const part = ms > 0 ? (performance.now() - startedMs) / ms : 1;
-			// Those that left by themselves meanwhile count with those that were ended.
-			const due = Math.ceil(Math.min(1, part) * size);
+			const part = ms > 0 ? Math.min(1, (performance.now() - startedMs) / ms) : 1;
+			// Those that leave by themselves count, too: the others are not ended sooner for it.
+			const left = Math.floor((1 - part) * size);
 			for (const connection of this.#connections) {
-				if (ended >= due && part < 1) break;
-				ended++;
+				if (this.#connections.size <= left) break;
 				connection.run(() => connection.end());
 			}
 			if (this.#connections.size === 0) return;
@@ -213,6 +211,7 @@ export class Responder {
 	 */
 	async respond(event: RequestEvent, parsed: ParsedRequest): Promise<Response> {
 		const { subscriptions, isSingle } = parsed;
+		this.#options.checkOpen();
 		this.#options.pressure.check('critical');
 		const visit = this.#admission.admit();
 		try {
