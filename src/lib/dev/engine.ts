@@ -25,7 +25,7 @@ import { Warnings } from './warnings.js';
 /**
  * Starts an Inngest-compatible server in this process, for development and tests. It runs functions as
  * the real dev server does, but retries sooner: after 200 ms, then twice as late each time, at most
- * 5 s; after 4 s where the app is away. A registration that asks for what the engine does not support is
+ * 5 s; after 4 s where the app is unavailable. A registration that asks for what the engine does not support is
  * refused, or warned of, by name.
  *
  * @throws when the port is taken.

@@ -289,7 +289,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		return () => this.health('connected', target);
 	}
 
-	/** The server's backend is away: health says so until the returned function is called. */
+	/** The server's backend is unavailable: health says so until the returned function is called. */
 	backendDown(): EndFault {
 		this.health('connected', { detail: TEXT.backendAway('test') });
 		return () => this.health('connected');

@@ -16,7 +16,7 @@ export type CallResult = {
 	noRetry: boolean;
 	retryAt?: number;
 	requestVersion: number;
-	/** Whether no SDK answered: the app is away, or something in front of it answered. */
+	/** Whether no SDK answered: the app is unavailable, or something in front of it answered. */
 	isAway?: boolean;
 } & (
 	| { kind: 'opcodes'; opcodes: Opcode[] }
