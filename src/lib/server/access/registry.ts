@@ -271,7 +271,7 @@ function requestedTopics(
 		throw new Failure(
 			'topic-validation',
 			400,
-			`Channel ${quoted(name)} lists no topics, so name the topics to read`
+			`Channel ${quoted(name)} lists no topics; name those to be read`
 		);
 	}
 	const invalid = requested.filter(
