@@ -1,9 +1,9 @@
-/** What a test does to a fault that lasts: ends it. */
+/** Ends a lasting fault. */
 export type EndFault = () => void;
 
-/** The network between pages and a test endpoint: it carries bodies, until a fault is put on it. */
+/** The network between pages and a test endpoint: it carries bodies, until a test adds a fault. */
 export class Line {
-	/** What breaks off each open body. */
+	/** Functions that break open bodies. */
 	readonly #open = new Set<(error: Error) => void>();
 	#delayMs = 0;
 	/** Settles when the silence ends. */
@@ -24,13 +24,13 @@ export class Line {
 		};
 	}
 
-	/** Holds each piece back for a while, and reads no further meanwhile. */
+	/** Delays each piece, and reads no further meanwhile. */
 	slow(delayMs: number): EndFault {
 		this.#delayMs = delayMs;
 		return () => void (this.#delayMs = 0);
 	}
 
-	/** The same body, which `signal` and the faults can reach. */
+	/** The same body, controlled by `signal` and the faults. */
 	carry(
 		body: ReadableStream<Uint8Array>,
 		signal: AbortSignal | undefined
@@ -57,7 +57,7 @@ export class Line {
 				const { done, value } = await reader.read();
 				if (this.#delayMs) await new Promise((resolve) => setTimeout(resolve, this.#delayMs));
 				await this.#silence;
-				// It may have been broken off meanwhile.
+				// It may have been broken meanwhile.
 				if (!this.#open.has(fail)) return;
 				if (!done) return controller.enqueue(value);
 				end();

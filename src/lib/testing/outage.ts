@@ -1,17 +1,17 @@
 import type { BackendBus, BusListener, RealtimeBackend, ReplayStore } from '../server/index.js';
 import type { EndFault } from './line.js';
 
-/** Methods that say something to a store and expect nothing of it. */
+/** Methods of a store that return nothing. */
 const SILENT = new Set(['limit', 'release', 'close', 'size', 'listen']);
 
-/** Takes a backend or a store away, and brings it back: every call fails meanwhile. */
+/** Makes a backend or a store unavailable for a while: every call fails meanwhile. */
 export class Outage {
 	#error: Error | undefined;
 	readonly #listeners = new Set<BusListener>();
 
-	/** Takes it away until it is ended. */
+	/** Makes it unavailable until the returned function is called. */
 	begin(): EndFault {
-		const error = (this.#error = new Error('The test took the backend away.'));
+		const error = (this.#error = new Error('The test made the backend unavailable.'));
 		for (const listener of [...this.#listeners]) listener.lost(error);
 		return () => {
 			if (this.#error !== error) return;
@@ -20,7 +20,7 @@ export class Outage {
 		};
 	}
 
-	/** The same backend, which can be taken away. */
+	/** The same backend, which can be made unavailable. */
 	backend(backend: RealtimeBackend): RealtimeBackend {
 		const { replay, bus, presence, rateLimit, idempotency } = backend;
 		return {
@@ -35,7 +35,7 @@ export class Outage {
 		};
 	}
 
-	/** The same store, which can be taken away. */
+	/** The same store, which can be made unavailable. */
 	store<TStore extends object>(store: TStore): TStore {
 		return new Proxy(store, {
 			get: (target, name) => {
@@ -72,7 +72,7 @@ export class Outage {
 	}
 }
 
-/** Whether an app keeps its messages in a store of its own. */
+/** Whether an app keeps its messages in its own store. */
 export function isStore(replay: unknown): replay is ReplayStore {
 	return typeof replay === 'object' && replay !== null && 'append' in replay;
 }

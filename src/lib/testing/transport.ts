@@ -5,16 +5,16 @@ import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 import type { EndFault } from './line.js';
 import type { Transport, TransportOptions, TransportOwner } from '../client/transport/transport.js';
 
-/** A transport without a network: a test says what comes. */
+/** A transport without a network: a test decides what arrives. */
 export class TestTransport implements Transport {
 	readonly #owner: TransportOwner;
 	#wanted: readonly string[] = [];
-	/** Channels that are left alone. */
+	/** Channels that were stopped. */
 	readonly #refused = new Set<string>();
 	/** Channels whose health was set. */
 	readonly #started = new Set<string>();
 	#sequence = 0;
-	/** What is held back, in order; `undefined` while everything arrives at once. */
+	/** Frames that are held back, in order; `undefined` while everything arrives at once. */
 	#held: Frame[] | undefined;
 	#delayMs = 0;
 
@@ -27,7 +27,7 @@ export class TestTransport implements Transport {
 		return this.#wanted;
 	}
 
-	/** A channel is connected from the moment that it is subscribed. */
+	/** A channel is connected as soon as it is subscribed. */
 	update({ subscriptions }: Pick<TransportOptions, 'subscriptions'>): void {
 		this.#wanted = [...subscriptions.keys()];
 		for (const channel of this.#started) {
@@ -78,7 +78,7 @@ export class TestTransport implements Transport {
 		this.#receive({ event: 'health', data, channel, cursor: '', raw: JSON.stringify(data) });
 	}
 
-	/** Holds back all that comes, until it is ended. */
+	/** Holds everything back until it is ended. */
 	silence(): EndFault {
 		const held = (this.#held ??= []);
 		return () => {
@@ -88,7 +88,7 @@ export class TestTransport implements Transport {
 		};
 	}
 
-	/** Everything arrives that much later, until it is ended. */
+	/** Delays everything until it is ended. */
 	slow(delayMs: number): EndFault {
 		this.#delayMs = delayMs;
 		return () => void (this.#delayMs = 0);
