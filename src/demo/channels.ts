@@ -26,12 +26,12 @@ export const jobSchema = z.object({
 });
 export type Job = z.infer<typeof jobSchema>;
 
-/** The state of somebody's newest job. Each message holds all of it, so the newest one is enough. */
+/** The state of a person's newest job. Each message holds all of it, so the newest one is enough. */
 export const jobChannel = channel((name: string) => `job:${name}`).addTopic(
 	topic('state').schema(jobSchema)
 );
 
-/** Somebody's answers, as data streams. Their pieces are text. */
+/** A person's answers, as data streams. Their pieces are text. */
 export const answerChannel = channel((name: string) => `answer:${name}`).addTopic(
 	topic('tokens').type<ReadableStream | string>()
 );
@@ -51,7 +51,7 @@ export const counterChannel = channel((name: string) => `counter:${name}`).addTo
 	topic('number').schema(z.object({ run: z.string(), n: z.number() }))
 );
 
-/** A board with the cursors of everybody who looks at it, and what they say. */
+/** A board with the cursors of everybody who looks at it, and their messages. */
 export const boardChannel = withPresence(
 	channel('board').addTopic(topic('line').schema(z.object({ from: z.string(), text: z.string() }))),
 	z.object({

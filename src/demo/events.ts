@@ -1,7 +1,7 @@
 import { defineEvent } from 'sveltekit-inngest';
 import { z } from 'zod';
 
-/** What the pages send. `src/demo/server/events.ts` says what the server does with it. */
+/** The events that pages send. `src/demo/server/events.ts` handles them. */
 
 export const publishMessage = defineEvent('demo/message.publish', {
 	schema: z.object({

@@ -120,5 +120,5 @@ test('the built pages know the events, and nothing of what the server does with 
 	const code = texts.join('\n');
 	expect(code).toContain('demo/job.cancel');
 	// The names of what the handlers send to Inngest, and a text that one of them answers with.
-	expect(code).not.toMatch(/app\/job\.cancelled|app\/demo\.message|does not run any more/);
+	expect(code).not.toMatch(/app\/job\.cancelled|app\/demo\.message|is no longer running/);
 });

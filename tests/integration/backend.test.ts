@@ -223,7 +223,7 @@ test.each(['down', 'silent'] as const)(
 		// One report per change of state, whatever the number of calls.
 		const reports = one.failures.filter(({ stage }) => stage === 'backend');
 		expect(reports.map(({ message }) => message)).toEqual([
-			expect.stringContaining('"fake" is away'),
+			expect.stringContaining('"fake" is unavailable'),
 			expect.stringContaining('"fake" is back')
 		]);
 	},
@@ -343,7 +343,7 @@ test('what came through the log does not come again when its own append fails', 
 	expect(first.texts).toEqual(['1', '2']);
 });
 
-test('what came while the backend was away, and a late process appends, comes once to everybody', async () => {
+test('what came while the backend was unavailable, and a late process appends, comes once to everybody', async () => {
 	const late: [log: string, events: readonly ReplayEvent[]][] = [];
 	const one = await startInstance({
 		backend: withAppend((next) => (log, events) => {

@@ -133,7 +133,7 @@ test('with a backend a message reaches the readers of every process once, in one
 	}
 });
 
-test('while the backend is away emitting fails at once, and says with which key to try again', async () => {
+test('while the backend is unavailable emitting fails at once, and says with which key to try again', async () => {
 	const server = new FakeServer();
 	const { realtime } = await start({ backend: server.connect() });
 	server.stop();

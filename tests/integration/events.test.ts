@@ -343,7 +343,7 @@ describe('idempotency', () => {
 		expect((await two.send({ ...event, data: { message: 'x' } })).status).toBe(409);
 	});
 
-	test('while the backend is away an event is refused, and can be sent again', async () => {
+	test('while the backend is unavailable an event is refused, and can be sent again', async () => {
 		const server = new FakeServer();
 		const run = vi.fn(() => ({ said: '' }));
 		const { send, failures } = await start(

@@ -157,7 +157,7 @@ test('an upstream that is lost later: connecting with a reason, then resync and 
 	await stream.when(() => stream.texts.length === 1);
 });
 
-test('while the upstream is away ticks say so, with the same reason', async () => {
+test('while the upstream is unavailable ticks say so, with the same reason', async () => {
 	world = await startWorld({
 		channels,
 		healthCheck: { intervalMs: 60 },
@@ -180,7 +180,7 @@ test('while the upstream is away ticks say so, with the same reason', async () =
 	await stream.when(() => stream.health().at(-1)!.ok);
 });
 
-test('a stream that begins while the upstream is away waits, and says why', async () => {
+test('a stream that begins while the upstream is unavailable waits, and says why', async () => {
 	world = await startWorld({ channels, onFailure: () => {} });
 	const first = await world.open({ channel: 'demo' });
 	await first.connected();

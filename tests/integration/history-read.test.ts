@@ -144,7 +144,7 @@ test('a channel with parameters, and options that cannot work', async () => {
 	await expect(realtime.history(demoChannel)).rejects.toMatchObject({ code: 'CLOSED' });
 });
 
-test('while the backend is away it rejects, and says so', async () => {
+test('while the backend is unavailable it rejects, and says so', async () => {
 	const server = new FakeServer();
 	const realtime = start({ backend: server.connect(), onFailure() {} });
 	server.stop();

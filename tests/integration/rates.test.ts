@@ -38,7 +38,7 @@ test('streams of one sender are counted over all processes, others are not', asy
 	expect((await open(other)).status).toBe(429);
 });
 
-test('while the backend is away each process counts by itself', async () => {
+test('while the backend is unavailable each process counts by itself', async () => {
 	const one = await people.start({ limits: { rate: { points: 2, intervalMs: 60_000 } } });
 	people.server.stop();
 	const statuses = [];

@@ -205,6 +205,6 @@ test('while a shared backend is down, open streams say so', async () => {
 	await until(() => text().includes('"connected"'));
 	const end = realtime.backendDown();
 	for (let i = 0; i < 3; i++) await say('lost').catch(() => {});
-	await until(() => /is away|is being restored/.test(text()));
+	await until(() => /is unavailable|is being restored/.test(text()));
 	end();
 });

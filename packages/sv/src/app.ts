@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { Workspace } from 'sv';
 
-/** The app that the add-on changes: where things are, and what is there already. */
+/** The app that the add-on changes: where things are, and what exists already. */
 export interface App {
 	language: 'ts' | 'js';
 	/** Generation of Inngest's SDK. */
@@ -12,17 +12,19 @@ export interface App {
 	lib: string;
 	/** Folder of routes, such as `src/routes`. */
 	routes: string;
-	/** The Inngest client: its module and its name in there. */
+	/** The Inngest client: its module and its name there. */
 	client: { path: string; name: string };
 	/** The module that the demo's channel is in. */
 	channels: string;
-	/** The module that calls `createRealtime`, or will. @default undefined when something else is there */
+	/**
+	 * The module that calls `createRealtime`, or will. @default undefined if the file is used for something else
+	 */
 	endpoint: string | undefined;
 	/** The route that serves functions to Inngest. */
 	functionsRoute: string;
-	/** Whether there is a file, in either language. */
+	/** Whether a file exists, in either language. */
 	has(path: string): boolean;
-	/** Text of a file; empty where there is none. */
+	/** Text of a file; empty if there is none. */
 	read(path: string): string;
 	/** How to import a module of the app. */
 	specifier(from: string, to: string): string;
@@ -31,7 +33,7 @@ export interface App {
 const CLIENT = /export const (\w+)(?:: *\w+)? = new Inngest\b/;
 const ENDPOINT = /\bcreateRealtime(?:Endpoint)?\(/;
 
-/** @param wanted The generation of the SDK to use where the app has none yet. */
+/** @param wanted The generation of the SDK to use if the app has none yet. */
 export function readApp(workspace: Omit<Workspace, 'file'>, wanted: string): App {
 	const { cwd, language, directory, dependencyVersion } = workspace;
 	const { src, lib, kitRoutes: routes } = directory;
@@ -63,7 +65,7 @@ export function readApp(workspace: Omit<Workspace, 'file'>, wanted: string): App
 		has,
 		read,
 		specifier(from, to) {
-			// A bundler of SvelteKit 3 takes the names of files as they are.
+			// The bundler of SvelteKit 3 needs the real names of files.
 			const path = isKit3(kit) ? to : to.replace(/\.[jt]s$/, '');
 			if (to.startsWith(`${lib}/`)) return resolveLibPrefix(kit) + path.slice(lib.length);
 			const relative = posix.relative(posix.dirname(from), path);
@@ -80,7 +82,7 @@ function listFiles(cwd: string, folder: string): string[] {
 		.sort();
 }
 
-/** Address of a route's `+server` file; groups are no part of it. */
+/** Address of a route's `+server` file; groups are not part of it. */
 function urlOf(path: string, routes: string): string | undefined {
 	const match = /^(.*)\/\+server\.[jt]s$/.exec(path);
 	if (!match || !path.startsWith(`${routes}/`)) return undefined;

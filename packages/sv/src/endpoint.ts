@@ -4,8 +4,8 @@ import type { App } from './app.js';
 import { handlerPath, type EventNames } from './event.js';
 
 /**
- * Adds the handler of an event to `events` of `createRealtime`. Leaves the text as it is where the handler
- * is there already, or nothing calls `createRealtime` with an object.
+ * Adds the handler of an event to `events` of `createRealtime`. Does not change the text if the handler
+ * exists already, or if nothing calls `createRealtime` with an object.
  */
 export function registerEvent(
 	app: App,

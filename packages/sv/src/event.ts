@@ -2,15 +2,15 @@ import type { App } from './app.js';
 
 /** The names of an event in code. */
 export interface EventNames {
-	/** As the page and Inngest know it: `orders/create`. */
+	/** The name for the page and Inngest: `orders/create`. */
 	name: string;
-	/** In code: `ordersCreate`. */
+	/** The name in code: `ordersCreate`. */
 	variable: string;
-	/** Of its files: `orders-create`. */
+	/** The name of its files: `orders-create`. */
 	file: string;
 }
 
-/** @returns undefined for what is no name. */
+/** @returns undefined if it is not a valid name. */
 export function eventNames(name: string): EventNames | undefined {
 	if (!/^[a-z][a-z\d]*(?:[/._-][a-z\d]+)*$/i.test(name)) return undefined;
 	const words = name.split(/[/._-]/);
@@ -47,7 +47,7 @@ export function eventFiles(app: App, names: EventNames): Record<string, string> 
 		[definition]: `import { defineEvent } from 'sveltekit-inngest';
 import { z } from 'zod';
 
-/** The page sends it, the server handles it. No code of the server is in here. */
+/** The page sends it, the server handles it. This file contains no server code. */
 export const ${variable} = defineEvent('${name}', {
 	schema: z.object({ message: z.string().min(1) }),
 	result: z.object({ id: z.string() })
@@ -58,7 +58,7 @@ ${importOf(variable, definition)}
 ${isTyped ? "import type { RealtimeEventConfig, RealtimeHandlerContext } from 'sveltekit-inngest/server';\n" : ''}
 ${isTyped ? '' : `/** @type {${type}} */\n`}export const ${variable}Handler${isTyped ? `: ${type}` : ''} = {
 	event: ${variable},
-	// Who may send it? \`locals\` tells, as your hooks have set it.
+	// Who may send it? Use \`locals\`, which your hooks have set.
 	authorize: () => true,
 	// Runs once for each id, however often the page sends it.
 	async run({ id, emit }, { message }) {

@@ -1,6 +1,6 @@
 import type { App } from './app.js';
 
-/** What every app gets: a channel, an event, a function, both routes and a page, by path. */
+/** The files for every app: a channel, an event, a function, both routes and a page, by path. */
 export function baseFiles(app: App): Record<string, string> {
 	const { language, sdk, lib, routes, client, channels, endpoint, functionsRoute } = app;
 	const event = `${lib}/realtime/demo-message.${language}`;
@@ -18,7 +18,7 @@ export function baseFiles(app: App): Record<string, string> {
 		[event]: `import { defineEvent } from 'sveltekit-inngest';
 import { z } from 'zod';
 
-/** What a page sends. It has no handler, and so goes to Inngest. */
+/** A page sends this. It has no handler, so it goes to Inngest. */
 export const demoMessage = defineEvent('demo/message', {
 	schema: z.object({ message: z.string().min(1) })
 });
@@ -44,7 +44,7 @@ import { createRealtime } from 'sveltekit-inngest/server';
 export const { GET, POST } = createRealtime({
 	inngest${client.name === 'inngest' ? '' : `: ${client.name}`},
 	channels: {
-		// Who may read it? \`locals\` of the request tell, as your hooks have set them.
+		// Who may read it? Use \`locals\` of the request, which your hooks have set.
 		demo: { channel: demoChannel, authorize: () => true }
 	},
 	events: {

@@ -41,7 +41,7 @@ export default defineAddon({
 		const { sv, cancel, file, directory, dependencyVersion } = workspace;
 		const { event } = workspace.options;
 		const names = isNone(event) ? undefined : eventNames(event);
-		if (!isNone(event) && !names) return cancel(`"${event}" is no name for an event.`);
+		if (!isNone(event) && !names) return cancel(`"${event}" is not a valid name for an event.`);
 
 		const app = readApp(workspace, workspace.options.inngest);
 		const packages: Record<string, string> = {
@@ -87,7 +87,7 @@ export default defineAddon({
 			})
 		);
 
-		/** Writes what is not there yet. */
+		/** Writes files that do not exist yet. */
 		function write(files: Record<string, string>): void {
 			for (const [path, text] of Object.entries(files)) {
 				if (!app.has(path)) sv.file(path, () => text);
@@ -106,19 +106,17 @@ export default defineAddon({
 	}
 });
 
-/** What was left alone, and so needs the reader's hand. */
+/** Existing files that were not changed, so that the reader has to do it. */
 function missing(app: App): string[] {
 	const { endpoint, functionsRoute } = app;
 	const steps: string[] = [];
 	if (endpoint && !app.read(endpoint).includes('demoMessage')) {
 		steps.push(
-			`${color.path(endpoint)} was there already: add demoChannel to its channels and demoMessage to its events to use the page`
+			`${color.path(endpoint)} existed already: add demoChannel to its channels and demoMessage to its events to use the page`
 		);
 	}
 	if (functionsRoute && !app.read(functionsRoute).includes('demoFunction')) {
-		steps.push(
-			`${color.path(functionsRoute)} was there already: add demoFunction to its functions`
-		);
+		steps.push(`${color.path(functionsRoute)} existed already: add demoFunction to its functions`);
 	}
 	return steps;
 }

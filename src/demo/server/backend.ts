@@ -1,11 +1,11 @@
 import { env } from '$env/dynamic/private';
 import { memoryBackend, type RealtimeBackend } from 'sveltekit-inngest/server';
 
-/** What the processes of the demo share: Redis or Postgres where the environment names one. */
+/** The backend that the processes of the demo share: Redis or Postgres, if the environment names one. */
 export const backend = await openBackend();
 
 async function openBackend(): Promise<RealtimeBackend> {
-	// Loaded only where they are used, so that nobody has to install them.
+	// Loaded only if they are used, so that nobody has to install them.
 	if (env.REDIS_URL) {
 		const [{ createClient }, { redisBackend }] = await Promise.all([
 			import('redis'),

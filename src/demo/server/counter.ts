@@ -6,7 +6,7 @@ const MAX_MS = 5 * 60_000;
 const MAX_COUNTERS = 200;
 
 /**
- * Publishes 1, 2, 3 … on somebody's channel, and tries each number until Inngest accepts it. Stops by
+ * Publishes 1, 2, 3 … on a person's channel, and repeats each number until Inngest accepts it. It stops by
  * itself after five minutes.
  */
 class Counter {
@@ -50,7 +50,7 @@ class Counter {
 			} catch {
 				this.#refused++;
 			}
-			// The timer does not keep a server alive that is stopping.
+			// The timer does not keep a stopping server alive.
 			await new Promise((resolve) => setTimeout(resolve, EVERY_MS).unref());
 		}
 		this.#busy = false;

@@ -9,9 +9,9 @@ type Fetch = typeof globalThis.fetch;
 let crowd: Robot[] = [];
 
 /**
- * Simulated people come to the board for a minute, each with a stream of its own, as a page has one.
+ * Simulated people come to the board for a minute, each with its own stream, like a page.
  *
- * @param fetch That of a request: it asks this server without a trip through the network.
+ * @param fetch The `fetch` of a request: it calls this server without going through the network.
  */
 export function gather(fetch: Fetch, count: number): void {
 	disperse();
@@ -58,7 +58,7 @@ class Robot {
 		clearInterval(timer);
 	}
 
-	/** Each goes round on a curve of its own. */
+	/** Each moves on its own curve. */
 	async #move(stream: string): Promise<void> {
 		if (this.#isSending) return;
 		this.#isSending = true;

@@ -5,7 +5,7 @@ import type { InngestDev } from 'sveltekit-inngest/dev';
 const KEY = Symbol.for('sveltekit-inngest.engine');
 const globals = globalThis as { [KEY]?: Promise<{ engine: { own?: InngestDev } }> };
 
-/** The ways to break it, and to mend it again. */
+/** The ways to break and repair it. */
 export const faults = ['drop', 'stop', 'start', 'restart'] as const;
 export type Fault = (typeof faults)[number];
 
@@ -24,7 +24,7 @@ export function isStopped(): boolean {
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Breaks or mends the embedded engine. Calls wait for each other, because two restarts at once would
+ * Breaks or repairs the embedded engine. Calls wait for each other, because two restarts at once would
  * both need the same port.
  *
  * @param appUrl The app's serve endpoint, to register with an engine that has just started.

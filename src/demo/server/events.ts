@@ -51,7 +51,7 @@ const cancel: Handler<typeof cancelJob> = {
 	async run({ locals, emit }, { id }) {
 		const owner = locals.person.name;
 		const job = findJob(owner);
-		if (job?.id !== id || job.state !== 'running') error(403, 'This job does not run any more.');
+		if (job?.id !== id || job.state !== 'running') error(403, 'This job is no longer running.');
 		await inngest.send({ name: 'app/job.cancelled', data: { id } });
 		const steps = job.steps.filter(({ state }) => state === 'done');
 		const note = `Cancelled after ${steps.length} of ${job.steps.length} steps.`;
@@ -92,5 +92,5 @@ const ask: Handler<typeof askQuestion> = {
 	}
 };
 
-/** What the server does with the events that pages send. */
+/** The handlers of the events that pages send. */
 export const events = { publish, start, cancel, post, ask };

@@ -16,7 +16,7 @@ export function findJob(owner: string): Job | null {
 	return jobs.get(owner) ?? null;
 }
 
-/** Begins a job. It takes the place of the owner's earlier job, even if that one still runs. */
+/** Begins a job. It replaces the owner's earlier job, even if that one is still running. */
 export function beginJob(owner: string): Job {
 	const steps = STEPS.map((name) => ({ name, state: 'waiting' as const, attempts: 0 }));
 	const job: Job = { id: crypto.randomUUID(), state: 'running', steps, note: '' };
@@ -24,7 +24,10 @@ export function beginJob(owner: string): Job {
 	return job;
 }
 
-/** Saves how a job stands. Answers `false`, and saves nothing, if it was cancelled or a newer job has taken its place. */
+/**
+ * Saves the state of a job. Returns `false` and saves nothing if it was cancelled or a newer job has replaced
+ * it.
+ */
 export function saveJob(owner: string, job: Job): boolean {
 	const newest = jobs.get(owner);
 	if (newest && (newest.id !== job.id || newest.state === 'cancelled')) return false;

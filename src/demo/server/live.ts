@@ -6,7 +6,7 @@ import { findEngine, isStopped } from './engine.js';
 import { realtime } from './realtime.js';
 
 /**
- * What the pages read through SvelteKit's own `query.live`. For example, `stats.remote.ts` says
+ * Data that the pages read through SvelteKit's `query.live`. For example, `stats.remote.ts` says
  * `export const liveStats = query.live(stats)`.
  */
 

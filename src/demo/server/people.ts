@@ -1,7 +1,7 @@
 export const roles = ['guest', 'member', 'admin'] as const;
 export type Role = (typeof roles)[number];
 
-/** Somebody who visits the demo. */
+/** A visitor of the demo. */
 export interface Person {
 	readonly name: string;
 	role: Role;
@@ -21,13 +21,13 @@ const PRESENT_MS = 15 * 60_000;
 const MAX_PRESENT = 12;
 
 /**
- * Who is who. Stands in for an app's session store. It lives on `globalThis`, so that it survives when
- * Vite loads this module again during development.
+ * The visitors by name. Stands in for an app's session store. It lives on `globalThis`, so that it survives
+ * when Vite loads this module again during development.
  */
 const KEY = Symbol.for('sveltekit-inngest.demo.people');
 const people = ((globalThis as { [KEY]?: Map<string, Person> })[KEY] ??= new Map<string, Person>());
 
-/** The person a cookie belongs to. It holds a name and a role: a demo has nobody to protect. */
+/** The person a cookie belongs to. It holds a name and a role, without protection: this is a demo. */
 export function personOf(cookie: string | undefined): Person {
 	const [name = '', role = ''] = (cookie ?? '').split('.');
 	const isValid = /^[a-z]+\d*$/.test(name) && name.length <= 24 && isRole(role);
@@ -45,7 +45,7 @@ export function findPerson(name: string): Person | undefined {
 	return people.get(name);
 }
 
-/** What the names of simulated people begin with. */
+/** Prefix of the names of simulated people. */
 export const ROBOT = 'robot';
 
 /** The people who were here in the last quarter of an hour, ordered by name. */

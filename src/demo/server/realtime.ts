@@ -28,7 +28,7 @@ export const realtime = createRealtime({
 	inngest,
 	backend,
 	identify: ({ locals }) => locals.person.name,
-	// Checks rights again although nothing is published. This ends the streams of people who lost theirs.
+	// Checks rights again even if nothing is published. This ends the streams of people who lost theirs.
 	recheckIntervalMs: 2_000,
 	healthCheck: { intervalMs: 5_000 },
 	events: { ...events, ...todoTables.events },

@@ -1,7 +1,7 @@
 import { teamChannel } from '$demo/channels.js';
 import { realtime } from './realtime.js';
 
-/** Tells open pages that somebody's role or right changed. Pages that miss it show it later. */
+/** Tells open pages that a person's role or right has changed. Pages that miss it show the change later. */
 export async function tellOfChange(name: string): Promise<void> {
 	try {
 		await realtime.publish(teamChannel().people, { changed: name });

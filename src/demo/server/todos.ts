@@ -7,12 +7,12 @@ type Todo = SyncRow<typeof todos>;
 const MAX_TODOS = 100;
 
 /**
- * Stands in for a database: rows, and the number of the newest change of each, also of those that are gone. It
+ * Stands in for a database: rows, and the number of the newest change of each, including deleted ones. It
  * lives on `globalThis`, so that it survives when Vite loads this module again during development.
  */
 const KEY = Symbol.for('sveltekit-inngest.demo.todos');
 interface Database {
-	/** Cursors of another database, before the server was started again, are not known. */
+	/** Cursors of another database, from before the server was restarted, are not known. */
 	epoch: string;
 	rows: Map<string, Todo>;
 	changes: Map<string, number>;
@@ -58,7 +58,7 @@ const todosSync = defineSync({
 	create({ locals }, row) {
 		if (/\bspam\b/i.test(row.title)) error(422, 'No spam, please.');
 		if (!db.rows.has(row.id) && db.rows.size >= MAX_TODOS) error(403, 'The list is full.');
-		// Who wrote it is what the server knows, not what the page says.
+		// The server sets who wrote it, not the page.
 		const todo = { ...row, by: locals.person.name };
 		save(row.id, todo);
 		return todo;

@@ -22,42 +22,42 @@ import type {
 	RealtimeSubscription
 } from './types.js';
 
-/** Headers, or a function that is asked for them before each request. */
+/** Headers, or a function that is called before each request and returns them. */
 export type RealtimeBusHeaders = HeadersInit | (() => HeadersInit | PromiseLike<HeadersInit>);
 
 /** Options of `createRealtimeBus`. */
 export interface RealtimeBusOptions {
-	/** URL of the endpoint; absolute where there is no page, as in Node. */
+	/** URL of the endpoint; absolute if there is no page, as in Node. */
 	endpoint: string;
-	/** Replaces the global `fetch`. A relative `endpoint` is then its business. */
+	/** Replaces the global `fetch`. It then has to resolve a relative `endpoint`. */
 	fetch?: typeof globalThis.fetch;
 	/** Sent with each request: a token, for example. */
 	headers?: RealtimeBusHeaders;
-	/** Delays of reconnecting, or `false` to leave a lost stream until `reconnect()`. */
+	/** Delays between attempts to reconnect, or `false` to wait for `reconnect()` after a stream is lost. */
 	reconnect?: RealtimeReconnectOptions | false;
-	/** Called with every failed attempt, ended channel, unreadable message and throwing handler. */
+	/** Called for every failed attempt, ended channel, unreadable message and throwing handler. */
 	onFailure?: (failure: RealtimeClientFailureContext) => void;
 	/** Called when messages of a channel may be missing. */
 	onResync?: (resync: ResyncPayload) => void;
-	/** Called when the server does not know the version of an event any more. */
+	/** Called when the server no longer supports the version of an event. */
 	onOutdated?: (outdated: RealtimeOutdated) => void;
 	/**
-	 * Least milliseconds between two updates of components that read by hooks.
+	 * Minimum time, in milliseconds, between two updates of components that read with hooks.
 	 * @default undefined (once per frame of the screen)
 	 */
 	bufferIntervalMs?: number;
-	/** Events that may wait for an answer; one more is refused. @default 100 */
+	/** Most events that may wait for an answer; one more is refused. @default 100 */
 	maxPending?: number;
 	/** How long, in milliseconds, an event may wait for its answer. @default 300_000 */
 	maxAgeMs?: number;
 }
 
-/** What a handler of `subscribe` is given. */
+/** The argument of a handler of `subscribe`. */
 type Heard<TChannel extends ChannelLike, TTopic extends string> =
 	| Positioned<RealtimeTopicMessage<TChannel, TTopic & TopicKey<TChannel>>>
 	| ('$run' extends TTopic ? Positioned<RealtimeTopicEnvelope<'$run'>> : never);
 
-/** Which messages of a channel a handler hears. */
+/** Which messages of a channel a handler gets. */
 export type RealtimeListenOptions<TChannel extends ChannelLike, TTopic extends string> = {
 	/**
 	 * Topics to receive, `$run` included. `typeOnlyChannel` lists none and needs them here.
@@ -70,12 +70,12 @@ export type RealtimeListenOptions<TChannel extends ChannelLike, TTopic extends s
 	params?: RealtimeRequestParams;
 } & (
 	| {
-			/** Begins after this cursor. What followed is replayed. */
+			/** Starts after this cursor. Later messages are replayed. */
 			since?: string | null;
 			history?: undefined;
 	  }
 	| {
-			/** Begins with this many recent messages; they carry `history: true`. */
+			/** Starts with this many recent messages; they carry `history: true`. */
 			history?: number;
 			since?: undefined;
 	  }
@@ -107,7 +107,7 @@ export class RealtimeStandaloneBus extends RealtimeBus {
 	}
 
 	/**
-	 * Adds a channel to the stream of this bus, for hooks that are given the bus.
+	 * Adds a channel to the stream of this bus, for hooks that use the bus.
 	 *
 	 * @returns a function that ends it.
 	 */
@@ -116,7 +116,7 @@ export class RealtimeStandaloneBus extends RealtimeBus {
 	): () => void;
 	/**
 	 * Calls `handler` with each message of a channel, in order. All channels of a bus share one stream.
-	 * What happens to the channel shows in `onFailure` and `onResync`.
+	 * Failures and gaps go to `onFailure` and `onResync`.
 	 *
 	 * @returns a function that ends it.
 	 * @throws {RealtimeError} `CLOSED` after `close()`, `DUPLICATE_CHANNEL` when the channel is subscribed
@@ -157,10 +157,10 @@ export class RealtimeStandaloneBus extends RealtimeBus {
 	}
 
 	/**
-	 * Sends an event. It is tried again with the same id after faults of the network and of the server; see
+	 * Sends an event. It is sent again with the same id after failures of the network or the server; see
 	 * `getRealtimeBusSend`.
 	 *
-	 * @param options With an `id` of your own, the event runs once however often it is sent.
+	 * @param options With your own `id`, the event runs once, even if it is sent several times.
 	 * @throws {RealtimeEventError} as `getRealtimeBusSend` does, or a `RealtimeError` `CLOSED` after `close()`.
 	 */
 	async send<TEvent extends EventDefinition>(
@@ -172,7 +172,7 @@ export class RealtimeStandaloneBus extends RealtimeBus {
 		return getRealtimeBusSend(event, { bus: this, ...this.#pending })(data, options);
 	}
 
-	/** Ends the stream. Events that are on their way are still sent. */
+	/** Ends the stream. Pending events are still sent. */
 	override close(): void {
 		this.#isClosed = true;
 		super.close();
@@ -185,11 +185,11 @@ export class RealtimeStandaloneBus extends RealtimeBus {
 
 /**
  * A bus outside of components: for a script, a worker, or another framework. It has the transport of
- * `<RealtimeManager>`, runs in Node as well, and hooks take it by their option `bus`. In Node, import it
- * from `sveltekit-inngest/bus`, which has no components. It lives until `close()`.
+ * `<RealtimeManager>` and also runs in Node. Pass it to hooks as their option `bus`. In Node, import it from
+ * `sveltekit-inngest/bus`, which has no components. It lives until `close()`.
  *
- * @throws {RealtimeError} `INVALID_OPTION` when `endpoint` is missing, or not absolute where there is no
- *   page whose address it could follow.
+ * @throws {RealtimeError} `INVALID_OPTION` when `endpoint` is missing, or not absolute although there is no
+ *   page whose address it could be relative to.
  * @example
  * ```ts
  * const bus = createRealtimeBus({
@@ -221,7 +221,7 @@ function withHeaders(
 ): typeof globalThis.fetch {
 	return async (input, init) => {
 		const own = new Headers(typeof headers === 'function' ? await headers() : headers);
-		// What the transport says about its body counts.
+		// The transport's own headers, which describe the body, win.
 		new Headers(init?.headers).forEach((value, name) => own.set(name, value));
 		return (fetch ?? globalThis.fetch)(input, { ...init, headers: own });
 	};

@@ -15,7 +15,7 @@ export interface RealtimeManagerProps<
 	TSubscriptions extends readonly RealtimeSubscription[] = readonly RealtimeSubscription[]
 > {
 	/**
-	 * URL of the endpoint made by `createRealtimeEndpoint()`.
+	 * URL of the endpoint that `createRealtimeEndpoint()` serves.
 	 * @default '/api/events' below SvelteKit's `paths.base`
 	 */
 	endpoint?: string;
@@ -26,9 +26,9 @@ export interface RealtimeManagerProps<
 	 */
 	subscriptions: TSubscriptions & CheckedSubscriptions<TSubscriptions>;
 	/**
-	 * Called with every failed attempt, ended channel, unreadable message and throwing handler; the last
-	 * two go to the console as well. Without it, failures that are not tried again are warned about in the
-	 * console during development.
+	 * Called for every failed attempt, ended channel, unreadable message and throwing handler; the last two are
+	 * logged to the console as well. Without it, the console warns during development about failures that are
+	 * not tried again.
 	 */
 	onFailure?: (failure: RealtimeClientFailureContext) => void;
 	/**
@@ -37,30 +37,30 @@ export interface RealtimeManagerProps<
 	 */
 	onResync?: (resync: ResyncPayload) => void;
 	/**
-	 * Called when the server does not know the version of an event that the page sends any more: reload
-	 * the page, with `location.reload()` or after asking.
+	 * Called when the server no longer supports the version of an event that the page sends: reload the page,
+	 * with `location.reload()` or after asking the user.
 	 */
 	onOutdated?: (outdated: RealtimeOutdated) => void;
-	/** Delays of reconnecting, or `false` to leave a lost stream until `bus.reconnect()`. */
+	/** Delays between attempts to reconnect, or `false` to wait for `bus.reconnect()` after a stream is lost. */
 	reconnect?: RealtimeReconnectOptions | false;
 	/**
-	 * Milliseconds after which a hidden page closes its stream. It resumes where it was when the page is
-	 * shown.
+	 * Milliseconds after which a hidden page closes its stream. When the page is shown again, it resumes where
+	 * it was.
 	 * @default false
 	 */
 	pauseOnHidden?: number | false;
 	/**
-	 * Shares one stream with the other tabs of this browser. A text names who is signed in: tabs with
-	 * different texts share nothing. Tabs share when they have the same `endpoint` and `reconnect`; with a
-	 * `fetch` of their own only under a text, which then says that it sends the same. Where the browser
-	 * cannot do it, each tab has its own stream.
+	 * Shares one stream with the other tabs of this browser. A string names the user who is signed in: tabs with
+	 * different strings share nothing. Tabs share if they have the same `endpoint` and `reconnect`. Tabs with a
+	 * custom `fetch` share only under a string, which then promises that their `fetch` sends the same. If the
+	 * browser does not support it, each tab has its own stream.
 	 * @default false
 	 */
 	shareTabs?: boolean | string;
-	/** Whether to be connected at all. @default true */
+	/** Whether to connect at all. @default true */
 	enabled?: boolean;
 	/**
-	 * Least milliseconds between two updates of the components that read; `0` updates with every
+	 * Minimum time, in milliseconds, between two updates of the components that read; `0` updates with every
 	 * message.
 	 * @default undefined (once per frame of the screen)
 	 */
@@ -71,7 +71,7 @@ export interface RealtimeManagerProps<
 	children?: Snippet;
 }
 
-/** Props of a `RealtimeManager` that provides a bus made elsewhere: `createTestBus()` in tests. */
+/** Props of a `RealtimeManager` that provides an existing bus, such as `createTestBus()` in tests. */
 export interface RealtimeManagerBusProps extends Partial<Omit<RealtimeManagerProps, 'bus'>> {
 	/** The bus that the components inside use. All other props but `children` have no effect. */
 	bus: RealtimeBus;

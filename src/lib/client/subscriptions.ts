@@ -67,8 +67,8 @@ export function duplicate(channelId: string, how: string): RealtimeError {
 }
 
 /**
- * What subscriptions ask the endpoint for, as a text to compare, whatever their order. Where they start is
- * no part of it: that matters only once.
+ * What subscriptions request from the endpoint, as a string to compare that does not depend on their order.
+ * It leaves out where they start, because that matters only once.
  */
 export function identify(...subscriptions: RealtimeResolvedSubscription[]): string {
 	const each = subscriptions.map(({ channelId, topics, params }) =>

@@ -4,7 +4,9 @@ import type { HealthPayload, RealtimeServerFailureStage } from '../protocol/heal
 import type { RealtimeRequestParams } from '../protocol/request.js';
 import type { Positioned, RealtimeTopicMessage, TopicKey } from '../protocol/types.js';
 
-/** A value, or a function that a hook reads it from, again whenever what that reads changes. */
+/**
+ * A value, or a function that returns it. A hook calls the function again when state that it reads changes.
+ */
 export type Reactive<T> = T | (() => T);
 
 /** A channel, its definition, or a function that returns one. */
@@ -46,19 +48,19 @@ export type RealtimeHealthState = ReactiveCurrent<HealthPayload>;
  */
 export type RealtimePauseReason = 'disabled' | 'hidden' | 'empty' | 'closed';
 
-/** How all channels of a manager are doing together. */
+/** The combined status of all channels of a manager. */
 export interface RealtimeBusStatus {
 	readonly status: 'connecting' | 'connected' | 'degraded' | 'paused';
-	/** Set when it is paused. */
+	/** Set when the status is `paused`. */
 	readonly reason?: RealtimePauseReason;
 }
 
-/** Where the messages of a subscription begin, as long as the client has received nothing of the channel. */
+/** Where a subscription starts, as long as the client has received nothing from the channel. */
 type SubscriptionStart =
 	| {
 			/**
-			 * Begins after this cursor, for example one that `load` returned. What followed is replayed; what
-			 * cannot be is announced by a `resync`. Without effect once the channel has a cursor of its own.
+			 * Starts after this cursor, for example one that `load` returned. Later messages are replayed; a `resync`
+			 * says if some are missing. It has no effect once the channel has its own cursor.
 			 */
 			since?: string | null;
 			history?: undefined;
@@ -66,13 +68,13 @@ type SubscriptionStart =
 	| {
 			since?: undefined;
 			/**
-			 * Begins with this many recent messages, if the server still has them; they carry `history: true`.
-			 * Without effect once the channel has a cursor of its own.
+			 * Starts with this many recent messages, if the server still has them; they carry `history: true`. It has
+			 * no effect once the channel has its own cursor.
 			 */
 			history?: number;
 	  };
 
-/** Parameters of a channel's builder, required where the builder requires them. */
+/** Parameters of a channel's builder, required if the builder requires them. */
 type SubscriptionParams<TChannel extends ChannelLike> = ChannelLike extends TChannel
 	? {
 			/** A builder's only argument, or a list of its arguments. */
@@ -91,7 +93,7 @@ type SubscriptionParams<TChannel extends ChannelLike> = ChannelLike extends TCha
 		: { channelParams?: undefined };
 
 /**
- * One channel that a `RealtimeManager` subscribes to. Written with its channel,
+ * One channel that a `RealtimeManager` subscribes to. With the type of its channel,
  * `RealtimeSubscription<typeof userChannel>`, parameters and topics are checked as well.
  */
 export type RealtimeSubscription<TChannel extends ChannelLike = ChannelLike> = {
@@ -110,9 +112,9 @@ export type RealtimeSubscription<TChannel extends ChannelLike = ChannelLike> = {
 	SubscriptionStart;
 
 /**
- * What a subscription must be, judged by its own channel: `never` fits where parameters are missing, or
- * where a topic does not exist. A list that was written elsewhere has lost the names of its topics and
- * the length of its parameters; those are left to the server.
+ * Checks a subscription against its own channel: it is `never` if parameters are missing or a topic does not
+ * exist. A list that was declared elsewhere has lost the literal names of its topics and the number of its
+ * parameters; the server checks those.
  */
 export type CheckedSubscription<TSubscription> = TSubscription extends {
 	readonly channel: infer TChannel extends ChannelLike;
@@ -122,7 +124,7 @@ export type CheckedSubscription<TSubscription> = TSubscription extends {
 		: RealtimeSubscription<TChannel> | Widened<TSubscription, TChannel>
 	: never;
 
-/** Accepts lists whose literal types are lost. */
+/** Accepts lists that have lost their literal types. */
 type Widened<TSubscription, TChannel extends ChannelLike> = Omit<
 	RealtimeSubscription<TChannel>,
 	WidenedKey<TSubscription>
@@ -146,22 +148,22 @@ export type CheckedSubscriptions<TSubscriptions extends readonly RealtimeSubscri
 	readonly [K in keyof TSubscriptions]: CheckedSubscription<TSubscriptions[K]>;
 };
 
-/** A subscription with the name of its channel and its topics settled. */
+/** A subscription with the final name of its channel and its final topics. */
 export interface RealtimeResolvedSubscription {
 	channelId: string;
 	/** Without duplicates, sorted. */
 	topics: readonly string[];
 	params?: RealtimeRequestParams;
-	/** Cursor to begin after. */
+	/** Cursor to start after. */
 	since?: string;
-	/** Number of recent messages to begin with. */
+	/** Number of recent messages to start with. */
 	history?: number;
 }
 
 /**
- * Where in the browser a failure arose: `request` (no stream could be opened), `stream` (it broke, or the
- * server ended a channel), `parse` (a frame or a message could not be read), `handler` (a callback of
- * the app threw).
+ * Where in the browser a failure happened: `request` (no stream could be opened), `stream` (it broke, or the
+ * server ended a channel), `parse` (a frame or a message could not be read), `handler` (a callback of the app
+ * threw).
  */
 export type RealtimeClientFailureSource = 'request' | 'stream' | 'parse' | 'handler';
 
@@ -172,14 +174,14 @@ export interface RealtimeClientFailureContext {
 	message: string;
 	/** The only channel concerned; absent when the whole stream is. */
 	channelId?: string;
-	/** HTTP status of the answer, or the one that the server has for the same failure. */
+	/** HTTP status of the response, or the status that the server uses for the same failure. */
 	status?: number;
 	/**
-	 * Where the request was redirected to, if the answer was not a stream: usually a sign-in page. With a
-	 * `status` of 401, this tells an expired session from a fault.
+	 * Where the request was redirected to, if the response was not a stream: usually a sign-in page. Like a
+	 * `status` of 401, it means that the session has expired, not that something failed.
 	 */
 	location?: string;
-	/** Where on the server it arose. */
+	/** Where on the server it happened. */
 	stage?: RealtimeServerFailureStage;
 	/** Set when the channel is not tried again until its subscription changes. */
 	fatal?: boolean;
@@ -187,7 +189,7 @@ export interface RealtimeClientFailureContext {
 	error?: unknown;
 }
 
-/** An event whose version the server does not know: the page is older than the server can serve. */
+/** An event whose version the server does not support: the page is too old. */
 export interface RealtimeOutdated {
 	/** Name of the event. */
 	event: string;
@@ -195,16 +197,16 @@ export interface RealtimeOutdated {
 	version: number;
 }
 
-/** When and how often a lost stream is tried again. */
+/** When and how often to reconnect a lost stream. */
 export interface RealtimeReconnectOptions {
 	/**
-	 * Ceiling of the first delay, in milliseconds; it doubles with each failure, and the delay is a
-	 * random part of it. `retry:` of the server replaces it.
+	 * Upper bound of the first delay, in milliseconds. It doubles with each failure, and the delay is a random
+	 * part of it. `retry:` of the server replaces it.
 	 * @default 500
 	 */
 	minDelayMs?: number;
-	/** Highest ceiling of the delay, in milliseconds. @default 30_000 */
+	/** Highest upper bound of the delay, in milliseconds. @default 30_000 */
 	maxDelayMs?: number;
-	/** Milliseconds that a stream has to live before the delays start over. @default 60_000 */
+	/** How long, in milliseconds, a stream has to live before the delays start over. @default 60_000 */
 	stableMs?: number;
 }

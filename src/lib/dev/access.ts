@@ -4,7 +4,7 @@ const LOOPBACK = /^(?:localhost|(?:[^.]+\.)+localhost|127(?:\.\d{1,3}){3}|\[::1\
 
 /**
  * Decides who may use the engine. It has no keys, so any page in the developer's browser could trigger
- * functions or make it send requests: directly, or under a host name that resolves to this machine.
+ * functions or make the engine send requests: directly, or with a host name that resolves to this machine.
  */
 export class Access {
 	readonly #allowed: ReadonlySet<string>;
@@ -14,7 +14,7 @@ export class Access {
 		this.#allowed = new Set(allowedHosts.map((host) => host.toLowerCase()));
 	}
 
-	/** Why a request is refused, or `undefined`. */
+	/** The text for a refused request, or `undefined`. */
 	refuse({ host, origin }: IncomingHttpHeaders): string | undefined {
 		const refused = !this.#accepts(`http://${host ?? ''}`)
 			? `the host "${host ?? ''}"`
@@ -22,7 +22,7 @@ export class Access {
 				? `pages of the origin "${origin}"`
 				: undefined;
 		if (refused === undefined) return undefined;
-		return `The embedded Inngest dev engine takes no requests for ${refused}. If they are yours, name the host in the option allowedHosts.`;
+		return `The embedded Inngest dev engine accepts no requests for ${refused}. If they are yours, add the host to the option allowedHosts.`;
 	}
 
 	#accepts(origin: string): boolean {

@@ -23,8 +23,8 @@ const FIELDS: readonly Field[] = [
 const MAX_LENGTH = 255;
 
 /**
- * When a cron schedule is due: five fields, perhaps after a time zone (`TZ=Europe/Paris`), else in UTC.
- * Takes exactly what Inngest takes: no seconds, no `@daily`, no `L`, and Sunday is 0 only.
+ * When a cron schedule is due: five fields, optionally after a time zone (`TZ=Europe/Paris`); otherwise in
+ * UTC. Accepts exactly what Inngest accepts: no seconds, no `@daily`, no `L`, and Sunday is only 0.
  */
 export class CronSchedule {
 	readonly text: string;
@@ -75,7 +75,7 @@ function readItem(field: Field, item: string): string {
 	if (from === undefined || rest.length > 0 || Number.isNaN(from) || Number.isNaN(to)) {
 		throw invalid;
 	}
-	// `5/15` goes on from 5 to the end.
+	// `5/15` means from 5 to the end.
 	const last = to ?? (step === undefined ? from : field.max);
 	if (from > last) throw invalid;
 	if (step === undefined) return from === last ? String(from) : `${from}-${last}`;

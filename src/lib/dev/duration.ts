@@ -12,7 +12,7 @@ const UNITS_MS: Record<string, number> = {
 
 const PART = /(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|ns|w|d|h|m|s)/y;
 
-/** Milliseconds of a duration such as `1d2h30m`, or `undefined` where the text is not a duration. */
+/** Milliseconds of a duration such as `1d2h30m`, or `undefined` if the text is not a duration. */
 export function parseDuration(text: string): number | undefined {
 	if (text === '' || text === '0') return 0;
 	let sum = 0;

@@ -23,10 +23,10 @@ import { EMBEDDED_VERSION } from './vite/discover.js';
 import { Warnings } from './warnings.js';
 
 /**
- * Starts an Inngest-compatible server in this process, for development and tests. It runs functions as
- * the real dev server does, but retries sooner: after 200 ms, then twice as late each time, at most
- * 5 s; after 4 s where the app is away. A registration that asks for what the engine does not support is
- * refused, or warned of, by name.
+ * Starts an Inngest-compatible server in this process, for development and tests. It runs functions as the
+ * real dev server does, but retries sooner: after 200 ms, then after twice as long each time, at most 5 s;
+ * after 4 s if the app is unavailable. If a registration needs something that the engine does not support,
+ * the engine refuses it or warns, and names the feature.
  *
  * @throws when the port is taken.
  */
@@ -119,7 +119,7 @@ class Engine implements InngestDev {
 	}
 
 	async send(events: DevEventInput | DevEventInput[]): Promise<string[]> {
-		// As the SDK does it; a raw event without data keeps `null`.
+		// This is what the SDK does; a raw event without data keeps `null`.
 		const complete = (event: DevEventInput) => ({ ...event, data: event.data ?? {} });
 		return [events].flat().map((event) => this.#accept(acceptEvent(complete(event))));
 	}
@@ -187,7 +187,7 @@ class Engine implements InngestDev {
 		const seed = [request.headers['x-inngest-event-id-seed']].flat()[0];
 		const ids: string[] = [];
 		const answer = (status: number, error?: string): void => {
-			// One empty id if there are no others: the real server's list always has at least one.
+			// Send one empty id if there are no others: the real server's list always has at least one.
 			const body = { ids: ids.length > 0 ? ids : [''], status, ...(error ? { error } : {}) };
 			replyText(response, status, encode(body) + '\n');
 		};

@@ -14,7 +14,7 @@ const LATEST_MS = Date.UTC(2100, 0, 1);
 export interface DevEventInput {
 	name: string;
 	data?: Record<string, unknown> | null;
-	/** Makes the event idempotent: another event of this id does not start the same functions again. */
+	/** Makes the event idempotent: another event with this id does not start the same functions again. */
 	id?: string;
 	/** Milliseconds since the epoch. @default now */
 	ts?: number;
@@ -29,7 +29,7 @@ export interface DevEvent {
 	/** The id that the engine gave to the event. */
 	internalId: string;
 	name: string;
-	/** `null` where the sender left it out. */
+	/** `null` if the sender left it out. */
 	data: Record<string, unknown> | null;
 	ts: number;
 	user: Record<string, unknown>;
@@ -38,10 +38,10 @@ export interface DevEvent {
 	trace?: Trace;
 }
 
-/** Why something that was sent is not an event. */
+/** Something that was sent is not an event. */
 export class EventError extends Error {}
 
-/** The events in the body of a request. Each is still to be checked with `acceptEvent`. */
+/** The events in the body of a request. They are not checked yet; see `acceptEvent`. */
 export function parseEvents(body: Buffer): unknown[] {
 	if (body.toString('utf8').trim() === '') return [];
 	let value: unknown;
@@ -69,7 +69,7 @@ export function parseEvents(body: Buffer): unknown[] {
 }
 
 /**
- * Checks an event and fills in what it leaves out.
+ * Checks an event and fills in missing fields.
  *
  * @param seed Value of the header that gives a repeated request the same ids.
  * @param index Position of the event in its request, from 1.
@@ -83,12 +83,12 @@ export function acceptEvent(value: unknown, seed?: string, index = 1): DevEvent 
 	if (ts !== 0 && ts < EARLIEST_MS) throw new EventError('timestamp is before Jan 1, 1980');
 	if (ts !== 0 && ts > LATEST_MS) throw new EventError('timestamp is after Jan 1, 2100');
 	const own = data && { ...data };
-	// The engine's own notes are not for senders to set.
+	// Senders must not set the engine's own fields.
 	delete own?._inngest;
 	return createEvent({ name, data: own, user, id, ts, v }, seededId(seed, index));
 }
 
-/** Completes an event that comes from the engine itself, or that was checked. */
+/** Completes an event that comes from the engine itself, or that has been checked. */
 export function createEvent(input: DevEventInput, internalId: string = ulid()): DevEvent {
 	return {
 		id: input.id || internalId,

@@ -1,5 +1,5 @@
 /**
- * JSON and UTF-8 as Go's standard library reads and writes them, where that differs from JavaScript.
+ * JSON and UTF-8 as Go's standard library reads and writes them, as far as that differs from JavaScript.
  * Subscribers see the difference: `<` arrives escaped, a split character as one U+FFFD per byte.
  */
 
@@ -78,7 +78,7 @@ export function decodeUtf8(bytes: Uint8Array): string {
 	}
 }
 
-/** Length in bytes of the character that starts at `at`, or 0 where no whole character starts. */
+/** Length in bytes of the character that starts at `at`, or 0 if no whole character starts there. */
 function characterLength(bytes: Uint8Array, at: number): number {
 	const first = bytes[at]!;
 	if (first < 0x80) return 1;

@@ -7,11 +7,11 @@ export interface Exchange {
 	request: IncomingMessage;
 	response: ServerResponse;
 	url: URL;
-	/** The variable part of the path, where its route has one. */
+	/** The variable part of the path, if its route has one. */
 	param: string;
 }
 
-/** A failure that is answered with a status and a text. */
+/** A failure with a status and a text for the response. */
 export class HttpError extends Error {
 	readonly status: number;
 
@@ -26,7 +26,7 @@ export type Handler = (exchange: Exchange) => void | Promise<void>;
 /** Handlers by `METHOD /path`; a segment `:` stands for any text. */
 export type Routes = Record<string, Handler>;
 
-/** Answers a request by the first route that fits. Every failure is answered as well. */
+/** Answers a request with the first route that fits. Failures are answered, too. */
 export async function dispatch(
 	routes: Routes,
 	access: Access,
@@ -94,7 +94,7 @@ export async function readBody(
 		if (size - part.length <= maxBytes) parts.push(part);
 	}
 	if (size > maxBytes && !options.cut) {
-		throw new HttpError(413, `The body has ${size} bytes; at most ${maxBytes} are read here.`);
+		throw new HttpError(413, `The body has ${size} bytes; at most ${maxBytes} are allowed here.`);
 	}
 	return Buffer.concat(parts).subarray(0, maxBytes);
 }
@@ -111,12 +111,12 @@ export function replyText(response: ServerResponse, status: number, text: string
 	response.writeHead(status).end(text);
 }
 
-/** Answers with an error in the shape that the real server's API has. */
+/** Answers with an error in the format of the real server's API. */
 export function failure(response: ServerResponse, status: number, text: string): void {
 	reply(response, status, { error: text, data: null, status });
 }
 
-/** Lets the page read the answer, whose origin has been checked. */
+/** Lets the page read the answer. Its origin has been checked. */
 function allowOrigin(request: IncomingMessage, response: ServerResponse): void {
 	const { origin } = request.headers;
 	if (!origin) return;

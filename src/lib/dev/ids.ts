@@ -25,13 +25,13 @@ export function ulid(timeMs = Date.now(), entropy: Uint8Array = randomBytes(10))
 	return text;
 }
 
-/** @returns the ULID in `text`, or `undefined` where it is not one, or is all zeros. */
+/** @returns the ULID in `text`, or `undefined` if it is not one, or is all zeros. */
 export function parseUlid(text: string | null): string | undefined {
 	if (text === null || !ULID.test(text) || text === ZERO_ULID) return undefined;
 	return text.toUpperCase();
 }
 
-/** A random id for a data stream, in the form of the real server's: 64 bits in base 36. */
+/** A random id for a data stream, in the real server's format: 64 bits in base 36. */
 export function streamId(): string {
 	return randomBytes(8).readBigUInt64BE().toString(36);
 }

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
-/** What a server answered. */
+/** The answer of a server. */
 export interface PostAnswer {
 	status: number;
 	headers: IncomingHttpHeaders;
@@ -56,7 +56,7 @@ export function post(url: string, body: string, options: PostOptions): Promise<P
 	});
 }
 
-/** An answer was larger than what is read. */
+/** An answer exceeded the size limit. */
 export class BodyTooLargeError extends Error {
 	constructor() {
 		super("Your function's response body exceeds the maximum size limit");

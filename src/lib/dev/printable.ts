@@ -1,6 +1,6 @@
 /**
- * A text for a log: on one line, and with control characters escaped. Names of events and answers of
- * apps must not be able to drive the terminal.
+ * A text for a log: on one line, and with control characters escaped. Names of events and answers of apps
+ * must not be able to control the terminal.
  */
 export function printable(text: string): string {
 	return text.replace(/\s+/g, ' ').replace(/[\p{Cc}\p{Cf}]/gu, (character) => {

@@ -1,8 +1,8 @@
-// The longest wait that a timer takes, in milliseconds.
+// The longest delay of a timer, in milliseconds.
 const MAX_WAIT_MS = 2 ** 31 - 1;
 
 /**
- * Calls `action` at a time given in milliseconds since the epoch, or soon where that has passed. The
+ * Calls `action` at a time given in milliseconds since the epoch, or soon if that has passed. The
  * timer does not keep the process alive.
  *
  * @returns a function that cancels it.

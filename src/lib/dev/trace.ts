@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** A distributed trace, as the headers of W3C Trace Context tell it. */
+/** A distributed trace, as in the headers of W3C Trace Context. */
 export interface Trace {
 	/** 32 hexadecimal digits. */
 	id: string;
 	/** Two hexadecimal digits. */
 	flags: string;
-	/** What other systems have put into `tracestate`. */
+	/** The value of `tracestate` from other systems. */
 	state: string;
 }
 
@@ -23,7 +23,7 @@ export function newTrace(): Trace {
 	return { id: randomBytes(16).toString('hex'), flags: '01', state: '' };
 }
 
-/** Headers for a request that is a span of its own; they say which app and function it is for. */
+/** Headers for a request in a new span. They name the app and the function. */
 export function traceHeaders(
 	trace: Trace,
 	{ appUuid, uuid }: { appUuid: string; uuid: string }

@@ -9,15 +9,15 @@ export interface DevLogger {
 
 /** Options of `startInngestDev`. */
 export interface InngestDevOptions {
-	/** Port to listen on; 0 takes any that is free (read it from `url`). @default 0 */
+	/** Port to listen on; 0 takes any free port (read it from `url`). @default 0 */
 	port?: number;
 	/** Address to listen on. @default '127.0.0.1' */
 	host?: string;
 	/**
-	 * Names of hosts, without a port, that requests may name in `Host` and whose pages may send
-	 * requests (`Origin`), besides `localhost` and the addresses of this machine's loopback. A name
-	 * such as `host.docker.internal` lets an app in a container use the engine. Everything else is
-	 * answered 403: the engine has no keys, and any web page in the developer's browser could use it.
+	 * Names of hosts, without a port, that requests may name in `Host` and whose pages may send requests
+	 * (`Origin`), besides `localhost` and the addresses of this machine's loopback. A name such as
+	 * `host.docker.internal` lets an app in a container use the engine. Everything else gets 403: the engine has
+	 * no keys, and any web page in the developer's browser could use it.
 	 * @default []
 	 */
 	allowedHosts?: readonly string[];
@@ -34,7 +34,7 @@ export interface InngestDevOptions {
 /** State of a run. */
 export type DevRunStatus = 'Queued' | 'Running' | 'Completed' | 'Failed' | 'Cancelled';
 
-/** One run of a function, at the moment when `runs` is read. */
+/** One run of a function, as it is when `runs` is read. */
 export interface DevRun {
 	id: string;
 	/** The app's id and the function's, joined by a dash. */
@@ -43,11 +43,11 @@ export interface DevRun {
 	eventId: string;
 	eventName: string;
 	status: DevRunStatus;
-	/** What the function returned. */
+	/** The result of the function. */
 	output?: unknown;
 	/** Why it failed. */
 	error?: { name: string; message: string; stack?: string };
-	/** Highest number of attempts so far, of a step or of the function's own code. */
+	/** Highest number of attempts so far, of a step or of the function's code. */
 	attempts: number;
 	/** Steps that are done. */
 	steps: number;
@@ -62,7 +62,7 @@ export interface DevPublishInput {
 	topic: string;
 	/** Anything that JSON can hold. */
 	data: unknown;
-	/** Run that the message comes from. */
+	/** The run that the message comes from. */
 	runId?: string;
 }
 
@@ -75,7 +75,7 @@ export interface InngestDev {
 	/**
 	 * Asks an app's serve endpoint to register its functions here, once; `appUrl` keeps asking.
 	 *
-	 * @returns whether it did. The reason is logged if it did not, unless the app could not be reached.
+	 * @returns whether it registered. If not, the reason is logged, unless the app could not be reached.
 	 */
 	register(appUrl: string): Promise<boolean>;
 
@@ -89,7 +89,7 @@ export interface InngestDev {
 		source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 	): Promise<void>;
 
-	/** Runs of functions, the oldest first: all that are under way, and the last 1,000 that have ended. */
+	/** Runs of functions, oldest first: all that are running, and the last 1,000 that have ended. */
 	readonly runs: readonly DevRun[];
 
 	/** Number of open realtime sockets. */
@@ -98,8 +98,8 @@ export interface InngestDev {
 	readonly subscriptions: number;
 
 	/**
-	 * Fault: sends `closing` on every open socket, as a server does before it shuts down. They go on
-	 * delivering, ignore `sub` and `unsub`, and are cut after `graceMs`. New sockets are not affected.
+	 * Fault: sends `closing` on every open socket, as a server does before it shuts down. They still deliver,
+	 * ignore `sub` and `unsub`, and are cut after `graceMs`. New sockets are not affected.
 	 *
 	 * @param graceMs @default 300_000
 	 */

@@ -7,7 +7,7 @@ const CODE = /\.(?:[cm]?[jt]s|json)$/;
 
 /** Options of the Vite plugin. */
 export interface InngestDevPluginOptions {
-	/** Port of the embedded engine; where it is taken, the next that is free. @default 8288 */
+	/** Port of the embedded engine; if it is taken, the next free one. @default 8288 */
 	port?: number;
 	/**
 	 * Path at which the app serves its Inngest functions, below SvelteKit's `kit.paths.base`.
@@ -15,8 +15,8 @@ export interface InngestDevPluginOptions {
 	 */
 	servePath?: string;
 	/**
-	 * Names of hosts, without a port, by which the embedded engine may be called and whose pages may
-	 * call it, besides `localhost` and loopback addresses.
+	 * Names of hosts, without a port, under which the embedded engine may be called and whose pages may call it,
+	 * besides `localhost` and loopback addresses.
 	 * @default []
 	 */
 	allowedHosts?: readonly string[];
@@ -25,21 +25,20 @@ export interface InngestDevPluginOptions {
 }
 
 /**
- * Gives the app an Inngest engine while `vite dev` runs: the one that answers at `INNGEST_BASE_URL`
- * or at the port, else an embedded one. Registers the app there at each start and again whenever
- * server code has changed, and logs the outcome in one line. Does nothing in builds and previews. Needs
- * Vite 6 or newer.
+ * Gives the app an Inngest engine while `vite dev` runs: the one that answers at `INNGEST_BASE_URL` or at the
+ * port, otherwise an embedded one. Registers the app there at each start and whenever server code has
+ * changed, and logs the outcome in one line. Does nothing in builds and previews. Needs Vite 6 or newer.
  */
 export function inngestDev(options: InngestDevPluginOptions = {}): Plugin {
 	const port = options.port ?? DEFAULT_PORT;
 	const { servePath = '/api/inngest', allowedHosts = [] } = options;
-	// By the client environment of each Vite server: while one restarts there are two.
+	// Keyed by the client environment of each Vite server: while one restarts there are two.
 	const attachments = new Map<unknown, Attachment>();
 	return {
 		name: 'sveltekit-inngest',
 		apply: (_config, { command, isPreview }) =>
 			command === 'serve' && !isPreview && (options.underVitest || !process.env.VITEST),
-		// The name by which a dev server in a container calls the app.
+		// The name under which a dev server in a container calls the app.
 		config: () => ({ server: { allowedHosts: ['host.docker.internal'] } }),
 		async configureServer(server) {
 			const { logger, mode, envDir } = server.config;
@@ -61,7 +60,7 @@ export function inngestDev(options: InngestDevPluginOptions = {}): Plugin {
 	};
 }
 
-/** Where the app answers. SvelteKit makes its base path that of Vite. */
+/** Where the app answers. SvelteKit's base path is also that of Vite. */
 function baseUrl({ config, httpServer }: ViteDevServer): string {
 	const address = httpServer?.address();
 	const port = typeof address === 'object' ? address?.port : config.server.port;

@@ -1,7 +1,7 @@
 import { printable } from './printable.js';
 import type { DevLogger } from './types.js';
 
-/** What to do where the embedded engine does not suffice. */
+/** What to do if the embedded engine is not enough. */
 export const FULL_ENGINE =
 	'Use the full Inngest dev server for this: run "npx inngest-cli@latest dev" (or "docker compose up" with the image inngest/inngest), then start Vite again, which finds it at port 8288.';
 
@@ -21,7 +21,7 @@ export class Warnings {
 		return text;
 	}
 
-	/** Warns, unless that was said before. */
+	/** Warns, unless it has warned of the same before. */
 	once(text: string): void {
 		if (this.#said.has(text)) return;
 		this.#said.add(text);
@@ -29,7 +29,7 @@ export class Warnings {
 	}
 }
 
-/** Says that a function uses what this engine does not support. */
+/** A text that says that a function uses a feature that this engine does not support. */
 export function unsupported(functionId: string, feature: string): string {
 	return `Function "${functionId}" uses ${feature}, which the embedded Inngest dev engine does not support`;
 }

@@ -1,7 +1,7 @@
 const MODIFIERS = ['ctrl', 'alt', 'shift', 'meta'] as const;
 
 /**
- * Whether a key was pressed with exactly these modifiers. The key is recognised by its place on the
+ * Whether a key was pressed with exactly these modifiers. The key is recognised by its position on the
  * keyboard as well as by its character, because Alt turns letters into other characters on some systems.
  */
 export function isHotkey(hotkey: string, event: KeyboardEvent): boolean {

@@ -13,7 +13,10 @@ export interface RealtimeInspectorProps {
 	hotkey?: string | false;
 	/** Whether it exists at all. @default in development only */
 	enabled?: boolean;
-	/** The bus to show, with those around it. @default all of the page in development, else the nearest */
+	/**
+	 * The bus to show, with those that surround it. @default all on the page in development, otherwise the
+	 * nearest
+	 */
 	bus?: RealtimeBus;
 }
 

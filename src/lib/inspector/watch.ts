@@ -5,12 +5,12 @@ import { Signal } from '../client/state/signal.js';
 import type { ResyncPayload } from '../protocol/health.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
 
-/** Messages that are listed. */
+/** Most messages that are listed. */
 const LISTED = 20;
-/** Characters of a message's data that are shown. */
+/** Most characters of a message's data that are shown. */
 const PREVIEW = 200;
 
-/** A message that came while somebody watched. */
+/** A message that arrived while the channel was watched. */
 export class SeenMessage {
 	readonly message: RealtimeTopicEnvelope;
 	readonly arrivedAt = Date.now();
@@ -20,12 +20,12 @@ export class SeenMessage {
 		this.message = message;
 	}
 
-	/** Milliseconds since its publication, measured by two clocks; a piece of a data stream does not say. */
+	/** Milliseconds since its publication, measured by two clocks; unknown for a piece of a data stream. */
 	get ageMs(): number | undefined {
 		return isPiece(this.message) ? undefined : this.arrivedAt - Date.parse(this.message.createdAt);
 	}
 
-	/** The beginning of its data; made when somebody looks, because data may be large. */
+	/** The beginning of its data; created on demand, because data may be large. */
 	get preview(): string {
 		if (this.#preview === undefined) {
 			const text = JSON.stringify(this.message.data) ?? '';
@@ -35,16 +35,16 @@ export class SeenMessage {
 	}
 }
 
-/** What has happened to one channel since it is watched; a new object whenever something does. */
+/** What has happened to one channel since it is watched; a new object after each change. */
 export interface ChannelFacts {
 	/** Position of the last frame; empty before the first. */
 	readonly cursor: string;
 	readonly messages: number;
-	/** How often it was connected again. */
+	/** How often it was reconnected. */
 	readonly reconnects: number;
 	readonly resyncs: number;
 	readonly lastResync: ResyncPayload | undefined;
-	/** The newest message that says its age. */
+	/** The newest message with a known age. */
 	readonly last: SeenMessage | undefined;
 }
 
@@ -63,7 +63,7 @@ class ChannelWatch {
 	#wasConnected = false;
 	#isLost = false;
 
-	/** Takes in a frame. @returns the message, if it is one. */
+	/** Handles a frame. @returns the message, if it is one. */
 	receive({ event, data }: Frame, cursor: string): SeenMessage | undefined {
 		const { messages, resyncs } = this.facts;
 		this.facts = { ...this.facts, cursor };
@@ -85,8 +85,8 @@ class ChannelWatch {
 }
 
 /**
- * Counts and lists what comes on channels, for as long as they are watched. Costs a few numbers per
- * message. Readers update once per frame of the screen, and only while there are any.
+ * Counts and lists the messages of channels while they are watched. It costs a few numbers per message.
+ * Readers update at most once per frame of the screen.
  */
 export class Watches {
 	#messages: readonly SeenMessage[] = [];
@@ -102,7 +102,7 @@ export class Watches {
 		return this.#messages;
 	}
 
-	/** What is known about a channel. */
+	/** The counts of a channel. */
 	facts(bus: RealtimeBus, channelId: string): ChannelFacts {
 		this.#changes.track();
 		return this.#of(bus, channelId).facts;

@@ -14,7 +14,7 @@ import { PostgresReplayStore } from './replay.js';
 import { checkSchema } from './schema.js';
 import { Statements } from './statements.js';
 
-/** How a database is used. */
+/** Options of `postgresBackend`. */
 export interface PostgresBackendOptions {
 	/** Name of the Postgres schema; apps with different schemas do not see each other. @default 'sveltekit_inngest' */
 	schema?: string;
@@ -24,38 +24,38 @@ export interface PostgresBackendOptions {
 	maxEvents?: number;
 	/** Age, in milliseconds, after which a message is dropped. @default 3_600_000 */
 	maxAgeMs?: number;
-	/** How long, in milliseconds, one call may take. @default 2_000 */
+	/** Time limit of one call, in milliseconds. @default 2_000 */
 	timeoutMs?: number;
 	/**
-	 * A client that connects to the server directly, where `client` goes through a transaction pooler,
-	 * which cannot LISTEN; `false` listens to nothing and polls. @default client
+	 * A client that connects to the server directly, if `client` goes through a transaction pooler, which cannot
+	 * LISTEN; `false` polls instead of listening. @default client
 	 */
 	listen?: PostgresClient | false;
 	/**
-	 * How often, in milliseconds, logs are read while nothing can be listened to; `false` leaves that to
-	 * the check that each channel makes every 15 s. @default 2_000
+	 * How often, in milliseconds, logs are read while the backend cannot listen; `false` leaves that to the
+	 * check that each channel makes every 15 s. @default 2_000
 	 */
 	pollMs?: number | false;
 	/** How often, in milliseconds, the connection that listens is tested. @default 10_000 */
 	heartbeatMs?: number;
 }
 
-/** What processes share in a Postgres database. */
+/** A backend in a Postgres database. */
 export interface PostgresBackend extends RealtimeBackend {
 	readonly replay: ReplayStore;
 	readonly bus: BackendBus;
 	readonly presence: PresenceStore;
 	readonly rateLimit: RateLimitStore;
 	readonly idempotency: IdempotencyStore;
-	/** Ends the connections that the backend opened, and leaves the app's client open. */
+	/** Ends the connections that the backend opened. Your client stays open. */
 	close(): void;
 }
 
 /**
- * Keeps in Postgres (13 or later) or PGlite what several processes of an app share: the logs of channels,
- * who is there, what each sender may do, and what ran already. Nothing is connected to before the first call.
+ * A backend in Postgres (13 or later) or PGlite for what several processes of an app share: the logs of
+ * channels, members, rate limits, and what has run already. It connects with the first call.
  *
- * @param client A `Pool` of `pg`, what `postgres()` of `postgres` returns, or a PGlite database.
+ * @param client A `Pool` of `pg`, the result of `postgres()` of `postgres`, or a PGlite database.
  * @throws {RealtimeError} `INVALID_OPTION` when the client or an option is not valid.
  */
 export function postgresBackend(

@@ -12,10 +12,10 @@ import { busChannel } from './schema.js';
 import type { Statements } from './statements.js';
 import { hash, unescapeText } from './text.js';
 
-/** Most logs that one notification asks about, so that it is not too long. */
+/** Most logs per question, so that the notification is not too long. */
 const MAX_ASKED = 150;
 
-/** What the database announces: the events that follow a position, or how many where they are too long. */
+/** An announcement of the database: the events after a position, or their number if they are too long. */
 interface Notice {
 	log: string;
 	epoch: string;
@@ -25,28 +25,28 @@ interface Notice {
 	count?: number;
 }
 
-/** What processes ask each other: which of these logs does somebody receive messages of? */
+/** A question between processes: for which of these logs is any of you receiving messages? */
 interface Question {
 	ask: string;
 	from: string;
 	logs: string[];
 }
 
-/** An answer: of these. */
+/** The answer: for these. */
 interface Answer {
 	answer: string;
 	logs: string[];
 }
 
-/** Everybody here who listens to one log. */
+/** The listeners of one log in this process. */
 interface Listening {
 	log: string;
 	listeners: Set<BusListener>;
-	/** Settles when what was announced so far has been handed on; nothing where that is so already. */
+	/** Settles when everything announced so far has been passed on; `undefined` if it has been already. */
 	reading: Promise<void> | undefined;
 }
 
-/** Somebody who waits for an answer. */
+/** A caller that waits for an answer. */
 interface Asker {
 	log: string;
 	answered(): void;
@@ -60,18 +60,18 @@ export class PostgresBus implements BackendBus {
 	readonly #line: Line | undefined;
 	readonly #pollMs: number | false;
 	readonly #logs = new Map<string, Listening>();
-	/** Tells the questions of this process from those of others. */
+	/** Distinguishes the questions of this process from those of others. */
 	readonly #name = Math.random().toString(36).slice(2);
 	#asked = 0;
 	#toAsk: Asker[] = [];
 	readonly #askers = new Map<string, Asker[]>();
-	/** `undefined` until the line is live for the first time, or cannot be. */
+	/** `undefined` until the connection is live for the first time, or has failed. */
 	#isLive: boolean | undefined;
 	#trouble = new Error('The line to Postgres is being opened.');
 	#stopLine: (() => void) | undefined;
 	#polling: ReturnType<typeof setInterval> | undefined;
 
-	/** @param line Where notifications arrive; without it the logs are polled. */
+	/** @param line The connection for notifications; without it the logs are polled. */
 	constructor(
 		statements: Statements,
 		options: { store: PostgresReplayStore; line: Line | undefined; pollMs: number | false }
@@ -131,7 +131,7 @@ export class PostgresBus implements BackendBus {
 				settle();
 			};
 			this.#toAsk.push(asker);
-			// Answers arrive on the line only.
+			// Answers arrive only on the connection.
 			if (this.#isLive && this.#toAsk.length === 1) {
 				setImmediate(() => this.#ask().catch((error) => done(() => reject(error))));
 			}
@@ -188,7 +188,7 @@ export class PostgresBus implements BackendBus {
 		for (const listener of this.#listeners) listener.lost(error);
 	}
 
-	/** Has the logs read now and then, for as long as nobody says when. */
+	/** Has the logs read now and then, as long as there are no announcements. */
 	#poll(): void {
 		if (this.#pollMs === false) return;
 		this.#polling ??= setInterval(() => {
@@ -197,20 +197,20 @@ export class PostgresBus implements BackendBus {
 	}
 
 	#hear(payload: string): void {
-		// Others begin with a word.
+		// Other notifications begin with a word.
 		if (!payload.startsWith('{')) return;
 		try {
 			const said = JSON.parse(payload) as Notice | Question | Answer;
-			// Others may send on the same channel whatever they like.
+			// Others may send anything on the same channel.
 			if ('ask' in said) this.#answer(said).catch(() => {});
 			else if ('answer' in said) this.#answered(said);
 			else this.#announce(said);
 		} catch {
-			// Anybody may send notifications, and of another shape.
+			// Anybody may send notifications, in any format.
 		}
 	}
 
-	/** Hands on what was announced, after what was announced before. */
+	/** Passes announcements on, in order. */
 	#announce(notice: Notice): void {
 		const listening = this.#logs.get(notice.log);
 		if (!listening) return;
@@ -237,7 +237,7 @@ export class PostgresBus implements BackendBus {
 		}));
 	}
 
-	/** Events that are too long for a notification; none where they cannot be read. */
+	/** Reads events that are too long for a notification; none if they cannot be read. */
 	async #readLong(
 		{ log }: Listening,
 		{ epoch, after, count }: Notice

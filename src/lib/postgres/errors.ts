@@ -3,10 +3,10 @@ import { RealtimeError } from '../protocol/errors.js';
 /** Codes of a database that lacks a schema, a table or a function. */
 const NOT_MIGRATED = new Set(['3F000', '42P01', '42883']);
 
-/** Classes of errors whose text is about the server, and has nothing of what was sent to it. */
+/** Classes of errors whose text is about the server and contains nothing that was sent to it. */
 const HARMLESS = /^(08|25|40|42|53|55|57)/;
 
-/** Classes of errors whose text names who signs in where. */
+/** Classes of errors whose text names users and databases. */
 const LOGIN: Record<string, string> = {
 	'28': 'it refused the user or the password',
 	'3D': 'it has no such database'

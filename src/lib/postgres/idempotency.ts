@@ -5,12 +5,12 @@ import type { Statements } from './statements.js';
 import { escapeText, hash as hashOf, unescapeText } from './text.js';
 import { lifetime } from './time.js';
 
-/** What ran, in Postgres: one row for each id. Every call is one statement. */
+/** Remembers what has run, in Postgres: one row per id. Every call is one statement. */
 export class PostgresIdempotency implements IdempotencyStore {
 	readonly #statements: Statements;
 	readonly #store: Pick<PostgresReplayStore, 'startPruning'>;
 
-	/** @param store Deletes what is out of bounds. */
+	/** @param store Deletes expired rows. */
 	constructor(statements: Statements, store: Pick<PostgresReplayStore, 'startPruning'>) {
 		this.#statements = statements;
 		this.#store = store;
@@ -36,10 +36,7 @@ export class PostgresIdempotency implements IdempotencyStore {
 			case 'done':
 				return { status, result: unescapeText(result!) };
 			case 'late':
-				throw new RealtimeError(
-					'BACKEND',
-					'Postgres took up the call too late, and began nothing.'
-				);
+				throw new RealtimeError('BACKEND', 'Postgres handled the call too late and began nothing.');
 			default:
 				return { status: status as 'running' | 'conflict' };
 		}

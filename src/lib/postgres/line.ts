@@ -6,27 +6,27 @@ import type { Database, Session } from './clients/database.js';
 import { explain } from './errors.js';
 import { inTime, TimeoutError } from './time.js';
 
-/** First and longest ceiling, in milliseconds, of the pause before the next attempt. */
+/** First and highest upper bound, in milliseconds, of the pause before the next attempt. */
 const MIN_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
 
-/** How often, in milliseconds, the line is tested. */
+/** How often, in milliseconds, the connection is tested. */
 export const HEARTBEAT_MS = 10_000;
 
 /** Longest time, in milliseconds, that the answer to a test may take. */
 const MAX_ANSWER_MS = 5_000;
 
-/** First letters of what is sent to test the line. */
+/** Prefix of the notifications that test the connection. */
 const ECHO = 'echo ';
 
 const NEVER_HEARD =
 	'A notification that was sent through Postgres did not come back. Behind a transaction pooler none does: pass a client that connects directly as `listen`.';
 const SILENT = 'The connection to Postgres has fallen silent; it is opened again.';
 
-/** Somebody who listens to a channel of notifications. None of its methods may throw. */
+/** A listener of a channel of notifications. None of its methods may throw. */
 export interface LineListener {
 	notify(payload: string): void;
-	/** Notifications arrive from now on; called again after each `lost`. */
+	/** Notifications arrive from now on. Called again after each `lost`. */
 	live(): void;
 	/** Notifications do not arrive any more. */
 	lost(error: Error): void;
@@ -34,7 +34,7 @@ export interface LineListener {
 	failed(error: Error): void;
 }
 
-/** A listener, and whether it was told that the line is live. */
+/** A listener, and whether it knows that the connection is live. */
 interface Entry {
 	channel: string;
 	listener: LineListener;
@@ -44,9 +44,9 @@ interface Entry {
 const lines = new WeakMap<PostgresClient, Line>();
 
 /**
- * The connection of this process on which notifications arrive. It is held while somebody listens, and
- * tested from end to end: by a notification that it sends to itself. A line that is dead without a word
- * and a pooler that loses what is listened to both show in this.
+ * The connection of this process for notifications. It is open while anyone listens, and is tested from end
+ * to end by a notification that it sends to itself. This detects both a silently dead connection and a pooler
+ * that loses subscriptions.
  */
 export class Line {
 	readonly #database: Database;
@@ -64,7 +64,10 @@ export class Line {
 		this.#heartbeatMs = heartbeatMs;
 	}
 
-	/** The line of a client; all who listen through that client share it. The first says how it is tested. */
+	/**
+	 * The connection for a client; all listeners through that client share it. The first one decides how it is
+	 * tested.
+	 */
 	static of(client: PostgresClient, heartbeatMs?: number): Line {
 		let line = lines.get(client);
 		if (!line) lines.set(client, (line = new Line(openDatabase(client), heartbeatMs)));
@@ -108,7 +111,7 @@ export class Line {
 		this.#trouble = undefined;
 	}
 
-	/** Opens a session and holds it until it is lost, or nobody listens any more. */
+	/** Opens a session and keeps it until it is lost, or nobody listens any more. */
 	async #hold(): Promise<void> {
 		let onLost!: (error: unknown) => void;
 		const lost = new Promise<never>((_, reject) => (onLost = reject));
@@ -143,7 +146,7 @@ export class Line {
 		}
 	}
 
-	/** Listens to what is new, and makes sure that notifications arrive. */
+	/** Listens to new channels, and makes sure that notifications arrive. */
 	async #test(session: Session, listening: Set<string>): Promise<void> {
 		const channels = new Set([...this.#entries].map(({ channel }) => channel));
 		let hasNew = false;
@@ -153,7 +156,7 @@ export class Line {
 			listening.add(channel);
 			hasNew = true;
 		}
-		// In a database of this process an answer may have to wait for a long transaction of the app.
+		// If the database runs in this process, an answer may have to wait for a long transaction of the app.
 		const [channel] = listening;
 		if (channel === undefined || (session.isLocal && !hasNew)) return;
 		const payload = `${ECHO}${Math.random().toString(36).slice(2)}`;
@@ -202,7 +205,7 @@ export class Line {
 		}
 	}
 
-	/** Waits; somebody who joins, or the last who leaves, ends it. */
+	/** Waits; a new listener, or the end of the last one, ends the wait. */
 	#pause(ms: number): Promise<void> {
 		return new Promise((resolve) => {
 			const timer = setTimeout(resolve, ms);

@@ -5,19 +5,19 @@ import { explain } from './errors.js';
 import { migrations } from './migrations.js';
 import { checkSchema } from './schema.js';
 
-/** Where the tables are to be. */
+/** Options of `migrate`. */
 export interface MigrateOptions {
 	/** Name of the Postgres schema. @default 'sveltekit_inngest' */
 	schema?: string;
 }
 
 /**
- * Brings the tables that {@link postgresBackend} needs to what this version needs. It may be called by
- * any number of processes at once, and again at any time: it changes only what is missing. Where nothing
- * is, it needs no right to create anything.
+ * Creates or updates the tables that {@link postgresBackend} needs. Any number of processes may call it at
+ * the same time, and you may call it again at any time: it only adds what is missing. If nothing is missing,
+ * it needs no right to create anything.
  *
  * @throws {RealtimeError} `BACKEND` when the database fails, or was migrated by a newer version that
- *   this one cannot work with; `INVALID_OPTION` when client or schema are not valid.
+ *   this one cannot work with; `INVALID_OPTION` when the client or the schema is not valid.
  */
 export async function migrate(client: PostgresClient, options: MigrateOptions = {}): Promise<void> {
 	const schema = checkSchema(options.schema);
@@ -29,7 +29,7 @@ export async function migrate(client: PostgresClient, options: MigrateOptions = 
 	}
 }
 
-/** Does what {@link migrate} does, through connections that are there already. */
+/** Does the same as {@link migrate}, through existing connections. */
 export async function migrateDatabase(database: Database, schema: string): Promise<void> {
 	const steps = migrations(schema);
 	const newest = steps.at(-1)!.id;
@@ -46,7 +46,7 @@ export async function migrateDatabase(database: Database, schema: string): Promi
 	);
 }
 
-/** @returns the number of the last step, or 0 where there is none. */
+/** @returns the number of the last step, or 0 if there is none. */
 async function appliedSteps(database: Database, schema: string): Promise<number> {
 	const exists = `select to_regclass($1::text)::text`;
 	const [found] = await database.query(exists, [`"${schema}".migrations`], QUERY_MS);
@@ -62,10 +62,10 @@ async function newerSteps(database: Database, schema: string, newest: number): P
 	return (await database.query(newer, [String(newest)], QUERY_MS)).length > 0;
 }
 
-/** How long, in milliseconds, a look at what is there may take. */
+/** Time limit, in milliseconds, for finding out what exists. */
 const QUERY_MS = 10_000;
 
-/** @returns all steps, each taken only where it was not. Whoever comes second waits for the first. */
+/** @returns all steps; each runs only if it has not run yet. A second process waits for the first. */
 function script(schema: string): string {
 	return `
 select pg_advisory_xact_lock(hashtextextended('${schema}.migrate', 0));

@@ -1,15 +1,15 @@
 import { busChannel } from './schema.js';
 import { sharing } from './sharing.js';
 
-/** One step of the database towards what this version needs. */
+/** One step that brings the database to this version. */
 interface Migration {
 	id: number;
-	/** Whether processes of an older version cannot go on after it. */
+	/** Whether processes of an older version cannot continue after it. */
 	isBreaking: boolean;
 	sql: string;
 }
 
-/** @returns all steps, for a schema whose name was checked. */
+/** @returns all steps, for a schema with a valid name. */
 export function migrations(schema: string): Migration[] {
 	return [
 		{ id: 1, isBreaking: true, sql: tables(schema) + functions(schema) },
@@ -54,7 +54,7 @@ create table "${schema}".keys (
 create index on "${schema}".keys (expires_at);
 `;
 
-/** The row of a request, of a slice or of an answer: all functions return such. */
+/** The common row type of requests, slices and answers: all functions return it. */
 const ROW = 'o_log text, o_sequence bigint, o_kind text, o_topic text, o_payload text';
 
 const functions = (schema: string): string => `

@@ -14,13 +14,13 @@ import type { Statements } from './statements.js';
 import { escapeText, hash, unescapeText } from './text.js';
 import { lifetime } from './time.js';
 
-/** What announcements of changes begin with. */
+/** Prefix of announcements of changes. */
 const NOTICE = /^presence (\S+) /;
 
 /** Most leases that one statement removes. */
 const MAX_REAPED = 1_000;
 
-/** A member as the functions give it. */
+/** A member as the functions return it. */
 type Stored = [id: string, data: string, streams: number, joinedAt: number, version: number];
 
 /** Members in Postgres. Every call is one statement; changes are announced on the channel of the bus. */
@@ -34,8 +34,8 @@ export class PostgresPresence implements PresenceStore {
 	#polling: ReturnType<typeof setInterval> | undefined;
 
 	/**
-	 * @param options.store Deletes what is out of bounds.
-	 * @param options.line Where changes are announced; without it, members are read every `pollMs`.
+	 * @param options.store Deletes expired rows. @param options.line Where changes are announced; without it,
+	 *   members are read every `pollMs`.
 	 */
 	constructor(
 		statements: Statements,
@@ -73,7 +73,7 @@ export class PostgresPresence implements PresenceStore {
 		const [, , status, clock, member] = row!;
 		this.#statements.setClock(Number(clock));
 		if (status === 'late') {
-			throw new RealtimeError('BACKEND', 'Postgres took up the call too late, and nobody joined.');
+			throw new RealtimeError('BACKEND', 'Postgres handled the call too late and nobody joined.');
 		}
 		if (status === 'full') return { isFull: true };
 		return { isFull: false, isNew: status === 'new', member: parseMember(member!) };
@@ -103,7 +103,7 @@ export class PostgresPresence implements PresenceStore {
 		return Number(row![1]);
 	}
 
-	/** What one call does not get to is left to the next. */
+	/** Leases that one call does not get to are left to the next. */
 	async reap(): Promise<{ channel: string; member: PresenceMember }[]> {
 		const rows = await this.#call('presence_reap', { limit: MAX_REAPED });
 		return rows.map(([, , , channel, member]) => ({
@@ -157,7 +157,7 @@ export class PostgresPresence implements PresenceStore {
 		this.#stopLine = undefined;
 	}
 
-	/** Has the members read now and then, for as long as changes are not announced. */
+	/** Has the members read now and then, as long as there are no announcements. */
 	#poll(): void {
 		if (this.#pollMs === false) return;
 		this.#polling ??= setInterval(() => this.#check(), this.#pollMs).unref();
@@ -193,7 +193,7 @@ function parseMember(json: string): PresenceMember {
 	return readMember(JSON.parse(json) as Stored);
 }
 
-/** @returns nothing for an announcement that only says that there is something to read. */
+/** @returns `undefined` for an announcement that only says that there is something to read. */
 function readChanges(json: string): PresenceChange[] | undefined {
 	try {
 		return (JSON.parse(json) as [PresenceChange['type'], ...Stored][]).map(([type, ...member]) => ({

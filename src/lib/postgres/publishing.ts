@@ -2,19 +2,19 @@ import { RealtimeError } from '../protocol/errors.js';
 import type { Published } from '../server/backend/backend.js';
 import type { ReplayEvent } from '../server/backend/replay.js';
 
-/** Most events that are published by one statement. */
+/** Most events per statement. */
 const MAX_EVENTS = 200;
 
-/** An event on its way to its log. */
+/** An event to be added to its log. */
 export interface Publishing {
 	event: ReplayEvent;
-	/** How long, in milliseconds, its key is remembered at least. */
+	/** Minimum time, in milliseconds, that its key is remembered. */
 	keyTtlMs: number | null;
-	/** Until when somebody waits for it, by the process's own clock. */
+	/** When its caller stops waiting, by the monotonic clock of the process. */
 	until: number;
 }
 
-/** An event, and who waits for it. */
+/** An event, and its waiting caller. */
 interface Waiting extends Publishing {
 	resolve(published: Published): void;
 	reject(error: unknown): void;
@@ -24,13 +24,13 @@ interface Waiting extends Publishing {
 type Send = (log: string, events: readonly Publishing[]) => Promise<readonly Published[]>;
 
 /**
- * Publishes what comes while a statement for the same log is on its way by the next statement: the log
- * is locked by one writer at a time, so that many at once would only wait for each other.
+ * While a statement for a log is running, collects further events for the next statement: only one writer at
+ * a time can lock the log, so many at once would only wait for each other.
  */
 export class Publisher {
 	readonly #send: Send;
 	readonly #timeoutMs: number;
-	/** What waits, for each log that a statement is on its way for. */
+	/** The waiting events of each log that has a running statement. */
 	readonly #logs = new Map<string, Waiting[]>();
 
 	constructor(send: Send, timeoutMs: number) {

@@ -4,12 +4,15 @@ import type { Statements } from './statements.js';
 import { hash } from './text.js';
 import { lifetime } from './time.js';
 
-/** Token buckets in Postgres, by its clock: one row for each that is not full. Every call is one statement. */
+/**
+ * Token buckets in Postgres, by its clock: one row for each bucket that is not full. Every call is one
+ * statement.
+ */
 export class PostgresRateLimit implements RateLimitStore {
 	readonly #statements: Statements;
 	readonly #store: Pick<PostgresReplayStore, 'startPruning'>;
 
-	/** @param store Deletes what is out of bounds. */
+	/** @param store Deletes expired rows. */
 	constructor(statements: Statements, store: Pick<PostgresReplayStore, 'startPruning'>) {
 		this.#statements = statements;
 		this.#store = store;

@@ -14,47 +14,47 @@ import { Publisher, type Publishing } from './publishing.js';
 import type { Statements } from './statements.js';
 import { escapeText, hash, unescapeText } from './text.js';
 
-/** How many events are read of a log where nobody says. */
+/** Default number of events that are read from a log. */
 const PAGE_EVENTS = 1_000;
 
-/** Most events that one statement reads, of all its logs. */
+/** Most events that one statement reads, over all its logs. */
 const MAX_READ_EVENTS = 5_000;
 
-/** Most logs of which this process remembers what it has handed out. */
+/** Most logs for which this process remembers the newest event it has delivered. */
 const MAX_KNOWN = 10_000;
 
-/** About how often, in milliseconds, one of the processes deletes what is out of bounds. */
+/** About how often, in milliseconds, one of the processes deletes old rows. */
 const PRUNE_MS = 60_000;
 
-/** How long, in milliseconds, events stay past their time, because their keys tell repeats. */
+/** How long, in milliseconds, events stay after they expire, because their keys reveal repeats. */
 const GRACE_MS = 300_000;
 
-/** How long, in milliseconds, a log that nobody appends to or reads is known. */
+/** How long, in milliseconds, a log is known if nobody appends to it or reads it. */
 const IDLE_MS = 24 * 3_600_000;
 
-/** As long as the database can count back, in milliseconds. */
+/** The longest age that the database can compute, in milliseconds. */
 const FOREVER_MS = 1_000 * 365 * 24 * 3_600_000;
 
-/** The newest event of a log that this process has handed out, and when it came. */
+/** The newest event of a log that this process has delivered, and when it came. */
 interface Known {
 	epoch: string;
 	sequence: number;
 	at: number;
 }
 
-/** Where a log stands, as the function `slice` says it. */
+/** The state of a log, as the function `slice` returns it. */
 interface Head {
 	epoch: string;
 	first: number;
 	last: number;
 	isNew: boolean;
 	more: boolean;
-	/** When the last event of the slice came; of a slice of nothing, the last of the log. */
+	/** When the last event of the slice came; if the slice is empty, the last event of the log. */
 	at: number | null;
 	clock: number;
 }
 
-/** What became of events, as the function `append` says it. */
+/** The outcome for events, as the function `append` returns it. */
 interface Added {
 	isLate?: boolean;
 	added: number;
@@ -62,7 +62,7 @@ interface Added {
 	last: number;
 	at: number | null;
 	clock: number;
-	/** Of each event, in order: its cursor, and whether this call added it. */
+	/** For each event, in order: its cursor, and whether this call added it. */
 	cursors: string[];
 	isNew: boolean[];
 }
@@ -73,7 +73,7 @@ interface Part {
 	slice: ReplaySlice;
 }
 
-/** Somebody who waits for a part of a log. */
+/** A caller that waits for a part of a log. */
 interface Reader {
 	log: string;
 	request: { log: string; after: unknown; limit: number; known: unknown; limits: unknown };
@@ -81,7 +81,7 @@ interface Reader {
 	reject(error: unknown): void;
 }
 
-/** Logs in Postgres. Where a log stands is in the row of the log, which is locked while events are added. */
+/** Logs in Postgres. The row of a log has its state, and is locked while events are added. */
 export class PostgresReplayStore implements ReplayStore {
 	readonly #statements: Statements;
 	readonly #limits: Required<ReplayLimits>;
@@ -152,7 +152,7 @@ export class PostgresReplayStore implements ReplayStore {
 		this.#known.delete(log);
 	}
 
-	/** Learns of an event that is handed on to those who follow a log. */
+	/** Notes an event that is delivered to those who follow a log. */
 	know(log: string, known: Known): void {
 		const before = this.#known.get(log);
 		if (before?.epoch === known.epoch && before.sequence >= known.sequence) return;
@@ -161,16 +161,16 @@ export class PostgresReplayStore implements ReplayStore {
 		if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!);
 	}
 
-	/** Deletes what is out of bounds, if no other process is at it. Never throws. */
+	/** Deletes old rows, unless another process is doing it. Never throws. */
 	async prune({ graceMs = GRACE_MS, idleMs = IDLE_MS } = {}): Promise<void> {
 		try {
 			await this.#statements.call('prune', { graceMs, idleMs }, { timeoutMs: PRUNE_MS });
 		} catch {
-			// What is too old is left out when logs are read, so that deleting it can wait.
+			// Reading a log leaves out old events, so deleting them can wait.
 		}
 	}
 
-	/** From now on deletes what is out of bounds now and then. Idempotent. */
+	/** Starts to delete old rows now and then. Idempotent. */
 	startPruning(): void {
 		this.#pruning ??= setInterval(
 			() => void this.prune(),
@@ -202,7 +202,7 @@ export class PostgresReplayStore implements ReplayStore {
 		});
 	}
 
-	/** @param forMs How long somebody waits for it, in milliseconds. @default the time limit of calls */
+	/** @param forMs How long the caller waits, in milliseconds. @default the time limit of calls */
 	async #append(
 		log: string,
 		events: readonly unknown[],
@@ -225,16 +225,16 @@ export class PostgresReplayStore implements ReplayStore {
 		const added = JSON.parse(rows[0]![4]!) as Added;
 		this.#statements.setClock(added.clock);
 		if (added.isLate) {
-			throw new RealtimeError('BACKEND', 'Postgres took up the call too late, and wrote nothing.');
+			throw new RealtimeError('BACKEND', 'Postgres handled the call too late and wrote nothing.');
 		}
-		// What a transaction has added is not there before it commits.
+		// Events that a transaction has added are not visible before it commits.
 		if (tx === undefined && added.at !== null) {
 			this.know(log, { epoch: added.epoch, sequence: added.last, at: added.at });
 		}
 		return { added, rows };
 	}
 
-	/** Reads logs; what is asked for in one turn of the event loop is read by one statement. */
+	/** Reads logs: one statement serves all requests of one turn of the event loop. */
 	#read(log: string, after: unknown, limit: number): Promise<Part> {
 		this.startPruning();
 		const request = {
@@ -251,7 +251,7 @@ export class PostgresReplayStore implements ReplayStore {
 	}
 
 	#readAll(): void {
-		// In one order everywhere: rows of new logs lock each other out.
+		// Use the same order everywhere: otherwise rows of new logs could deadlock.
 		const readers = this.#readers.sort((a, b) => (a.request.log < b.request.log ? -1 : 1));
 		this.#readers = [];
 		while (readers.length > 0) {
@@ -313,12 +313,12 @@ export class PostgresReplayStore implements ReplayStore {
 	}
 }
 
-/** @returns an event as the functions take it. */
+/** @returns an event as the functions expect it. */
 function asSent({ key, kind, topic, payload }: ReplayEvent): (string | null)[] {
 	return [hash(key), kind, topic === null ? null : escapeText(topic), escapeText(payload)];
 }
 
-/** @returns a cursor as the functions take it; one that is no cursor is of no epoch. */
+/** @returns a cursor as the functions expect it; an invalid one has no epoch. */
 function position(cursor: string): [epoch: string, sequence: number] {
 	const parsed = parseCursor(cursor);
 	return parsed ? [parsed.epoch, parsed.sequence] : ['', 0];

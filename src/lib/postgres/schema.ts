@@ -1,14 +1,14 @@
 import { RealtimeError } from '../protocol/errors.js';
 
-/** Where the tables are unless the app says otherwise. */
+/** Default schema of the tables. */
 export const DEFAULT_SCHEMA = 'sveltekit_inngest';
 
-/** Longest name: a channel of notifications is named after it, and may have 63 bytes. */
+/** Longest name: it is part of the name of a channel of notifications, which may have 63 bytes. */
 const SCHEMA = /^[A-Za-z_][A-Za-z0-9_]{0,54}$/;
 
 /**
- * @returns the name of a schema, which may stand between quotes as it is.
- * @throws {RealtimeError} `INVALID_OPTION` when it may not.
+ * @returns the name of a schema, which is safe between quotes.
+ * @throws {RealtimeError} `INVALID_OPTION` when it is not.
  */
 export function checkSchema(schema: string = DEFAULT_SCHEMA): string {
 	if (typeof schema === 'string' && SCHEMA.test(schema)) return schema;

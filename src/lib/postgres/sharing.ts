@@ -3,7 +3,7 @@ import { busChannel } from './schema.js';
 /** The row that every function returns. */
 const ROW = 'o_log text, o_sequence bigint, o_kind text, o_topic text, o_payload text';
 
-/** @returns the tables and functions of presence, rates and idempotency, for a schema whose name was checked. */
+/** @returns the tables and functions of presence, rates and idempotency, for a schema with a valid name. */
 export function sharing(schema: string): string {
 	return runs(schema) + buckets(schema) + presence(schema) + pruning(schema);
 }
@@ -454,7 +454,7 @@ begin
 end $f$;
 `;
 
-/** The function that deletes what is out of bounds now deletes these as well. */
+/** The function that deletes old rows now deletes these as well. */
 const pruning = (schema: string): string => `
 alter function "${schema}".prune(text) rename to prune_logs;
 

@@ -11,7 +11,7 @@ import { HEARTBEAT_MS, Line } from './line.js';
 import { checkSchema, rowsChannel } from './schema.js';
 import { identifier, quotedTable, tableName } from './trigger.js';
 
-/** Changes that may wait while a row is read. */
+/** Most changes that may wait while a row is read. */
 const MAX_WAITING = 10_000;
 
 /** A row as JSON: dates are ISO texts. */
@@ -26,18 +26,18 @@ export interface RowChange<TRow extends object = JsonRow> {
 	/** The key's columns. */
 	key: JsonRow;
 	/**
-	 * The row after the change; `null` after a delete. Of a row that is too long for a notification, the
-	 * row as it is now, which may be newer than the change.
+	 * The row after the change; `null` after a delete. If the row is too long for a notification, it is the
+	 * current row, which may be newer than the change.
 	 */
 	row: TRow | null;
-	/** The row before the change; `null` on an insert, and where row and old row are too long. */
+	/** The row before the change; `null` on an insert, and if both rows together are too long. */
 	old: TRow | null;
 }
 
-/** What becomes of a change. */
+/** The message for a change. */
 export interface RowMessage {
 	topic: string;
-	/** Validated by the topic's schema, like every message. */
+	/** The topic's schema validates it, like every message. */
 	data: unknown;
 	/** Name of the channel. @default every channel that this source feeds */
 	channel?: string;
@@ -45,28 +45,31 @@ export interface RowMessage {
 
 /** Which rows become messages, and how. */
 export interface PostgresSourceOptions<TRow extends object = JsonRow> {
-	/** The table, or tables, that have a trigger of `triggerSql`. */
+	/** The table or tables with a trigger from `triggerSql`. */
 	table: string | readonly string[];
-	/** Whether a change is of interest. @default every change */
+	/** Whether to use a change. @default every change */
 	filter?: (change: RowChange<TRow>) => boolean;
-	/** Makes messages of a change; none where it returns nothing. It must give the same in every process. */
+	/** Returns the messages for a change, or nothing for none. It must return the same in every process. */
 	map: (change: RowChange<TRow>) => RowMessage | readonly RowMessage[] | null | undefined;
-	/** Called when `filter` or `map` throws; readers are told to load again. @default console.error */
+	/** Called when `filter` or `map` throws; readers are told to reload their data. @default console.error */
 	onError?: (error: unknown, table: string) => void;
-	/** Name of the Postgres schema, as it was given to `triggerSql`. @default 'sveltekit_inngest' */
+	/** Name of the Postgres schema, as it was passed to `triggerSql`. @default 'sveltekit_inngest' */
 	schema?: string;
-	/** A client that connects to the server directly, where `client` goes through a transaction pooler. @default client */
+	/**
+	 * A client that connects to the server directly, if `client` goes through a transaction pooler. @default
+	 * client
+	 */
 	listen?: PostgresClient;
-	/** How long, in milliseconds, reading a long row may take. @default 2_000 */
+	/** Time limit, in milliseconds, for reading a long row. @default 2_000 */
 	timeoutMs?: number;
 	/** How often, in milliseconds, the connection that listens is tested. @default 10_000 */
 	heartbeatMs?: number;
 }
 
-/** What the trigger says. */
+/** The notification of the trigger. */
 interface Notice {
 	table: string;
-	/** It changed, but it cannot be said how. */
+	/** It changed, but the change is unknown. */
 	isUnknown?: boolean;
 	/** Number of the transaction, and time in microseconds. */
 	tx: string;
@@ -80,11 +83,11 @@ interface Notice {
 }
 
 /**
- * A source whose messages are changes of rows, without a trip to Inngest. Each process hears of every
- * change by itself; give it to the registry entry of the channel. The tables need a trigger:
+ * A source whose messages are changes of rows, without going through Inngest. Each process gets every change
+ * from the database. Set it as the `source` of the channel's registry entry. The tables need a trigger:
  * {@link triggerSql}.
  *
- * @param client A `Pool` of `pg`, what `postgres()` of `postgres` returns, or a PGlite database.
+ * @param client A `Pool` of `pg`, the result of `postgres()` of `postgres`, or a PGlite database.
  * @throws {RealtimeError} `INVALID_OPTION` when the client or an option is not valid.
  */
 export function postgresSource<TRow extends object = JsonRow>(
@@ -94,7 +97,7 @@ export function postgresSource<TRow extends object = JsonRow>(
 	if (typeof options?.map !== 'function') {
 		throw new RealtimeError(
 			'INVALID_OPTION',
-			'`map` must be a function that makes messages of changes.'
+			'`map` must be a function that returns messages for a change.'
 		);
 	}
 	return new PostgresSource(client, options as unknown as PostgresSourceOptions);
@@ -107,7 +110,7 @@ class PostgresSource implements RealtimeSource {
 	readonly #channel: string;
 	readonly #tables: ReadonlySet<string>;
 	readonly #options: PostgresSourceOptions;
-	/** Entries, because the same listener may be here twice. */
+	/** A list of entries, because a listener may be in it twice. */
 	readonly #listeners = new Set<{ listener: SourceListener }>();
 	#stopLine: (() => void) | undefined;
 	#isLive = false;
@@ -189,7 +192,7 @@ class PostgresSource implements RealtimeSource {
 		if (!this.#isReading) void this.#handle();
 	}
 
-	/** Handles changes in their order; a long row is read before those that follow it. */
+	/** Handles changes in order; a long row is read before later changes are handled. */
 	async #handle(): Promise<void> {
 		this.#isReading = true;
 		for (let notice = this.#waiting.shift(); notice; notice = this.#waiting.shift()) {
@@ -199,7 +202,7 @@ class PostgresSource implements RealtimeSource {
 				else if (notice.operation === 'delete') this.#take(notice, null);
 				else {
 					const row = await this.#read(notice);
-					// What is gone meanwhile is announced as deleted.
+					// A row that is gone by now has its own announcement as deleted.
 					if (row && this.#isLive) this.#take(notice, row);
 				}
 			} catch {
@@ -237,11 +240,11 @@ class PostgresSource implements RealtimeSource {
 			const { onError = reportToConsole } = this.#options;
 			onError(error, table);
 		} catch {
-			// Whoever reports must not stop what it reports on.
+			// An error in the report must not stop the source.
 		}
 	}
 
-	/** Reads the columns that the trigger announces, of a row that was too long. */
+	/** Reads the announced columns of a row that was too long. */
 	async #read({ table, key, columns }: Notice): Promise<JsonRow | null> {
 		const names = Object.entries(JSON.parse(key) as JsonRow);
 		if (names.some(([, value]) => value === null)) throw new Error('No row is found by NULL.');
@@ -262,7 +265,7 @@ class PostgresSource implements RealtimeSource {
 	}
 }
 
-/** A message that was made of a change. */
+/** A message for a change. */
 class RowChanged implements SourceMessage {
 	readonly kind = 'data';
 	readonly channel: string;
@@ -293,7 +296,10 @@ class RowChanged implements SourceMessage {
 }
 
 function reportToConsole(error: unknown, table: string): void {
-	console.error(`sveltekit-inngest: a change of "${table}" became no message.`, error);
+	console.error(
+		`sveltekit-inngest: a change of "${table}" could not be turned into a message.`,
+		error
+	);
 }
 
 function parse(payload: string): Notice | undefined {

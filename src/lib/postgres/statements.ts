@@ -5,7 +5,7 @@ import { explain } from './errors.js';
 import { migrateDatabase } from './migrate.js';
 import { inTime } from './time.js';
 
-/** How the functions of the database are called. */
+/** Options for calling the functions of the database. */
 export interface StatementsOptions {
 	schema: string;
 	/** Whether the database is migrated before the first call. */
@@ -19,13 +19,13 @@ export interface StatementsOptions {
  */
 export class Statements {
 	readonly schema: string;
-	/** How long, in milliseconds, one call may take. */
+	/** Time limit of one call, in milliseconds. */
 	readonly timeoutMs: number;
 	readonly #database: Database;
 	readonly #migrates: boolean;
 	#migrated: Promise<void> | undefined;
 	#isClosed = false;
-	/** What the database's clock is ahead of this process's own, in milliseconds. */
+	/** How far the database's clock is ahead of this process's clock, in milliseconds. */
 	#aheadMs: number | undefined;
 
 	constructor(database: Database, { schema, migrate, timeoutMs }: StatementsOptions) {
@@ -36,23 +36,23 @@ export class Statements {
 	}
 
 	/**
-	 * When nobody waits any more for a call that begins now, by the clock of the database. A call that the
-	 * server takes up later, because it hung, must not change anything.
+	 * When the caller of a call that starts now stops waiting, by the clock of the database. A call that the
+	 * server handles later, because it hung, must not change anything.
 	 *
-	 * @param forMs How long somebody waits, in milliseconds.
+	 * @param forMs How long the caller waits, in milliseconds.
 	 */
 	deadline(forMs: number = this.timeoutMs): number | null {
 		return this.#aheadMs === undefined ? null : performance.now() + this.#aheadMs + forMs;
 	}
 
-	/** How long, in milliseconds, the server may wait for a lock: it gives up before its caller does. */
+	/** How long, in milliseconds, the server may wait for a lock, so that it gives up before its caller does. */
 	get waitMs(): number {
 		return Math.ceil(this.timeoutMs * 0.9);
 	}
 
 	/**
-	 * Learns the time of the database from one of its answers. One that was handled late makes the database
-	 * seem behind, so that it counts for less.
+	 * Learns the time of the database from one of its answers. A late answer makes the database seem behind, so
+	 * it counts for less.
 	 */
 	setClock(clockMs: number): void {
 		const aheadMs = clockMs - performance.now();
@@ -61,7 +61,7 @@ export class Statements {
 	}
 
 	/**
-	 * @param options With a transaction of the app to run the statement in, or a time limit of its own.
+	 * @param options A transaction of the app to run the statement in, or a different time limit.
 	 * @throws {RealtimeError} `BACKEND` when the database fails or does not answer in time.
 	 */
 	async call(

@@ -1,10 +1,10 @@
-/** How long, in milliseconds, opening a session and each of its statements may take. */
+/** Time limit, in milliseconds, for opening a session and for each of its statements. */
 const SESSION_TIMEOUT_MS = 5_000;
 
-/** How long, in milliseconds, a migration may take: others may be at it first. */
+/** Time limit, in milliseconds, of a migration: others may have to finish first. */
 export const SCRIPT_TIMEOUT_MS = 60_000;
 
-/** @returns what `answer` gives, or rejects when that takes longer than `timeoutMs`. */
+/** @returns the result of `answer`. Rejects if that takes longer than `timeoutMs`. */
 export function inTime<T>(
 	answer: PromiseLike<T>,
 	timeoutMs: number | undefined = SESSION_TIMEOUT_MS
@@ -28,13 +28,13 @@ export function inTime<T>(
 	});
 }
 
-/** Nobody answered in time. */
+/** There was no answer in time. */
 export class TimeoutError extends Error {
 	override readonly name = 'TimeoutError';
 	readonly code = 'TIMEOUT';
 }
 
-/** @returns a lifetime in milliseconds that the database can count with: at most about 300 years. */
+/** @returns a lifetime in milliseconds that the database can compute with: at most about 300 years. */
 export function lifetime(ms: number): number {
 	return Math.min(ms, 1e13);
 }

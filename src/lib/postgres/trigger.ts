@@ -1,15 +1,15 @@
 import { RealtimeError } from '../protocol/errors.js';
 import { checkSchema, rowsChannel } from './schema.js';
 
-/** Which changes of a table are announced, and what is said of them. */
+/** Which changes of a table are announced, and with which columns. */
 export interface TriggerOptions {
-	/** Name of the table, with its schema where that is not `public`: `'orders'`, `'shop.orders'`. */
+	/** Name of the table, with its schema if that is not `public`: `'orders'`, `'shop.orders'`. */
 	table: string;
-	/** Column, or columns, by which a row is found again: usually its primary key. */
+	/** Column or columns that identify a row: usually its primary key. */
 	key: string | readonly string[];
 	/**
-	 * Columns that are announced; an update that changes neither them nor the key is not. Everybody who may
-	 * connect to the database can hear what is announced, so that secrets must not be among them.
+	 * Columns that are announced. An update that changes neither them nor the key is not announced. Everybody
+	 * who can connect to the database can read announcements, so do not include secrets.
 	 * @default all columns
 	 */
 	columns?: readonly string[];
@@ -17,7 +17,7 @@ export interface TriggerOptions {
 	schema?: string;
 }
 
-/** A table, as a trigger and a source name it: `schema.table`. */
+/** The name of a table for triggers and sources: `schema.table`. */
 export function tableName(table: string): string {
 	const parts = typeof table === 'string' ? table.split('.') : [];
 	const [schema, name] = parts.length === 1 ? ['public', parts[0]] : parts;
@@ -43,11 +43,11 @@ export function quotedTable(table: string): string {
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /**
- * The SQL of a trigger that announces changes of a table to `postgresSource`. Put it into a migration of
- * your app; it may be run again, and replaces what it made before.
+ * The SQL of a trigger that announces changes of a table to `postgresSource`. Put it into a migration of your
+ * app. You may run it again: it replaces the earlier trigger.
  *
- * The trigger never fails the write that it sees. A row that is too long for a notification is announced
- * by its key, and what cannot be announced at all makes readers load again.
+ * The trigger never makes a write fail. A row that is too long for a notification is announced by its key,
+ * and readers reload their data after a change that cannot be announced at all.
  *
  * @throws {RealtimeError} `INVALID_OPTION` when a name is missing or not valid.
  */
@@ -78,9 +78,8 @@ function names(option: string, value: readonly string[]): readonly string[] {
 }
 
 /**
- * The function behind the triggers. The time makes each payload differ from all others of its
- * transaction, of which equal ones arrive once; with the number of the transaction it tells a change from
- * all others.
+ * The function behind the triggers. The time makes each payload differ from all others of its transaction,
+ * because equal ones arrive only once. Together with the number of the transaction it identifies a change.
  */
 const announceRow = (schema: string): string => `do $do$ begin
 	if to_regnamespace('"${schema}"') is null then create schema "${schema}"; end if;

@@ -3,7 +3,7 @@ import type { Realtime, RealtimeMetric } from '../server/index.js';
 import { checkNames, DEFAULT_PREFIX, type MetricOptions } from './options.js';
 import { createSnapshot } from './snapshot.js';
 
-/** A metric as registries of `prom-client`, `@prometheus-io/client` and their forks take it. */
+/** A metric in the form that registries of `prom-client`, `@prometheus-io/client` and their forks accept. */
 export interface RegisteredMetric {
 	/** A registry for OpenMetrics takes `_total` off it, and adds it to the samples. */
 	name: string;
@@ -19,11 +19,11 @@ export interface RegisteredMetric {
 		/** Without a `metricName`, a sample is named as the metric is. */
 		values: { metricName?: string; labels: Record<string, string>; value: number }[];
 	};
-	/** Does nothing: counters begin with the process. */
+	/** Does nothing: counters start with the process. */
 	reset(): void;
 }
 
-/** The part of a registry that is used, whichever library it is of. */
+/** The part of a registry that we use; all these libraries have it. */
 export interface MetricRegister {
 	registerMetric(metric: never): void;
 	removeSingleMetric(name: string): void;
@@ -31,7 +31,7 @@ export interface MetricRegister {
 
 /** Options of `collect`. */
 export interface CollectOptions extends MetricOptions {
-	/** The registry that your app exposes: `register` of `prom-client`, or one of your own. */
+	/** The registry that your app exposes: `register` of `prom-client`, or your own. */
 	register: MetricRegister;
 }
 
@@ -50,17 +50,17 @@ const AGGREGATORS: Readonly<Record<string, 'min' | 'max'>> = {
 	event_loop_delay_seconds: 'max'
 };
 
-/** What each registry has, by the prefix of its names. */
+/** The endpoints in each registry, by the prefix of their names. */
 const registries = new WeakMap<MetricRegister, Map<string, Set<Collected>>>();
 
 /**
- * Adds the metrics of an endpoint to a registry. They are read when the registry is scraped, and cost
- * nothing in between. Several endpoints may share a registry: give each its own `labels` or `prefix`. A
- * call for the same endpoint, or with the same `prefix` and `labels`, replaces what was there.
+ * Adds the metrics of an endpoint to a registry. They are read when the registry is scraped, and cost nothing
+ * in between. Several endpoints may share a registry: give each its own `labels` or `prefix`. A call for the
+ * same endpoint, or with the same `prefix` and `labels`, replaces the earlier one.
  *
  * @returns a function that removes them.
- * @throws {RealtimeError} `INVALID_OPTION` for what is no registry, or for names and labels that Prometheus
- *   does not take.
+ * @throws {RealtimeError} `INVALID_OPTION` if `register` is not a registry, or for names and labels that
+ *   Prometheus does not accept.
  * @example
  * ```ts
  * import { register } from 'prom-client';
@@ -84,7 +84,7 @@ export function collect(realtime: Pick<Realtime, 'metrics'>, options: CollectOpt
 	all.add(collected);
 	const metrics = collected.read();
 	for (const metric of metrics) {
-		// A registry refuses a name that it has.
+		// A registry refuses a name that it already has.
 		register.removeSingleMetric(prefix + metric.name);
 		register.registerMetric(registered(prefix, metric, all) as never);
 	}

@@ -1,5 +1,5 @@
 /**
- * Channels of both SDK generations, described by shape: `@inngest/realtime` 0.4 (a definition is
+ * Channels of both SDK generations, recognized by their shape: `@inngest/realtime` 0.4 (a definition is
  * always a function, a topic has `getSchema()`) and `inngest/realtime` of inngest 4 (a static channel
  * is an object, a topic is `{ schema }`). Nothing of either SDK is imported at run time.
  */
@@ -13,7 +13,7 @@ export type TopicDefinition =
 /** Topics of a channel, by name. */
 export type TopicDefinitions = Record<string, TopicDefinition>;
 
-/** A channel that has its final name. */
+/** A channel with its final name. */
 export interface ChannelInstance {
 	name: string;
 	topics: TopicDefinitions;
@@ -26,12 +26,12 @@ export interface ChannelBuilder {
 	topics: TopicDefinitions;
 }
 
-/** Everything accepted where a channel is asked for. */
+/** Everything that is accepted as a channel. */
 export type ChannelLike = ChannelInstance | ChannelBuilder;
 
 /**
- * Parameters of a channel builder: its only argument as it is, or its arguments as a list. A channel
- * without parameters takes none. An only argument that is a list itself must be wrapped: `[list]`.
+ * Parameters of a channel builder: its only argument, or its arguments as a list. A channel without
+ * parameters takes none. If the only argument is a list itself, wrap it: `[list]`.
  */
 export type ChannelParams<TChannel extends ChannelLike> = TChannel extends (
 	...args: infer TArgs extends readonly unknown[]
@@ -47,7 +47,7 @@ type OnlyParam<TOnly> = TOnly extends readonly unknown[]
 	? readonly [TOnly]
 	: TOnly | readonly [TOnly];
 
-/** Name and topics of a channel, read from whichever generation it is of. */
+/** Name and topics of a channel of either generation. */
 export interface ResolvedChannel {
 	name: string;
 	/** Names of the defined topics, sorted; empty for `typeOnlyChannel`, which lists none. */
@@ -60,8 +60,8 @@ export interface ResolvedChannel {
  *
  * @param channel A channel or a channel definition of either SDK generation.
  * @param params A builder's only argument, or a list of its arguments.
- * @throws {RealtimeError} `INVALID_OPTION` when `channel` is neither, or when its builder makes the name
- * of parameters that are missing: everybody would share the channel `job:undefined`.
+ * @throws {RealtimeError} `INVALID_OPTION` when `channel` is neither, or when parameters of its name are
+ *   missing: everybody would share the channel `job:undefined`.
  */
 export function resolveChannel(channel: ChannelLike, params?: unknown): ResolvedChannel {
 	const name =
@@ -79,8 +79,8 @@ function toArguments(params: unknown): readonly unknown[] {
 
 function givenName(channel: ChannelInstance | undefined): unknown {
 	if (!channel || typeof channel.name === 'string') return channel?.name;
-	// `typeOnlyChannel` answers every unknown property, `name` too, with a topic function. The only way
-	// to its id is the definition that `addTopic` returns; nobody reads what that adds.
+	// `typeOnlyChannel` returns a topic function for every unknown property, even `name`. The only way to its id
+	// is the definition that `addTopic` returns; the added topic does no harm.
 	const { addTopic } = channel as { addTopic?: (topic: { name: string }) => () => ChannelInstance };
 	return addTopic?.({ name: '' })().name;
 }
@@ -92,12 +92,12 @@ function builtName(channel: ChannelBuilder, args: readonly unknown[]): unknown {
 	try {
 		({ name } = build(...args));
 		const gaps = countGaps(name);
-		// Neither SDK says what a builder takes. Where the name has fewer gaps with everything present,
-		// something is missing.
+		// Neither SDK tells which parameters a builder takes. If the name has fewer gaps once everything is
+		// present, a parameter is missing.
 		if (!gaps || countGaps(build(...args.map(complete), ...Array(9).fill(PRESENT)).name) >= gaps)
 			return name;
 	} catch (error) {
-		// A builder's own error stays its own; without parameters it comes of that.
+		// Pass a builder's own error on, unless it came from missing parameters.
 		if (args.length > 0 && name === undefined) throw error;
 		cause = error;
 	}
@@ -112,11 +112,11 @@ function countGaps(name: unknown): number {
 	return String(name).split(/undefined|null/).length - 1;
 }
 
-/** A parameter that is present, whatever a builder does with it: a text, an object, a function. */
+/** A parameter that is present for any builder: it works as a text, an object and a function. */
 const PRESENT: unknown = /* @__PURE__ */ new Proxy(() => PRESENT, {
 	get: (_target, key) => (key === Symbol.toPrimitive ? () => '\0' : PRESENT)
 });
-/** A parameter whose missing fields are present. */
+/** A parameter with its missing fields filled in. */
 function complete(value: unknown): unknown {
 	if (typeof value !== 'object' || value === null) return value ?? PRESENT;
 	return new Proxy(value, { get: (target, key) => Reflect.get(target, key) ?? PRESENT });

@@ -7,10 +7,10 @@ export const EVENT = {
 	ask: 'ask'
 } as const;
 
-/** Milliseconds between two health ticks, unless configured. */
+/** Default time between two health ticks, in milliseconds. */
 export const DEFAULT_INTERVAL_MS = 15_000;
 
-/** Milliseconds of silence after which a comment is written where health ticks are off. */
+/** Milliseconds of silence after which a comment is written if health ticks are off. */
 export const KEEPALIVE_MS = 30_000;
 
 /** Most bytes of a request body. */
@@ -25,5 +25,5 @@ export const RUN_TOPIC = '$run';
 /** Default URL of the realtime endpoint. */
 export const DEFAULT_ENDPOINT = '/api/events';
 
-/** The longest delay that a timer takes, in milliseconds; a longer one fires at once. */
+/** The longest delay of a timer, in milliseconds; with a longer one it fires at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -10,10 +10,10 @@ export function formatCursor(epoch: string, sequence: number): string {
 	return `${epoch}-${sequence}`;
 }
 
-/** A cursor of no log: a reader that starts from it gets a `resync`. */
+/** A cursor that belongs to no log: a reader that starts from it gets a `resync`. */
 export const UNKNOWN_CURSOR = /* @__PURE__ */ formatCursor('unknown', 0);
 
-/** @returns epoch and sequence, or `null` for a text that is no cursor. */
+/** @returns epoch and sequence, or `null` for a text that is not a cursor. */
 export function parseCursor(cursor: string): { epoch: string; sequence: number } | null {
 	const match = CURSOR.exec(cursor);
 	return match ? { epoch: match[1]!, sequence: Number(match[2]) } : null;

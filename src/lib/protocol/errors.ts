@@ -1,4 +1,4 @@
-/** Codes of the errors that this package throws at its users. */
+/** Codes of the errors that this package throws. */
 export type RealtimeErrorCode =
 	| 'INVALID_OPTION'
 	| 'NO_MANAGER'

@@ -6,15 +6,15 @@ import type { Jsonify } from './types.js';
 /** The channel that an event belongs to: a name, or a channel of either SDK generation. */
 export type EventChannel = string | { name: string };
 
-/** What page and server know of an event. */
+/** The definition of an event, for page and server. */
 export interface EventDefinition<
 	TSchema extends StandardSchemaV1 = StandardSchemaV1,
 	TResult extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined,
 	TName extends string = string
 > {
-	/** What it is called, also in Inngest. */
+	/** Its name, also in Inngest. */
 	readonly name: TName;
-	/** What its data must match. A page sends the input; the handler gets the output. */
+	/** The schema of its data. A page sends the input; the handler gets the output. */
 	readonly schema: TSchema;
 	/** Version of the schema. */
 	readonly version: number;
@@ -47,14 +47,16 @@ export interface DefineEventOptions<
 	TSchema extends StandardSchemaV1,
 	TResult extends StandardSchemaV1 | undefined = undefined
 > {
-	/** What the data must match: a schema of any library that follows Standard Schema. */
+	/** The schema of the data, from any library that follows Standard Schema. */
 	schema: TSchema;
 	/**
 	 * The channel that the event belongs to, or a function that reads it from the data. A page sends the
 	 * events of one channel one after another; those without a channel, one after another per event.
 	 */
 	channel?: EventChannel | ((data: StandardSchemaV1.InferInput<TSchema>) => EventChannel);
-	/** Version of the schema, from 1. Raise it when old pages cannot go on as they are. @default 1 */
+	/**
+	 * Version of the schema, from 1. Raise it when old pages cannot continue to send the old data. @default 1
+	 */
 	version?: number;
 	/** What the handler returns. A page gets its output; without it, the result's type is `unknown`. */
 	result?: TResult;
@@ -64,11 +66,11 @@ export interface DefineEventOptions<
 const MAX_NAME = 256;
 
 /**
- * Describes an event that pages send. Write it in a file that the page and the server import: it holds no
- * code of the server.
+ * Describes an event that pages send. Put it in a file that both the page and the server import: it contains
+ * no server code.
  *
- * @param name What the event is called, also in Inngest: `orders/create`.
- * @throws {RealtimeError} `INVALID_OPTION` when the name is empty or too long, `schema` or `result` is no
+ * @param name The name of the event, also in Inngest: `orders/create`.
+ * @throws {RealtimeError} `INVALID_OPTION` when the name is empty or too long, `schema` or `result` is not a
  *   Standard Schema, or `version` is not a whole number from 1.
  * @example
  * ```ts
@@ -107,7 +109,7 @@ export function defineEvent<
  * @param data The input of its schema.
  */
 export function eventChannel({ channel }: EventDefinition, data: unknown): string | undefined {
-	// A channel definition is a function as well; one that takes no parameters has its name at once.
+	// A channel definition is also a function. Without parameters, it has its name at once.
 	const found = typeof channel === 'function' ? channel(data as never) : channel;
 	return typeof found === 'object' ? found.name : found;
 }
@@ -125,11 +127,11 @@ function invalid(message: string): never {
 export interface EventRequest {
 	/** Name of the event. */
 	event: string;
-	/** The same whenever the same event is sent again: letters, digits and punctuation, at most 128. */
+	/** Stays the same when the event is sent again: letters, digits and punctuation, at most 128. */
 	id: string;
 	/** Input of the event's schema. */
 	data?: unknown;
-	/** Version of the schema that the page was built with. @default the server's own */
+	/** Version of the schema that the page was built with. @default the server's version */
 	v?: number;
 }
 
@@ -141,14 +143,14 @@ export interface EmittedMessage {
 	cursor: string;
 }
 
-/** The answer to an event that was accepted. */
+/** The response to an accepted event. */
 export interface EventAnswer {
 	id: string;
-	/** `done`: its handler ran; `queued`: Inngest has it. */
+	/** `done`: its handler ran; `queued`: it was sent to Inngest. */
 	status: 'done' | 'queued';
-	/** What the handler returned; absent where that was `undefined`. */
+	/** The result of the handler; absent if that was `undefined`. */
 	result?: unknown;
-	/** What the handler emitted, in order. */
+	/** The messages that the handler emitted, in order. */
 	emitted: EmittedMessage[];
 }
 
@@ -159,13 +161,13 @@ export interface EventIssue {
 	path: (string | number)[];
 }
 
-/** The answer to an event that was refused. */
+/** The response to a refused event. */
 export interface EventRefusal {
 	error: string;
-	/** Tells the two kinds of 409 apart. */
+	/** Distinguishes the two kinds of 409. */
 	reason?: 'conflict' | 'outdated';
-	/** The version that the server knows, where that of the page is `outdated`; in a deploy it may be an older one. */
+	/** The version that the server knows, if that of the page is `outdated`; during a deploy it may be older. */
 	version?: number;
-	/** What does not match, with 422. */
+	/** The parts that do not match, with 422. */
 	issues?: EventIssue[];
 }

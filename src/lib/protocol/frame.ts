@@ -4,11 +4,11 @@ import type { RealtimeTopicEnvelope } from './types.js';
 
 /** An event that concerns one channel. */
 export type Frame = {
-	/** Empty for an event that is not of this wire and came by a stream of several channels. */
+	/** Empty for an event of another protocol on a stream of several channels. */
 	channel: string;
 	/** Cursor of the channel after this frame, or empty. */
 	cursor: string;
-	/** Text of the data as it came. */
+	/** Text of the data as it arrived. */
 	raw: string;
 } & (
 	| { event: 'message'; data: RealtimeTopicEnvelope }
@@ -35,7 +35,7 @@ export function encodeEvent(event: string, data: string, id?: string): Uint8Arra
 	);
 }
 
-/** A comment: seen by proxies and sockets, by no reader. */
+/** A comment, which proxies and sockets see and readers do not. */
 export function encodeComment(text: string): Uint8Array {
 	return encoder.encode(`: ${text}\n\n`);
 }

@@ -1,7 +1,7 @@
 /** States of a channel's stream. */
 export type HealthStatus = 'connecting' | 'connected' | 'degraded';
 
-/** Where on the server a failure arose. */
+/** Where on the server a failure happened. */
 export type RealtimeServerFailureStage =
 	| 'request-validation'
 	| 'admission'
@@ -20,19 +20,19 @@ export interface HealthPayload {
 	/** Whether messages flow now. */
 	ok: boolean;
 	status: HealthStatus;
-	/** When this was said, in milliseconds since the epoch. */
+	/** When this was sent, in milliseconds since the epoch. */
 	ts: number;
 	channel: string;
 	/** Position up to which everything has been queued before this event. */
 	cursor?: string;
-	/** Milliseconds between two health ticks; absent where the server sends none. */
+	/** Milliseconds between two health ticks; absent if the server sends none. */
 	intervalMs?: number;
 	/** What happened, in words for people. */
 	detail?: string;
 	stage?: RealtimeServerFailureStage;
-	/** HTTP status that the same failure has before the stream starts. */
+	/** HTTP status of the same failure before a stream starts. */
 	code?: number;
-	/** Set when trying again unchanged cannot help. */
+	/** Set when trying the same again cannot help. */
 	fatal?: boolean;
 }
 
@@ -43,9 +43,9 @@ export type ResyncReason = 'expired' | 'restart' | 'idle' | 'upstream-gap';
 export interface ResyncPayload {
 	channel: string;
 	/**
-	 * `expired`: the replay log no longer reaches back far enough; `restart`: the server process is
-	 * another one; `idle`: nobody listened for longer than the server keeps a feed; `upstream-gap`:
-	 * the server itself lost Inngest for a while.
+	 * `expired`: the replay log no longer reaches back far enough; `restart`: this is a different server
+	 * process; `idle`: nobody listened for longer than the server keeps a feed; `upstream-gap`: the server
+	 * itself lost its connection to Inngest for a while.
 	 */
 	reason: ResyncReason;
 	/** Milliseconds since the epoch. */

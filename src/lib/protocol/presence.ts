@@ -2,10 +2,10 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ChannelLike } from './channel.js';
 import type { Jsonify } from './types.js';
 
-/** Who is in a channel. One per id, however many tabs and devices it reads with. */
+/** A member of a channel. One per id, however many tabs and devices it uses. */
 export interface RealtimeMember<TData = unknown> {
 	readonly id: string;
-	/** What the server and the member's own pages say about it. */
+	/** Data from the server and from the member's own pages. */
 	readonly data: TData;
 	/** Open streams: tabs and devices. */
 	readonly streams: number;
@@ -16,14 +16,14 @@ export interface RealtimeMember<TData = unknown> {
 /** Data of a `presence` event. */
 export type PresencePayload = { channel: string } & (
 	| {
-			/** Everybody; comes first, and whenever changes may have been missed. */
+			/** All members; sent first, and whenever changes may have been missed. */
 			type: 'sync';
 			members: readonly RealtimeMember[];
-			/** Id of the reader itself, where it is a member. */
+			/** Id of the reader itself, if it is a member. */
 			self?: string;
-			/** Names the reader's stream in what the page sends. */
+			/** Name of the reader's stream, which the page sends with its updates. */
 			stream: string;
-			/** Milliseconds between two signs of life that the page is to send; absent where none are. */
+			/** Milliseconds between two signs of life that the page must send; absent if it need not. */
 			beatMs?: number;
 	  }
 	| { type: 'join'; members: readonly RealtimeMember[] }
@@ -36,11 +36,11 @@ export type PresencePayload = { channel: string } & (
 export interface PresenceRequest {
 	/** The `stream` of its `sync`. */
 	stream: string;
-	/** New values of its data; absent in a mere sign of life. */
+	/** New values of its data; absent if it only shows that the page is alive. */
 	data?: Record<string, unknown>;
-	/** Milliseconds after which the server takes these values back. */
+	/** Milliseconds after which the server resets these values. */
 	ttlMs?: number;
-	/** Whether values that are not named go back to what the server began with. */
+	/** Whether values that are not listed are reset to those that the server started with. */
 	reset?: boolean;
 	/** Whether a `sync` is wanted. */
 	sync?: boolean;
@@ -50,17 +50,17 @@ export interface PresenceRequest {
 export interface AskPayload {
 	channel: string;
 	topic: string;
-	/** Names the question in its answer. */
+	/** Id of the question, for its answer. */
 	id: string;
 	data?: unknown;
 	/** Set when it needs no answer any more. */
 	isOver?: boolean;
 }
 
-/** What a page answers to an `ask`: what its handler returned, or why it failed. */
+/** A page's answer to an `ask`: the result of its handler, or why it failed. */
 export type AnswerRequest = { id: string } & ({ data: unknown } | { error: string });
 
-/** A channel whose members' data is described by a schema. */
+/** A channel with a schema for its members' data. */
 export type WithPresence<
 	TChannel extends ChannelLike,
 	TSchema extends StandardSchemaV1
@@ -76,10 +76,10 @@ export type PresenceData<TChannel> = TChannel extends {
 	: Record<string, unknown>;
 
 /**
- * Describes the data of a channel's members, once for the server and the pages: what `member` returns,
- * what pages read, and what they may send. The channel stays the same otherwise.
+ * Describes the data of a channel's members, once for the server and the pages: what `member` returns, what
+ * pages read, and what they may send. Otherwise the channel stays the same.
  *
- * @param schema Of the whole data, an object; any library of Standard Schema.
+ * @param schema Schema of the whole data, an object; from any library that follows Standard Schema.
  * @example
  * ```ts
  * export const boardChannel = withPresence(
@@ -100,7 +100,7 @@ export function withPresence<TChannel extends ChannelLike, TSchema extends Stand
 
 /** The schema that a channel was given by `withPresence`. */
 export function presenceSchema(channel: ChannelLike): StandardSchemaV1 | undefined {
-	// `typeOnlyChannel` answers every property; only its own ones count.
+	// `typeOnlyChannel` has every property; only its own ones count.
 	return Object.hasOwn(channel, 'presence')
 		? (channel as { presence?: StandardSchemaV1 }).presence
 		: undefined;

@@ -1,11 +1,11 @@
 /**
- * Characters that a terminal acts upon instead of showing them: controls, line separators, and marks
- * that change the direction of a text.
+ * Characters that a terminal interprets instead of showing them: controls, line separators, and marks that
+ * change the direction of a text.
  */
 // eslint-disable-next-line no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** A text that came from outside, as it may be shown in a log: on one line, with its controls escaped. */
+/** Makes a text from outside safe for a log: on one line, with control characters escaped. */
 export function printable(text: string): string {
 	return text.replace(
 		UNSAFE,
@@ -13,7 +13,7 @@ export function printable(text: string): string {
 	);
 }
 
-/** A name in double quotes, for a sentence that may be shown in a log. */
+/** A name in double quotes, safe for a log. */
 export function quoted(name: string): string {
 	return printable(JSON.stringify(name));
 }

@@ -10,7 +10,7 @@ export interface SubscriptionRequest {
 	/** Defaults to all topics of the channel. */
 	topics?: string[];
 	params?: RealtimeRequestParams;
-	/** Cursor of the last message that arrived; what followed is replayed. */
+	/** Cursor of the last message that arrived; later ones are replayed. */
 	lastEventId?: string;
 	/** Cursor to start from while there is no `lastEventId` yet. Excludes `history`. */
 	since?: string;
@@ -18,17 +18,17 @@ export interface SubscriptionRequest {
 	history?: number;
 }
 
-/** What a POST with `read` asks for: messages that are still in the log of a channel. */
+/** A POST with `read` asks for messages that are still in the log of a channel. */
 export interface HistoryRequest {
 	channel: string;
 	/** Defaults to all topics of the channel. */
 	topics?: string[];
 	params?: RealtimeRequestParams;
-	/** A cursor, or a moment in ISO 8601: only what followed. */
+	/** A cursor, or a date in ISO 8601: only later messages. */
 	since?: string;
-	/** A cursor: only what came before. */
+	/** A cursor: only earlier messages. */
 	before?: string;
-	/** Most messages: with `since` the first, else the newest. @default 100 */
+	/** Most messages: the first ones with `since`, otherwise the newest. @default 100 */
 	limit?: number;
 }
 

@@ -1,10 +1,10 @@
 /** Types of topics and payloads, inferred from a channel of either SDK generation. */
-/** @ts-ignore Optional peer: where it is not installed no channel of its kind exists either. */
+/** @ts-ignore Optional peer: if it is not installed, no channel of its kind exists either. */
 import type { Realtime as Legacy } from '@inngest/realtime';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ChannelLike } from './channel.js';
 
-/** What a value becomes on its way through JSON: a `Date` is read as a string, functions are gone. */
+/** A value after JSON: a `Date` becomes a string, functions are dropped. */
 export type Jsonify<T> = unknown extends T
 	? T
 	: T extends { toJSON(): infer TJson }
@@ -23,7 +23,7 @@ export type Jsonify<T> = unknown extends T
 							>
 						: never;
 
-/** What JSON has no word for is `null` in a list. */
+/** Values that JSON cannot express become `null` in a list. */
 type JsonItem<T> = unknown extends T
 	? T
 	: T extends undefined | symbol | ((...args: never[]) => unknown)
@@ -54,7 +54,7 @@ type TopicOutput<TTopic> = TTopic extends { schema: infer TSchema extends Standa
 		? TSubscribe
 		: unknown;
 
-/** What a subscriber reads from a topic: the output of its schema, after JSON. */
+/** The data that a subscriber reads from a topic: the output of its schema, after JSON. */
 export type TopicData<
 	TChannel extends ChannelLike,
 	TTopic extends TopicKey<TChannel> = TopicKey<TChannel>
@@ -63,11 +63,11 @@ export type TopicData<
 /** Kinds of messages that a topic carries. */
 export type MessageKind = 'data' | 'datastream-start' | 'chunk' | 'datastream-end' | 'run' | 'step';
 
-/** One message as it goes over the wire. */
+/** One message as it is sent. */
 export interface RealtimeTopicEnvelope<TTopic extends string = string, TData = unknown> {
 	channel: string;
 	topic: TTopic;
-	/** For `datastream-start` and `datastream-end` the stream's id, for `chunk` a piece of text. */
+	/** The stream's id for `datastream-start` and `datastream-end`, a piece of text for `chunk`. */
 	data: TData;
 	runId?: string;
 	fnId?: string;
@@ -77,13 +77,16 @@ export interface RealtimeTopicEnvelope<TTopic extends string = string, TData = u
 	kind: MessageKind;
 	/** Set on the three kinds of a data stream. */
 	streamId?: string;
-	/** Set on messages that a subscription's `history` asked for: they were published before it began. */
+	/** Set on messages that a subscription's `history` asked for: they were published before it started. */
 	history?: true;
-	/** Id of the event that a page sent, where its handler emitted the message. */
+	/** Id of the page's event, if its handler emitted the message. */
 	clientEventId?: string;
 }
 
-/** A message and its position in its channel: unique there, and where a later read can start. */
+/**
+ * A message and its position in its channel. The position is unique there, and a later read can start from
+ * it.
+ */
 export type Positioned<TMessage> = TMessage & { cursor: string };
 
 /** A message of one topic of a channel, with its payload typed. */

@@ -13,14 +13,14 @@ import { RedisPresence } from './presence.js';
 import { RedisRateLimit } from './rateLimit.js';
 import { RedisLog } from './replay.js';
 
-/** The least lifetime of a key that Inngest may come back with, in milliseconds: 48 hours. */
+/** Minimum time, in milliseconds, to remember a key, because Inngest may send it again: 48 hours. */
 const MIN_KEY_TTL_MS = 48 * 3_600_000;
 
 /** Options of `redisBackend`. */
 export interface RedisBackendOptions {
 	/**
-	 * What the names of all keys and channels begin with. Two apps on one Redis need different ones: with
-	 * the same, they share their logs. A `keyPrefix` of the client is put before it.
+	 * Prefix of the names of all keys and channels. Two apps on one Redis need different prefixes: with the same
+	 * one, they share their logs. A `keyPrefix` of the client comes before it.
 	 * @default 'sveltekit-inngest'
 	 */
 	prefix?: string;
@@ -28,26 +28,26 @@ export interface RedisBackendOptions {
 	maxEvents?: number;
 	/** Age, in milliseconds, after which a message is dropped. @default 3_600_000 */
 	maxAgeMs?: number;
-	/** How long, in milliseconds, one call may take. @default 2_000 */
+	/** Time limit of one call, in milliseconds. @default 2_000 */
 	timeoutMs?: number;
 	/**
-	 * How often, in milliseconds, a quiet connection for announcements is tested, so that one that
-	 * receives nothing any more is noticed. @default 5_000
+	 * How often, in milliseconds, a quiet connection for announcements is tested, to notice one that receives
+	 * nothing any more. @default 5_000
 	 */
 	heartbeatMs?: number;
 	/**
-	 * How long, in milliseconds, the key of an emitted message is remembered at least, however short the
-	 * log is; no less than 48 hours. @default 172_800_000
+	 * Minimum time, in milliseconds, that the key of an emitted message is remembered, even if the log is
+	 * shorter; at least 48 hours. @default 172_800_000
 	 */
 	keyTtlMs?: number;
 	/**
-	 * Announces through sharded pub/sub (Redis 7 or later), which a large Cluster does not send to all of
-	 * its servers. The clients' support for it is recent. @default false
+	 * Uses sharded pub/sub for announcements (Redis 7 or later), which a large Cluster does not send to all of
+	 * its servers. Client libraries support it only recently. @default false
 	 */
 	sharded?: boolean;
 }
 
-/** A backend that keeps what processes share in Redis. */
+/** A backend that keeps shared data in Redis. */
 export interface RedisBackend extends RealtimeBackend {
 	readonly name: 'redis';
 	readonly timeoutMs: number;
@@ -56,20 +56,20 @@ export interface RedisBackend extends RealtimeBackend {
 	readonly presence: PresenceStore;
 	readonly rateLimit: RateLimitStore;
 	readonly idempotency: IdempotencyStore;
-	/** Ends the connections that the backend made; the client that it was given stays as it is. */
+	/** Ends the connections that the backend opened. It does not touch the client that you passed. */
 	close(): void;
 }
 
 /**
- * A backend that keeps in Redis (6.2 or later) or Valkey what several processes of an app share: the logs
- * of channels, who is there, what each sender may do, and what ran already.
+ * A backend in Redis (6.2 or later) or Valkey for what several processes of an app share: the logs of
+ * channels, members, rate limits, and what has run already.
  *
- * Nothing is ever sent on the client: the backend makes two connections of its own with the client's
- * options, one for commands and one for announcements, when they are first needed.
+ * It never uses the client itself: it opens its own two connections with the client's options, one for
+ * commands and one for announcements, when they are first needed.
  *
  * @param client A client of `redis` (5 or 6) or `ioredis` (5 or 6): standalone, Sentinel or Cluster. It
  *   need not be connected.
- * @throws {RealtimeError} `INVALID_OPTION` for what is no client, and for options that cannot work.
+ * @throws {RealtimeError} `INVALID_OPTION` if `client` is not a client, and for options that cannot work.
  * @example
  * ```ts
  * import { createClient } from 'redis';

@@ -14,26 +14,26 @@ import type { Keys } from './keys.js';
 import type { RedisLog } from './replay.js';
 import { decodeAnnouncement } from './wire.js';
 
-/** Pause before a broken line is opened again: at first up to this long, in milliseconds. */
+/** Pause before a broken connection is opened again: at first up to this long, in milliseconds. */
 const MIN_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 2_000;
 
-/** What the bus needs to know. */
+/** Options of the bus. */
 export interface RedisBusOptions {
 	readonly timeoutMs: number;
 	readonly heartbeatMs: number;
 	readonly sharded: boolean;
 }
 
-/** Somebody who hears what is announced on a channel. None of its methods may throw. */
+/** A listener for announcements on a channel. None of its methods may throw. */
 export interface ChannelListener {
 	text(text: string): void;
-	/** Announcements arrive from now on; called again after each `lost`. */
+	/** Announcements arrive from now on. Called again after each `lost`. */
 	live(): void;
 	lost(error: Error): void;
 	/** Whether this process receives messages from their source. @default no */
 	isLive?(): boolean;
-	/** Resolves when what this process received before is in the log. */
+	/** Resolves when everything this process has received so far is in the log. */
 	settled?(): Promise<void> | undefined;
 }
 
@@ -49,17 +49,17 @@ interface Probe {
 	answer(isLive: boolean): void;
 }
 
-/** A question names where its answer goes, and an answer names the channel that was asked about. */
+/** A question names the channel for its answer, and an answer names the channel of the question. */
 const QUESTION = '?';
 const ANSWER = '!';
 
 /**
- * Announcements over pub/sub. One connection per process, while somebody listens; it has one
- * subscription per log, however many listen to it. A line that breaks is replaced and never mended, so
- * that each gap is known and told.
+ * Announcements over pub/sub, with one connection per process while anyone listens. It has one subscription
+ * per log, however many listeners the log has. A broken connection is replaced and never repaired, so that
+ * each gap is known and reported.
  *
- * A line may also be deaf without being broken: its server hangs, or it lost its subscriptions. So when
- * it has been quiet for a while, the process sends itself a message through Redis.
+ * A connection may also receive nothing without being broken: its server hangs, or its subscriptions are
+ * lost. So when it has been quiet for a while, the process sends itself a message through Redis.
  */
 export class RedisBus implements BackendBus {
 	readonly #source: RedisSource;
@@ -67,17 +67,17 @@ export class RedisBus implements BackendBus {
 	readonly #log: RedisLog;
 	readonly #keys: Keys;
 	readonly #options: RedisBusOptions;
-	/** Who listens, by the channel of the log. */
+	/** Listeners, by the channel of the log. */
 	readonly #listening = new Map<string, Set<Listening>>();
 	readonly #heartbeat: string;
 	#line: Line | undefined;
-	/** Channels that the line is subscribed to. */
+	/** Channels that the connection is subscribed to. */
 	#subscribed = new Set<string>();
 	#isSyncing = false;
 	#isScheduled = false;
 	#failures = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	/** Questions whether another process is live. */
+	/** Pending questions whether another process is live. */
 	readonly #probes = new Set<Probe>();
 	/** Whether anything arrived since the last heartbeat. */
 	#wasHeard = false;
@@ -115,7 +115,7 @@ export class RedisBus implements BackendBus {
 		});
 	}
 
-	/** Hears what is announced on a channel. @returns a function that removes the listener. */
+	/** Listens to announcements on a channel. @returns a function that removes the listener. */
 	hear(channel: string, listener: ChannelListener): () => void {
 		const listening: Listening = { listener, state: 'new' };
 		let all = this.#listening.get(channel);
@@ -153,7 +153,7 @@ export class RedisBus implements BackendBus {
 		this.#end();
 	}
 
-	/** Collects what one turn of the event loop asks for, so that it costs one command. */
+	/** Collects the changes of one turn of the event loop, so that they cost one command. */
 	#schedule(): void {
 		if (this.#isScheduled || this.#isClosed) return;
 		this.#isScheduled = true;
@@ -165,7 +165,7 @@ export class RedisBus implements BackendBus {
 		);
 	}
 
-	/** Brings the line to what is asked for. */
+	/** Updates the connection to the wanted subscriptions. */
 	async #sync(): Promise<void> {
 		if (this.#isSyncing || this.#isClosed) return;
 		// It waits before the next attempt to connect.
@@ -219,13 +219,13 @@ export class RedisBus implements BackendBus {
 		return channel !== this.#heartbeat && !this.#listening.has(channel);
 	}
 
-	/** Whether more was asked for meanwhile. */
+	/** Whether more changes came meanwhile. */
 	#isOutdated(): boolean {
 		const isMissing = [...this.#listening.keys()].some((channel) => !this.#subscribed.has(channel));
 		return isMissing || [...this.#subscribed].some((channel) => this.#isGone(channel));
 	}
 
-	/** Asks what waits for the line that brings the answer. */
+	/** Sends the questions that waited for the connection that brings the answers. */
 	#ask(): void {
 		if (!this.#subscribed.has(this.#heartbeat)) return;
 		for (const probe of this.#probes) {
@@ -235,7 +235,7 @@ export class RedisBus implements BackendBus {
 		}
 	}
 
-	/** Says something that nobody has to hear: whoever waits for it has a time limit. */
+	/** Publishes a message that may get lost: anyone who waits for it has a time limit. */
 	#say(channel: string, text: string): void {
 		this.#commands.publish(this.#publishCommand, channel, text).catch(() => {});
 	}
@@ -280,7 +280,7 @@ export class RedisBus implements BackendBus {
 			return;
 		}
 		for (const { listener, state } of [...all]) {
-			// Whoever is not live yet is about to read everything.
+			// A listener that is not live yet is about to read everything.
 			if (state === 'live') listener.text(text);
 		}
 	}
@@ -303,7 +303,7 @@ export class RedisBus implements BackendBus {
 		this.#timer = undefined;
 		this.#heard = undefined;
 		this.#subscribed = new Set();
-		// Ending it says that it broke, which is no news then.
+		// Ending it reports that it broke, which is not news then.
 		const line = this.#line;
 		this.#line = undefined;
 		line?.destroy();
@@ -314,7 +314,7 @@ export class RedisBus implements BackendBus {
 		this.#later(this.#options.heartbeatMs, () => void this.#beat());
 	}
 
-	/** Asks Redis for a sign of life on the line, if there was none. */
+	/** Tests the connection, if nothing has arrived on it. */
 	async #beat(): Promise<void> {
 		const line = this.#line;
 		if (!line) return;

@@ -1,12 +1,12 @@
 /**
- * All differences between the two libraries and their kinds of clients. A constructor's name tells
- * nothing here, so clients are told apart by their methods.
+ * All differences between the two libraries and their kinds of clients. The names of constructors are not
+ * reliable, so clients are recognized by their methods.
  */
 import { RealtimeError } from '../protocol/errors.js';
 
 /**
- * A client of `redis` (5 or 6) or `ioredis` (5 or 6): standalone, Sentinel or Cluster. The type names
- * only what the types of all of them have.
+ * A client of `redis` (5 or 6) or `ioredis` (5 or 6): standalone, Sentinel or Cluster. The type has only what
+ * all of their types have in common.
  */
 export interface RedisClient {
 	connect(...args: never[]): unknown;
@@ -19,7 +19,7 @@ export interface LineEvents {
 	message(channel: string, text: string): void;
 }
 
-/** A connection of our own. It ends for good when it breaks; its owner then opens another one. */
+/** Our own connection. It ends for good when it breaks; its owner then opens another one. */
 export interface Line {
 	connect(): Promise<unknown>;
 	/** Sends a command to the server that has `key`. */
@@ -29,24 +29,24 @@ export interface Line {
 	destroy(): void;
 }
 
-/** What the lines are for. */
+/** Purposes of connections. */
 export interface LineOptions {
 	purpose: 'commands' | 'messages';
 	sharded: boolean;
 }
 
-/** What is to be known of the user's client, on which nothing is ever sent. */
+/** The properties of the user's client. Nothing is ever sent on it. */
 export interface RedisSource {
 	/** The prefix that the client puts before its keys. */
 	readonly keyPrefix: string;
-	/** Number of the database, which pub/sub does not tell apart. */
+	/** Number of the database, because pub/sub is the same for all databases. */
 	readonly database: number;
-	/** Whether a line survives the loss of a server by itself. */
+	/** Whether a connection survives the loss of a server by itself. */
 	readonly heals: boolean;
 	open(events: LineEvents, options: LineOptions): Line;
 }
 
-/** @throws {RealtimeError} `INVALID_OPTION` for what is no client. */
+/** @throws {RealtimeError} `INVALID_OPTION` if it is not a client. */
 export function sourceOf(client: RedisClient): RedisSource {
 	const methods = client as Partial<NodeRedis & IoRedis> | undefined;
 	if (typeof methods?.duplicate === 'function') {
@@ -65,7 +65,7 @@ interface Emitter {
 	on(event: string, listener: (...args: never[]) => void): unknown;
 }
 
-/** What both libraries call `options`, as far as it is used here. */
+/** The `options` of both libraries, as far as we use them. */
 interface ClientOptions {
 	keyPrefix?: string;
 	/** `redis` */
@@ -97,7 +97,7 @@ interface NodeRedis extends RedisClient, Emitter {
 
 type NodeRedisListener = (text: string, channel: string) => void;
 
-/** A client without anything of the user's that changes replies or repeats commands. */
+/** A copy of the client without the user's settings that change replies or repeat commands. */
 const PLAIN = {
 	disableOfflineQueue: true,
 	keyPrefix: undefined,
@@ -112,10 +112,10 @@ function nodeRedis(client: NodeRedis): RedisSource {
 			: typeof client.unref === 'function'
 				? 'standalone'
 				: 'sentinel';
-	// A Sentinel client tells nobody its options.
+	// A Sentinel client does not expose its options.
 	const options = (kind === 'cluster' ? client._options : client.options) ?? {};
 
-	/** @param signal Ends its sockets, also those that are still being opened: `destroy()` leaves these. */
+	/** @param signal Ends its sockets, including those that are still opening, which `destroy()` leaves. */
 	function duplicate({ purpose }: LineOptions, signal: AbortSignal): NodeRedis {
 		if (kind === 'standalone') {
 			const socket = { ...options.socket, reconnectStrategy: false, signal };
@@ -239,7 +239,7 @@ function ioRedis(client: IoRedis): RedisSource {
 			...plain,
 			scaleReads: 'master',
 			clusterRetryStrategy: () => null,
-			// It would send again what failed, also after we gave up on it.
+			// It would repeat failed commands, even after we gave up on them.
 			retryDelayOnFailover: 0,
 			retryDelayOnClusterDown: 0,
 			shardedSubscribers: sharded,
@@ -290,7 +290,7 @@ function ioRedis(client: IoRedis): RedisSource {
 	};
 }
 
-/** Ends what may have ended already. */
+/** Ends a connection that may have ended already. */
 function quietly(end: () => unknown): void {
 	void (async () => end())().catch(() => {});
 }

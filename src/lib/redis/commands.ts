@@ -8,13 +8,13 @@ import type { Script } from './scripts.js';
 const MIN_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1_000;
 
-/** A line that mends itself is given up after this many failures in a row. */
+/** A connection that reconnects by itself is closed after this many failures in a row. */
 const MAX_FAILURES = 3;
 
 /**
- * The connection for commands. It is opened by the first command, does not hold the process open, and
- * is opened anew when it breaks or does not answer. Every command settles within the time limit, and
- * none is kept to be sent later: it would be written long after its caller gave up on it.
+ * The connection for commands. The first command opens it. It does not hold the process open, and is opened
+ * again when it breaks or does not answer. Every command settles within the time limit, and none is kept to
+ * be sent later: it would be written long after its caller gave up on it.
  */
 export class Commands {
 	readonly #source: RedisSource;
@@ -22,7 +22,7 @@ export class Commands {
 	#line: { opened: Promise<Line>; destroy(): void } | undefined;
 	/** Failures in a row. */
 	#failures = 0;
-	/** While it lasts, nothing is tried. */
+	/** While it lasts, there are no attempts. */
 	#pause: { untilMs: number; error: RedisError } | undefined;
 	#isClosed = false;
 
@@ -32,9 +32,9 @@ export class Commands {
 	}
 
 	/**
-	 * Runs a script, by its name where Redis has it cached.
+	 * Runs a script, by its name if Redis has it cached.
 	 *
-	 * @param keys All of one slot.
+	 * @param keys Keys that are all in one slot.
 	 * @throws {RedisError} when it fails or takes too long.
 	 */
 	async run(script: Script, keys: readonly string[], args: readonly string[]): Promise<string[]> {
@@ -91,7 +91,7 @@ export class Commands {
 				return line;
 			},
 			(closed: unknown) => {
-				// `ioredis` rejects with no more than that the connection was closed.
+				// `ioredis` only says that the connection was closed.
 				const error = describe(cause ?? closed);
 				this.#drop(opening);
 				// It took so long to fail that another attempt is under way.
@@ -107,14 +107,14 @@ export class Commands {
 
 	#failed(line: object, error: RedisError): RedisError {
 		if (this.#isClosed) return closed();
-		// A reply means that the line is good, unless its server takes no writes any more.
+		// A reply means that the connection is good, unless its server refuses writes.
 		if (error.isReply && !/\b(READONLY|NOAUTH)\b/.test(error.message)) return error;
 		this.#failures++;
 		if (!this.#source.heals || this.#failures >= MAX_FAILURES) this.#drop(line);
 		return error;
 	}
 
-	/** Ends the line, if it is still in use. */
+	/** Ends the connection, if it is still in use. */
 	#drop(line: object | undefined = this.#line): void {
 		if (!line || this.#line !== line) return;
 		const { destroy } = this.#line;
@@ -123,7 +123,7 @@ export class Commands {
 	}
 }
 
-/** Settles within the time limit, whatever the library does. Holds the process open until then. */
+/** Settles within the time limit, whatever the library does. Keeps the process alive until then. */
 export async function inTime<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {
 	let timer: ReturnType<typeof setTimeout> | undefined;
 	const tooLate = new Promise<never>((_, reject) => {

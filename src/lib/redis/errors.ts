@@ -1,14 +1,14 @@
 import { BackendError } from '../server/backend/support.js';
 
-/** What a reply of Redis that is an error begins with. */
+/** The prefix of an error reply of Redis. */
 const CODE = /^[A-Z][A-Z0-9_]+\b/;
 
 /** A call to Redis that failed. */
 export class RedisError extends BackendError {
 	override readonly name = 'RedisError';
-	/** What Redis answered, such as `NOPERM`, or what the socket failed with, such as `ECONNREFUSED`. */
+	/** The code in Redis's reply, such as `NOPERM`, or the error of the socket, such as `ECONNREFUSED`. */
 	readonly code: string | undefined;
-	/** Whether Redis answered, so that the connection is good. */
+	/** Whether Redis replied, so that the connection is good. */
 	readonly isReply: boolean;
 
 	constructor(message: string, options: { code?: string; isReply?: boolean } = {}) {
@@ -19,8 +19,8 @@ export class RedisError extends BackendError {
 }
 
 /**
- * Describes what a client threw. The original may carry the arguments of the command, and so payloads,
- * or the address of the server: it is neither quoted nor kept as `cause`.
+ * Describes the error of a client. The original may contain the arguments of the command, and so payloads, or
+ * the address of the server. So it is neither quoted nor kept as `cause`.
  */
 export function describe(error: unknown): RedisError {
 	if (error instanceof RedisError) return error;

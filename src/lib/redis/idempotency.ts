@@ -4,7 +4,7 @@ import type { Keys } from './keys.js';
 import { BEGIN_RUN, FAIL_RUN, FINISH_RUN, RENEW_RUN, type Script } from './scripts.js';
 import { lifetime } from './wire.js';
 
-/** What ran, in Redis: one hash for each id, which expires. Every call is one round trip. */
+/** Remembers what has run, in Redis: one hash per id, which expires. Every call is one round trip. */
 export class RedisIdempotency implements IdempotencyStore {
 	readonly #commands: Commands;
 	readonly #keys: Keys;

@@ -25,7 +25,7 @@ const MAX_REMEMBERED = 10_000;
 const MAX_KEY_LENGTH = 64;
 
 /**
- * Names of everything that one app has in Redis. A log is named by a hash, because its own name may
+ * The names of all keys and channels of one app in Redis. A log is named by a hash, because its own name may
  * contain braces.
  */
 export class Keys {
@@ -33,7 +33,9 @@ export class Keys {
 	readonly #channelPrefix: string;
 	readonly #logs = new Map<string, LogKeys>();
 
-	/** @param database Pub/sub is one for all databases of a server, so its channels name theirs. */
+	/**
+	 * @param database Pub/sub is shared by all databases of a server, so channels contain the number of theirs.
+	 */
 	constructor(prefix: string, database: number) {
 		this.#prefix = prefix;
 		this.#channelPrefix = `${prefix}:${database}`;
@@ -66,8 +68,8 @@ export class Keys {
 	}
 
 	/**
-	 * Two indexes of all leases: when each channel is to be looked at next, and the channels in which an
-	 * owner has leases. They have one hash tag of their own.
+	 * Two indexes of all leases: when to check each channel next, and the channels in which an owner has leases.
+	 * They have their own hash tag.
 	 */
 	presenceIndex(owner: string): readonly [due: string, owned: string] {
 		const name = `${this.#prefix}:{presence}`;
@@ -79,18 +81,18 @@ export class Keys {
 		return `${this.#prefix}:{${hash(key)}}:rate`;
 	}
 
-	/** Key of what is known of an id that runs once. */
+	/** Key of the record of an id that runs once. */
 	run(id: string): string {
 		return `${this.#prefix}:{${hash(id)}}:run`;
 	}
 
-	/** A channel of this process alone. */
+	/** A channel only for this process. */
 	own(id: string): string {
 		return `${this.#channelPrefix}:line:${id}`;
 	}
 }
 
-/** @returns the key of an event as Redis keeps it. */
+/** @returns the key of an event as it is stored in Redis. */
 export function eventKey(key: string): string {
 	return key.length > MAX_KEY_LENGTH ? hash(key) : key;
 }

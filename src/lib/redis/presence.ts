@@ -27,10 +27,10 @@ import { lifetime } from './wire.js';
 /** Most members that one script updates. */
 const MAX_UPDATED = 500;
 
-/** Most channels that are asked at once, and that one script names. */
+/** Most channels that are checked at once, and most in one script. */
 const MAX_CHANNELS = 200;
 
-/** What presence needs to know. */
+/** Options of presence. */
 export interface RedisPresenceOptions {
 	readonly bus: RedisBus;
 	/** Command that announces changes. */
@@ -39,10 +39,10 @@ export interface RedisPresenceOptions {
 }
 
 /**
- * Members in Redis. What is known of a channel is in one slot, and every step there is one script. Two
- * indexes name the channels that an owner has leases in, and those where leases are about to end. They
- * are in another slot, and written before a channel and cleaned up after it: whoever is interrupted
- * leaves at most an entry too many.
+ * Members in Redis. The data of a channel is in one slot, and every step there is one script. Two indexes
+ * list the channels that an owner has leases in, and those where leases are about to end. They are in another
+ * slot. They are written before a channel and cleaned up after it, so an interruption leaves at most a
+ * superfluous entry.
  */
 export class RedisPresence implements PresenceStore {
 	readonly #commands: Commands;
@@ -123,8 +123,8 @@ export class RedisPresence implements PresenceStore {
 	}
 
 	/**
-	 * Looks at the channels in which leases have ended: one round trip, one for each channel, and one more.
-	 * What one call does not get to is left to the next.
+	 * Checks the channels in which leases have ended: one round trip, one for each channel, and one more.
+	 * Channels that one call does not get to are left to the next.
 	 */
 	async reap(): Promise<{ channel: string; member: PresenceMember }[]> {
 		const endMs = performance.now() + this.#options.timeoutMs / 4;
@@ -142,7 +142,7 @@ export class RedisPresence implements PresenceStore {
 				})
 			);
 			const failed = outcomes.find(({ status }) => status === 'rejected');
-			// Members that were removed have to be told of, and the others come up again.
+			// Removed members have to be reported; the other channels come up again.
 			if (failed && left.length === 0) throw (failed as PromiseRejectedResult).reason;
 			if (settled.length > 0) {
 				await this.#commands.run(SETTLE_DUE, index, settled).catch(() => {});
@@ -180,14 +180,14 @@ export class RedisPresence implements PresenceStore {
 	}
 }
 
-/** Texts that belong together. */
+/** Groups of texts that belong together. */
 function groups(texts: readonly string[], size: number): string[][] {
 	return Array.from({ length: texts.length / size }, (_, index) =>
 		texts.slice(index * size, (index + 1) * size)
 	);
 }
 
-/** Five texts for each member; sorted, the oldest first. */
+/** Five texts for each member, oldest first. */
 function readMembers(texts: readonly string[]): PresenceMember[] {
 	return groups(texts, 5)
 		.sort((a, b) => Number(a[3]) - Number(b[3]))
@@ -210,7 +210,7 @@ function readMember([
 	};
 }
 
-/** @returns nothing for an announcement that only says that there is something to read. */
+/** @returns `undefined` for an announcement that only says that there is something to read. */
 function readChanges(text: string): PresenceChange[] | undefined {
 	try {
 		return (JSON.parse(text) as [PresenceChange['type'], ...string[]][]).map(

@@ -12,20 +12,20 @@ import { eventKey, type Keys } from './keys.js';
 import { APPEND, APPEND_AND_READ, CLEAR, PUBLISH, READ } from './scripts.js';
 import { decodeEvent, encodeEvent } from './wire.js';
 
-/** Most events of one script; Redis does nothing else while it runs. */
+/** Most events per script; Redis does nothing else while it runs. */
 const MAX_BATCH = 500;
 
 /** Most events of one page. */
 const MAX_PAGE = 1_000;
 
-/** The epoch of a log outlives its events by their age, but by no less than this, in milliseconds. */
+/** The epoch of a log outlives its events by their maximum age, but at least by this, in milliseconds. */
 const MIN_EPOCH_MS = 60_000;
 
-/** What the log needs to know. */
+/** Options of the log. */
 export interface RedisLogOptions {
 	readonly maxEvents: number;
 	readonly maxAgeMs: number;
-	/** The least time, in milliseconds, for which a key with a lifetime of its own is remembered. */
+	/** Minimum time, in milliseconds, that a key with its own lifetime is remembered. */
 	readonly keyTtlMs: number;
 	/** Command that announces events. */
 	readonly publish: 'PUBLISH' | 'SPUBLISH';
@@ -40,7 +40,7 @@ export class RedisLog implements ReplayStore {
 	readonly #keys: Keys;
 	readonly #options: RedisLogOptions;
 	readonly #limits = new Map<string, ReplayLimits>();
-	/** The part of every epoch that says which process began it. */
+	/** The part of every epoch that identifies the process that began it. */
 	readonly #process = crypto.randomUUID().slice(0, 13).replace('-', '');
 	#epochs = 0;
 
@@ -118,7 +118,7 @@ export class RedisLog implements ReplayStore {
 		};
 	}
 
-	/** The log goes on in a new epoch. Keys with a lifetime of their own are still remembered. */
+	/** The log continues in a new epoch. Keys with their own lifetime are still remembered. */
 	async clear(log: string): Promise<void> {
 		await this.#commands.run(CLEAR, this.#keys.log(log).all, this.#common(log));
 	}
@@ -141,7 +141,7 @@ export class RedisLog implements ReplayStore {
 		return { cursor: cursor!, isDuplicate: duplicate === '1' };
 	}
 
-	/** What every script is told: an epoch, if it needs one, and the bounds. */
+	/** Common arguments of all scripts: an epoch, if one is needed, and the bounds. */
 	#common(log: string): string[] {
 		const { maxEvents, maxAgeMs } = { ...this.#options, ...defined(this.#limits.get(log)) };
 		const epoch = `${this.#process}.${(++this.#epochs).toString(36)}`;

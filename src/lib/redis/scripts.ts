@@ -6,22 +6,22 @@ export interface Script {
 	readonly sha: string;
 }
 
-/** Announcements above this size, in bytes, say only that there is something to read. */
+/** Larger announcements, in bytes, only say that there is something to read. */
 const MAX_ANNOUNCED_BYTES = 65_536;
 
 /** A page of events ends with the one that exceeds this size, in bytes. */
 const MAX_PAGE_BYTES = 1_048_576;
 
 /**
- * What every script begins with. A script runs as a whole, so that no two calls see a log halfway.
+ * The beginning of every script. A script runs as a whole, so no call sees a half-changed log.
  *
- * Of each log there are a hash `meta` (its epoch and its last sequence, in one key, because Redis may
- * evict keys one by one), a stream `log` whose entries have the id `<sequence>-<milliseconds>`, and a
- * sorted set `keys` from the key of each event to its sequence.
+ * Each log has a hash `meta` (its epoch and its last sequence, in one key, because Redis may evict keys one
+ * by one), a stream `log` whose entries have the id `<sequence>-<milliseconds>`, and a sorted set `keys` from
+ * the key of each event to its sequence.
  *
- * Another server, or the same one after a restart, may have lost the end of the log. So a log goes on
- * under a new epoch there, and `end:<epoch>` notes where the former one ended: a cursor up to that
- * point is still good, and one behind it names events that are gone.
+ * Another server, or the same one after a restart, may have lost the end of the log. The log then continues
+ * under a new epoch, and `end:<epoch>` records where the previous one ended: a cursor up to that point is
+ * still good, and a later one points to events that are gone.
  */
 const PRELUDE = `
 local meta, log, keys = KEYS[1], KEYS[2], KEYS[3]
@@ -188,7 +188,7 @@ return sequences
 
 /**
  * ARGV: the common four, command, channel, epoch, sequence, limit, then key and text of each event. The
- * cursor is looked at first: if the end of the log is lost, the events belong to the new epoch.
+ * cursor is checked first: if the end of the log is lost, the events belong to the new epoch.
  */
 export const APPEND_AND_READ = script(
 	PRELUDE,
@@ -230,7 +230,7 @@ if known[2] then return { 'done', known[2] } end
 return { 'running' }
 `);
 
-/** What only the holder of the lease may do with it. ARGV: token. */
+/** Actions that only the holder of the lease may take. ARGV: token. */
 const HELD_RUN = `
 local known = redis.call('HMGET', KEYS[1], 'token', 'result')
 if known[1] ~= ARGV[1] or known[2] then return { '0' } end
@@ -264,7 +264,9 @@ return { '1' }
 `
 );
 
-/** A bucket is a text of three numbers: tokens, when they were counted, and until when its key is kept out. */
+/**
+ * A bucket is a text of three numbers: tokens, when they were counted, and when the block of its key ends.
+ */
 const BUCKET = `
 local clock = redis.call('TIME')
 local nowMs = clock[1] * 1000 + clock[2] / 1000
@@ -275,7 +277,7 @@ local function put(tokens, blockedUntilMs, ms)
 end
 `;
 
-/** ARGV: cost, points, milliseconds until an empty bucket is full, milliseconds to be kept out. */
+/** ARGV: cost, points, milliseconds until an empty bucket is full, milliseconds to block. */
 export const TAKE_TOKENS = script(
 	BUCKET,
 	`
@@ -304,7 +306,7 @@ return refused((math.min(cost, points) - tokens) * intervalMs / points)
 `
 );
 
-/** ARGV: milliseconds to be kept out. */
+/** ARGV: milliseconds to block. */
 export const BLOCK_KEY = script(
 	BUCKET,
 	`
@@ -314,7 +316,7 @@ return {}
 `
 );
 
-/** How long, in milliseconds, members are kept whose leases ran out and whom nobody has removed. */
+/** How long, in milliseconds, members with expired leases are kept if nobody removes them. */
 const KEEP_MEMBERS_MS = 86_400_000;
 
 /** How long, in milliseconds, an empty channel remembers its last version. */
@@ -324,9 +326,9 @@ const KEEP_VERSION_MS = 60_000;
 const MAX_REAPED = 500;
 
 /**
- * Members of one channel: a hash \`members\` from each id to its record, a sorted set \`leases\` of when
- * each lease ends, a hash \`streams\` of how many streams each lease stands for (and the last version),
- * and a sorted set \`owners\` of the same leases by their names. A lease is named by the 22 characters of
+ * Members of one channel: a hash `members` from each id to its record, a sorted set `leases` of when
+ * each lease ends, a hash `streams` of how many streams each lease stands for (and the last version),
+ * and a sorted set `owners` of the same leases by their names. A lease is named by the 22 characters of
  * its owner, followed by the id of the member.
  */
 const PRESENCE = `
@@ -512,14 +514,14 @@ return reply
 `
 );
 
-/** How long, in milliseconds, a process that looks at a channel keeps the others from it. */
+/** How long, in milliseconds, a process that checks a channel keeps the others from checking it. */
 const CLAIM_MS = 5_000;
 
 /**
- * The indexes of leases, which are in another slot than the channels. \`due\` has, of each channel, a time
- * at which none of its leases has ended yet or soon after; \`owned\` the channels of one owner, with a
- * number that rises with each addition. What is in an index but not in the channel is taken out when a
- * process comes upon it, unless the entry changed meanwhile.
+ * The indexes of leases, which are in another slot than the channels. `due` has the next time to check each
+ * channel, at most shortly after its first lease ends. `owned` has the channels of one owner, with a number
+ * that rises with each addition. An entry that is in an index but not in the channel is removed when a
+ * process finds it, unless it changed meanwhile.
  */
 const INDEX = `
 local due, owned = KEYS[1], KEYS[2]
@@ -529,7 +531,10 @@ local nowMs = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
 `;
 
-/** ARGV: milliseconds of the lease, how many channels to add, these, then channel and number of each to take out. */
+/**
+ * ARGV: milliseconds of the lease, how many channels to add, these, then channel and number of each one to
+ * remove.
+ */
 export const INDEX_LEASES = script(
 	INDEX,
 	`

@@ -1,15 +1,15 @@
 import { formatCursor } from '../protocol/cursor.js';
 import type { ReplayedEvent, ReplayEvent } from '../server/backend/replay.js';
 
-/** An event as Redis keeps it: kind, lengths of topic and payload, and both; `-` says that there is no topic. */
+/** An event as it is stored in Redis: kind, lengths of topic and payload, and both; `-` means no topic. */
 const HEAD = /([^:]*):(-|\d+):(\d+):/y;
 
-/** Text of an event. It tells its own end, so that several can follow each other. */
+/** Text of an event. Its length is known from the text, so several can follow each other. */
 export function encodeEvent({ kind, topic, payload }: ReplayEvent): string {
 	return `${kind}:${topic === null ? '-' : topic.length}:${payload.length}:${topic ?? ''}${payload}`;
 }
 
-/** @throws {TypeError} for a text that is no event. */
+/** @throws {TypeError} for a text that is not an event. */
 export function decodeEvent(text: string, cursor: string): ReplayedEvent {
 	return readEvent(text, 0, cursor).event;
 }
@@ -21,7 +21,7 @@ function readEvent(
 ): { event: ReplayedEvent; end: number } {
 	HEAD.lastIndex = at;
 	const head = HEAD.exec(text);
-	if (!head) throw new TypeError('Redis answered with an event of an unknown form.');
+	if (!head) throw new TypeError('Redis returned an event in an unknown format.');
 	const begin = HEAD.lastIndex;
 	const middle = begin + (head[2] === '-' ? 0 : Number(head[2]));
 	const end = middle + Number(head[3]);
@@ -37,7 +37,7 @@ function readEvent(
 /**
  * Reads an announcement: `<epoch> ` and, for each event, `<sequence> <event>`.
  *
- * @returns no events where it only says that there is something to read, or is of another form.
+ * @returns no events if it only says that there is something to read, or has another format.
  */
 export function decodeAnnouncement(text: string): ReplayedEvent[] {
 	const events: ReplayedEvent[] = [];
@@ -60,7 +60,7 @@ export function decodeAnnouncement(text: string): ReplayedEvent[] {
 /** Longest lifetime in milliseconds: more than 300 years. */
 const MAX_LIFETIME_MS = 1e13;
 
-/** @returns a lifetime as Redis takes it: whole milliseconds, and not without end. */
+/** @returns a lifetime that Redis accepts: whole milliseconds, and not infinite. */
 export function lifetime(ms: number): string {
 	return `${Math.min(Math.ceil(ms), MAX_LIFETIME_MS)}`;
 }

@@ -48,7 +48,7 @@ import { onShutdown } from './runtime/shutdown.js';
 import { FeedIterator, unseen, type RealtimeIterator, type RealtimeResync } from './subscribe.js';
 import { warmFeeds } from './warm.js';
 
-/** How a realtime endpoint is doing. */
+/** The state of a realtime endpoint. */
 export interface RealtimeStats {
 	/** Open streams of this endpoint. */
 	streams: number;
@@ -60,9 +60,9 @@ export interface RealtimeStats {
 	slowReaders: number;
 	/** Bytes written to readers of this endpoint. */
 	bytes: number;
-	/** The 20 channels of the hub with the most messages per second, of late, the busiest first. */
+	/** The 20 channels of the hub that recently had the most messages per second, busiest first. */
 	busiest: readonly BusyChannel[];
-	/** What was measured last where `limits.pressure` is set; `level` 1 is at the nearest limit. */
+	/** The latest measurements if `limits.pressure` is set; a `level` of 1 is at the nearest limit. */
 	pressure: PressureReading & { level: number };
 	/** The hub behind it, which all endpoints of one Inngest client share. */
 	hub: HubStats;
@@ -71,7 +71,7 @@ export interface RealtimeStats {
 /** Channels that `stats().busiest` lists. */
 const BUSIEST = 20;
 
-/** How long, in milliseconds, `drain` takes, unless it is told. */
+/** Default duration of `drain`, in milliseconds. */
 const DRAIN_MS = 10_000;
 
 /** A realtime endpoint and its controls. */
@@ -79,16 +79,16 @@ export interface Realtime<
 	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > {
-	/** A type and no value: what the endpoint serves, for what is built on it. */
+	/** A type without a value: what the endpoint serves, for code that builds on it. */
 	readonly $types?: { channels: TChannels; events: TEvents };
-	/** Serves a plain `EventSource` and `curl -N`: one channel, named by the query. */
+	/** Serves a plain `EventSource` and `curl -N`: one channel, named in the query. */
 	GET: RequestHandler;
 	/** Serves `<RealtimeManager>`. */
 	POST: RequestHandler;
 	/**
-	 * Iterates over the messages of a channel in this process, from the feed that serves the browsers.
-	 * Nobody is authorized: that is for the caller to do. Where messages may be missing an item of kind
-	 * `resync` says so. A consumer that is slow goes on from the replay log, as a browser does.
+	 * Iterates over the messages of a channel in this process, from the feed that serves the browsers. It
+	 * authorizes nobody: that is up to the caller. If messages may be missing, an item of kind `resync` says so.
+	 * A slow consumer continues from the replay log, as a browser does.
 	 *
 	 * @throws {RealtimeError} `CLOSED` when the endpoint was closed, `UNKNOWN_TOPIC` for a topic that the
 	 *   channel does not define, `INVALID_OPTION` when `history` is not a number of messages; from `next()`,
@@ -109,13 +109,13 @@ export interface Realtime<
 		options?: RealtimeSubscribeOptions<TChannel, TTopic>
 	): RealtimeIterator<RealtimeItem<TChannel, TTopic>>;
 	/**
-	 * Publishes a message from code that is not an Inngest function: a form action, a `load`. Readers get
-	 * what JSON makes of the data, and that is what is validated.
+	 * Publishes a message from code that is not an Inngest function: a form action, a `load`. The data is
+	 * validated as JSON, in the form that readers get.
 	 *
 	 * @param topic A topic of a channel: `demoChannel().message`, or `chat.message` of inngest 4.
-	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than
-	 *   512 KiB, or does not match the topic's schema as JSON; `INVALID_OPTION` for what is not a topic;
-	 *   `UNSUPPORTED` where the Inngest client cannot publish; `UPSTREAM` when Inngest refuses.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB, or
+	 *   does not match the topic's schema as JSON; `INVALID_OPTION` if `topic` is not a topic; `UNSUPPORTED` if
+	 *   the Inngest client cannot publish; `UPSTREAM` when Inngest refuses.
 	 * @example
 	 * ```ts
 	 * await realtime.publish(demoChannel().message, { message: 'hello' });
@@ -123,17 +123,17 @@ export interface Realtime<
 	 */
 	publish: RealtimePublish;
 	/**
-	 * Publishes a message without a trip to Inngest: to every process that shares the `backend`, in the
-	 * same log and with the same cursors as messages from Inngest.
+	 * Publishes a message without going through Inngest: to every process that shares the `backend`, in the same
+	 * log and with the same kind of cursors as messages from Inngest.
 	 *
 	 * @param topic A topic of a registered channel: `demoChannel().message`, or `chat.message` of inngest 4.
-	 * @returns its cursor, and whether its key was emitted before, so that nothing was published.
-	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB
-	 *   or does not match the topic's schema, `INVALID_OPTION` for what is not a topic or a transaction, `UNKNOWN_CHANNEL` for
-	 *   a channel that is not registered, or whose topic several entries share,
-	 *   `BACKEND` when the backend is away or the replay store fails (its `key` says how to try again), `CLOSED` when the endpoint was
-	 *   closed, `UNSUPPORTED` where each stream stands alone (`scope: 'request'` without a backend), and for
-	 *   `tx` where the backend is not that database.
+	 * @returns its cursor, and whether its key was emitted before, in which case nothing was published.
+	 * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB or
+	 *   does not match the topic's schema, `INVALID_OPTION` if `topic` or `tx` is not valid, `UNKNOWN_CHANNEL`
+	 *   for a channel that is not registered, or whose topic several entries share, `BACKEND` when the backend
+	 *   is unavailable or the replay store fails (emit again with the error's `key`), `CLOSED` when the endpoint
+	 *   was closed, `UNSUPPORTED` if streams share nothing (`scope: 'request'` without a backend), and for `tx`
+	 *   if the backend is not that database.
 	 * @example
 	 * ```ts
 	 * const { cursor } = await realtime.emit(demoChannel().message, { message: 'hello' });
@@ -141,11 +141,11 @@ export interface Realtime<
 	 */
 	emit: RealtimeEmit;
 	/**
-	 * Erases what is kept of a channel's messages, in every process. Whoever reads it is told by `resync`.
+	 * Erases the stored messages of a channel, in every process. Its readers get a `resync`.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend is away, `UNKNOWN_TOPIC` for a topic that the
-	 *   channel does not define, `UNSUPPORTED` where the store has no `clear`, and where each stream
-	 *   stands alone (`scope: 'request'`).
+	 * @throws {RealtimeError} `BACKEND` when the backend is unavailable, `UNKNOWN_TOPIC` for a topic that the
+	 *   channel does not define, `UNSUPPORTED` if the store has no `clear`, or if streams share nothing (`scope:
+	 *   'request'`).
 	 * @example
 	 * ```ts
 	 * await realtime.clear(demoChannel);
@@ -156,12 +156,12 @@ export interface Realtime<
 		options?: RealtimeCursorOptions<TChannel>
 	): Promise<void>;
 	/**
-	 * The position from which a page that is about to be rendered misses nothing. Brings the channel live
-	 * first, and keeps it warm for `lingerMs`. In a form action, call it before `inngest.send()`; in
-	 * `load`, before you read the database. Give it to the page as the `since` of its subscription.
+	 * The current position in a channel: a page that starts from it misses nothing. Makes sure first that the
+	 * channel is live, and keeps it warm for `lingerMs`. In a form action, call it before `inngest.send()`; in
+	 * `load`, before you read the database. The page then uses it as the `since` of its subscription.
 	 *
-	 * It resolves within 3 seconds, also when Inngest cannot be reached. The page is then told by
-	 * `resync` that messages may be missing.
+	 * It resolves within 3 seconds, even when Inngest cannot be reached. The page then gets a `resync`, because
+	 * messages may be missing.
 	 *
 	 * @throws {RealtimeError} `UNKNOWN_TOPIC` for a topic that the channel does not define, `CLOSED` when
 	 *   the endpoint was closed.
@@ -176,11 +176,11 @@ export interface Realtime<
 		options?: RealtimeCursorOptions<TChannel>
 	): Promise<string>;
 	/**
-	 * Runs `fn` once for a key, and remembers what it returned, as JSON: for webhooks and form actions
-	 * that may arrive twice. Called again it returns the same. At the same time in two processes that
-	 * share a `backend`, the second waits for the first. When `fn` fails, the key may run again.
+	 * Runs `fn` once for a key and remembers its result, as JSON: for webhooks and form actions that may arrive
+	 * twice. Another call with the same key returns the same result. If two processes that share a `backend`
+	 * call it at the same time, the second waits for the first. If `fn` fails, the key may run again.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend is away; and what `fn` throws.
+	 * @throws {RealtimeError} `BACKEND` when the backend is unavailable; and what `fn` throws.
 	 * @example
 	 * ```ts
 	 * const { orderId } = await realtime.once(`stripe:${webhook.id}`, () => fulfil(webhook));
@@ -189,11 +189,11 @@ export interface Realtime<
 	once: RealtimeOnce;
 	/**
 	 * Messages of a channel that are still in its log, oldest first. With `since`, those that follow it;
-	 * else the newest. Nobody is authorized: that is for the caller to do.
+	 * otherwise the newest. It authorizes nobody: that is up to the caller.
 	 *
 	 * @returns the messages; `cursor`, the position to read on from, also as the `since` of a
-	 *   subscription; `missed` where messages after `since` are gone.
-	 * @throws {RealtimeError} `BACKEND` when the backend that keeps the log is away, `INVALID_OPTION` for
+	 *   subscription; `missed` if messages after `since` are gone.
+	 * @throws {RealtimeError} `BACKEND` when the backend that keeps the log is unavailable, `INVALID_OPTION` for
 	 *   options that cannot work, `UNKNOWN_TOPIC` for a topic that the channel does not define, `CLOSED`
 	 *   when the endpoint was closed, `DENIED` or `HANDLER` when the `view` for `event` denies or fails.
 	 * @example
@@ -209,9 +209,9 @@ export interface Realtime<
 		options?: RealtimeHistoryOptions<TChannel, TTopic>
 	): Promise<RealtimeHistory<RealtimeMessage<TChannel, TTopic>>>;
 	/**
-	 * Who is in a channel with `presence`, in all processes, oldest first.
+	 * The members of a channel with `presence`, in all processes, oldest first.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend is away and nobody reads the channel here.
+	 * @throws {RealtimeError} `BACKEND` when the backend is unavailable and nobody reads the channel here.
 	 * @example
 	 * ```ts
 	 * const members = await realtime.members(boardChannel);
@@ -224,7 +224,7 @@ export interface Realtime<
 	/**
 	 * Whether a member has an open stream, in any process.
 	 *
-	 * @param memberId The id that `identify` or `presence.member` gave.
+	 * @param memberId The id that `identify` or `presence.member` returned.
 	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be asked.
 	 */
 	isOnline(memberId: string): Promise<boolean>;
@@ -238,11 +238,11 @@ export interface Realtime<
 		options?: RealtimeMembersOptions<TChannel>
 	): Promise<number>;
 	/**
-	 * Ends a member's streams of a channel, in all processes, for good: the page gets a fatal `degraded`
-	 * with the reason and status 403. It may come back when it is loaded again: `authorize` decides.
+	 * Ends a member's streams of a channel for good, in all processes: the page gets a fatal `degraded` with the
+	 * reason and status 403. After a reload, `authorize` decides again.
 	 *
 	 * @returns the number of streams.
-	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are ended.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those of this process are ended all the same.
 	 */
 	remove<TChannel extends ChannelLike>(
 		channel: TChannel,
@@ -251,11 +251,11 @@ export interface Realtime<
 		options?: RealtimeMembersOptions<TChannel>
 	): Promise<number>;
 	/**
-	 * Ends a channel for all its readers, in all processes, for good: the page gets a fatal `degraded`
-	 * with the reason and status 410.
+	 * Ends a channel for all its readers for good, in all processes: the page gets a fatal `degraded` with the
+	 * reason and status 410.
 	 *
 	 * @returns the number of streams.
-	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are ended.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those of this process are ended all the same.
 	 */
 	end<TChannel extends ChannelLike>(
 		channel: TChannel,
@@ -263,10 +263,10 @@ export interface Realtime<
 		options?: RealtimeMembersOptions<TChannel>
 	): Promise<number>;
 	/**
-	 * Sends a message to the streams of one member, or of everybody with certain attributes, and to no
-	 * other. Only streams that read the topic get it. It is in no log, so nobody gets it later.
+	 * Sends a message only to the streams of one member, or of everybody with certain attributes. Only streams
+	 * that read the topic get it. It is in no log, so nobody gets it later.
 	 *
-	 * Whose id this is, is for you to know: it is trusted.
+	 * The id is trusted: make sure that it is the right one.
 	 *
 	 * @param target An id, or attributes that `identify` returned: `{ role: 'admin' }`.
 	 * @returns the number of streams that it was sent to.
@@ -282,10 +282,10 @@ export interface Realtime<
 		data: PublishData<TTopic>
 	): Promise<number>;
 	/**
-	 * Asks the pages of a member something. Resolves with what a handler of `onAsk` returned; the first
-	 * answer counts.
+	 * Asks the pages of a member something. Resolves with the result of a handler of `onAsk`. The first answer
+	 * wins.
 	 *
-	 * Whose id this is, is for you to know: it is trusted.
+	 * The id is trusted: make sure that it is the right one.
 	 *
 	 * @throws {RealtimeError} `NOBODY` when the member has no open stream, `DENIED` when none of its streams
 	 *   reads the topic, `TIMEOUT`, `HANDLER` when the handler threw; and as `emit` does.
@@ -301,28 +301,29 @@ export interface Realtime<
 		options?: RealtimeAskOptions
 	): Promise<unknown>;
 	/**
-	 * Keeps somebody out for a while, in all processes that share the backend: open streams end, new
-	 * requests are answered with 429.
+	 * Blocks a sender for a while, in all processes that share the backend: open streams end, and new requests
+	 * get 429.
 	 *
-	 * @param key An id that `identify` gave, a client's address, or what `limits.rate.key` returned.
-	 * @param ms How long.
-	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; this one keeps it out.
+	 * @param key An id that `identify` returned, a client's address, or a result of `limits.rate.key`. @param ms
+	 *   Duration in milliseconds.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; this process blocks the
+	 *   sender all the same.
 	 */
 	ban(key: string, ms: number): Promise<void>;
-	/** Lets somebody in again. @throws {RealtimeError} as `ban` does. */
+	/** Unblocks a sender. @throws {RealtimeError} as `ban` does. */
 	unban(key: string): Promise<void>;
 	/**
-	 * Asks `authorize` again now about the open streams of a member, or of everybody, in all processes:
-	 * whoever may not read any more is cut off at once.
+	 * Asks `authorize` again now about the open streams of a member, or of everybody, in all processes. Streams
+	 * that may not read any more end at once.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; those here are asked.
+	 * @throws {RealtimeError} `BACKEND` when the other processes cannot be reached; the streams of this process
+	 *   are checked all the same.
 	 */
 	recheck(memberId?: string): Promise<void>;
 	stats(): RealtimeStats;
 	/**
-	 * Everything that is counted, by metric, with labels from a bounded set: what
-	 * `sveltekit-inngest/prometheus` gives to a metrics library. Counters begin with the process. Those of the
-	 * hub count for all endpoints of one Inngest client.
+	 * All metrics, with labels from a bounded set. `sveltekit-inngest/prometheus` gives them to a metrics
+	 * library. Counters start with the process. Those of the hub count all endpoints of one Inngest client.
 	 */
 	metrics(): RealtimeMetric[];
 	/**
@@ -330,9 +331,9 @@ export interface Realtime<
 	 * the other processes at once. Meanwhile and afterwards `ready()` is `false` and new streams get 503.
 	 * Events that pages send are still handled. Call it before the process is stopped.
 	 *
-	 * @param ms Over how many milliseconds. @default 10_000
+	 * @param ms Duration in milliseconds. @default 10_000
 	 * @returns a promise that resolves when the last stream has ended.
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` if `ms` is not a duration.
 	 * @example
 	 * ```ts
 	 * await realtime.drain(20_000);
@@ -340,33 +341,33 @@ export interface Realtime<
 	 */
 	drain(ms?: number): Promise<void>;
 	/**
-	 * Whether new streams are taken: for a readiness check. `false` while the process is under pressure,
+	 * Whether new streams are accepted: for a readiness check. `false` while the process is under pressure,
 	 * drains, or stops.
 	 */
 	ready(): boolean;
 	/**
-	 * Whether work of a priority would be taken now: for routes of your own that should give way
-	 * while the process is under pressure (`limits.pressure`).
+	 * Whether work of a priority is accepted now: for your other routes, if they should give way while the
+	 * process is under pressure (`limits.pressure`).
 	 *
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no priority.
+	 * @throws {RealtimeError} `INVALID_OPTION` if it is not a priority.
 	 */
 	accepts(priority: RealtimePriority): boolean;
-	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */
+	/** Ends all streams and releases the connection to Inngest. Requests get 503 from then on. */
 	close(): void;
 }
 
-/** On whose behalf server code reads. */
+/** The reader that server code reads for. */
 export interface RealtimeViewerOptions {
 	/**
-	 * The request of the reader: messages are what the `view` of the channel's entry shows it.
+	 * The request of the reader: messages are shown as the `view` of the channel's entry shows them to it.
 	 * @default server code sees every message as it is
 	 */
 	event?: RequestEvent;
-	/** The `params` that the `view` is given. @default {} */
+	/** The `params` for the `view`. @default {} */
 	params?: RealtimeRequestParams;
 }
 
-/** Which channel is meant. */
+/** Names the channel. */
 export interface RealtimeMembersOptions<TChannel extends ChannelLike> {
 	/** Parameters of the channel's builder. */
 	channelParams?: ChannelParams<TChannel>;
@@ -383,7 +384,7 @@ export interface RealtimeCursorOptions<TChannel extends ChannelLike> {
 	topics?: readonly RequestableTopic<TChannel>[];
 }
 
-/** Options of `subscribe`. Where to start is either a cursor or a number of messages. */
+/** Options of `subscribe`. It starts from either a cursor or a number of messages. */
 export type RealtimeSubscribeOptions<
 	TChannel extends ChannelLike,
 	TTopic extends string
@@ -394,16 +395,16 @@ export type RealtimeSubscribeOptions<
 	channelParams?: ChannelParams<TChannel>;
 	/** Ends the iteration. */
 	signal?: AbortSignal;
-	/** Cursor of the last item that was handled; what followed it comes first. */
+	/** Cursor of the last item that was handled; the items after it come first. */
 	lastEventId?: string;
 } & (
 		| {
-				/** Cursor to start from where there is no `lastEventId`, as `cursor()` returned it. */
+				/** Cursor to start from if there is no `lastEventId`, such as a result of `cursor()`. */
 				since?: string;
 				history?: undefined;
 		  }
 		| {
-				/** Number of recent messages that come first where there is no `lastEventId`. */
+				/** Number of recent messages that come first if there is no `lastEventId`. */
 				history?: number;
 				since?: undefined;
 		  }
@@ -527,14 +528,14 @@ export function createRealtime<
 	let state: 'open' | 'stopping' | 'closed' = 'open';
 	let draining: Promise<void> | undefined;
 
-	/** @throws {Failure} `stream` 503 once no stream may begin any more. */
+	/** @throws {Failure} `stream` 503 once no new streams are accepted. */
 	function checkOpen(): void {
 		if (state === 'open') return;
 		const text = state === 'stopping' ? TEXT.stopping : TEXT.closed;
 		throw new Failure('stream', 503, text, { headers: { 'retry-after': '1' } });
 	}
 
-	/** @throws {Failure} `stream` 503 once no stream may begin any more, also while they are drained. */
+	/** @throws {Failure} `stream` 503 once no new streams are accepted, also while they are drained. */
 	function checkTaking(): void {
 		checkOpen();
 		if (!draining) return;
@@ -550,7 +551,7 @@ export function createRealtime<
 		return state === 'open' && !draining;
 	}
 
-	/** `emit`, for the handler of an event where there is one. */
+	/** `emit`, for the handler of an event if there is one. */
 	async function emitFrom(
 		topic: PublishTarget,
 		data: unknown,
@@ -605,7 +606,7 @@ export function createRealtime<
 		}
 	}
 
-	/** What the reader behind a request sees of a channel that server code reads for it. */
+	/** The `view` of the reader that server code reads a channel for. */
 	function viewFor(
 		{ entry }: FeedSpec,
 		{ event, params = {} }: RealtimeViewerOptions
@@ -766,7 +767,10 @@ function subscriptionOf(parsed: ParsedBody): SubscriptionRequest | undefined {
 	return parsed.kind === 'stream' && parsed.isSingle ? parsed.subscriptions[0] : undefined;
 }
 
-/** The settings without a backend that a hub which outlives its requests cannot reach. */
+/**
+ * The settings without a backend that only a request's `event.platform` reaches, if the hub outlives
+ * requests.
+ */
 function reachable(settings: Settings, isShared: boolean): Settings {
 	const { backend } = settings;
 	if (!isShared || !backend?.needsPlatform) return settings;

@@ -5,12 +5,12 @@ import type { FeedReader } from './hub/readers.js';
 import type { FeedSpec } from './hub/source.js';
 import { unref } from './runtime/runtime.js';
 
-/** How long, in milliseconds, a feed may take to come live. */
+/** Time limit, in milliseconds, for a feed to come live. */
 const LIVE_TIMEOUT_MS = 3_000;
 
 /**
  * Brings a feed live and returns its position. The feed is then kept warm, as after any reader. Never
- * rejects: if the feed does not come live, or ends, the cursor is one that is answered by `resync`.
+ * rejects: if the feed does not come live, or ends, a page that starts from the cursor gets a `resync`.
  */
 export function feedCursor(hub: Hub, spec: FeedSpec, report: Report): Promise<string> {
 	return new Promise((resolve) => {
@@ -29,7 +29,7 @@ export function feedCursor(hub: Hub, spec: FeedSpec, report: Report): Promise<st
 			failed: () => settle(UNKNOWN_CURSOR)
 		};
 		feed.attach(reader);
-		// A feed that was live has a log, also while its source is away: that gap is in the log too.
+		// A feed that was live has a log, even while its source is unavailable: the log records that gap, too.
 		if (feed.status !== 'connecting') reader.changed();
 	});
 }

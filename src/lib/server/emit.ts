@@ -9,22 +9,22 @@ import { checkOutgoing, describePlace } from './inngest/outgoing.js';
 import { addressOf, type Address, type PublishData, type PublishTarget } from './inngest/target.js';
 import { inSpan, isTraced } from './runtime/spans.js';
 
-/** How long, in milliseconds, a backend remembers the key of an emitted message at least. */
+/** Minimum time, in milliseconds, that a backend remembers the key of an emitted message. */
 const KEY_TTL_MS = 48 * 60 * 60 * 1_000;
 
-/** Codes of errors that the same call fails with again. */
+/** Codes of errors that would come again if the call was repeated. */
 const IS_FINAL: ReadonlySet<RealtimeErrorCode> = new Set(['INVALID_OPTION', 'UNSUPPORTED']);
 
 /** Options of `emit`. */
 export interface RealtimeEmitOptions {
 	/**
-	 * Names the message, so that it is published once however often it is emitted: Inngest retries
-	 * functions. A backend remembers it as long as the channel's log, and at least 48 hours; without a
-	 * backend, this process remembers the last 10,000 keys of a channel that has readers.
+	 * Identifies the message, so that it is published once even if it is emitted several times: Inngest retries
+	 * functions. A backend remembers it as long as the channel's log, and at least 48 hours; without a backend,
+	 * this process remembers the last 10,000 keys of a channel that has readers.
 	 * @default a random one
 	 */
 	key?: string;
-	/** A transaction of the database that is the backend, `postgresBackend`: the message commits with it. */
+	/** A transaction of the database behind `postgresBackend`: the message commits with it. */
 	tx?: unknown;
 }
 
@@ -44,7 +44,7 @@ export type RealtimePublish = <TTopic extends PublishTarget>(
 /**
  * Publishes a message to all readers of a channel without Inngest.
  *
- * @param handler The handler of an event that emits it.
+ * @param handler The event handler that emits it, if any.
  * @throws {RealtimeError} `INVALID_MESSAGE`, `INVALID_OPTION`, `UNKNOWN_CHANNEL`, `UNSUPPORTED`, or
  *   `BACKEND`, which carries the key.
  */
@@ -57,7 +57,7 @@ export async function emit(
 	handler?: HandlerEmit
 ): Promise<Published> {
 	const { key = crypto.randomUUID(), tx } = options;
-	// Nobody can use a random key again, once this call has succeeded.
+	// Once this call has succeeded, nobody can use its random key again.
 	const keyTtlMs = options.key === undefined ? undefined : KEY_TTL_MS;
 	const address = await addressOf(target, data, registry.channels);
 	const { output } = await checkOutgoing(address, data, registry.callbackTimeoutMs);
@@ -98,7 +98,7 @@ export async function emit(
 	}
 }
 
-/** A span from the moment a message is published until the readers of this process have been handed it. */
+/** A span from the moment a message is published until the readers of this process have it. */
 function traceDelivery(
 	delivered: Promise<number> | undefined,
 	attributes: Record<string, string>
@@ -125,7 +125,7 @@ function specOf(registry: Registry, { channel, topic, definition }: Address): Fe
 	if (another) {
 		throw new RealtimeError(
 			'UNKNOWN_CHANNEL',
-			`Nothing was emitted: the entries "${served[0]}" and "${another[0]}" of \`channels\` may both have ${place}. Define the topic for each channel on its own.`
+			`Nothing was emitted: the entries "${served[0]}" and "${another[0]}" of \`channels\` may both have ${place}. Define the topic separately for each channel.`
 		);
 	}
 	const [entry, config] = served;

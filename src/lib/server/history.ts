@@ -13,11 +13,13 @@ import type { FeedSpec } from './hub/source.js';
 
 /** Which messages `history` returns. */
 export interface RealtimeHistoryRange {
-	/** Only messages after this cursor, or from this moment on, by the clock of whoever sent them. */
+	/** Only messages after this cursor, or from this date on, by the clock of the sender. */
 	since?: string | Date;
 	/** Only messages before this cursor. */
 	before?: string;
-	/** Most messages to return: with `since` the first, else the newest. At most 1,000. @default 100 */
+	/**
+	 * Most messages to return: the first ones with `since`, otherwise the newest. At most 1,000. @default 100
+	 */
 	limit?: number;
 }
 
@@ -27,7 +29,7 @@ export interface RealtimeHistory<TMessage> {
 	messages: TMessage[];
 	/** The position to read on from: after the last message, or where the log ends. */
 	cursor: string;
-	/** Why messages after `since` are missing; absent where none are. */
+	/** Why messages after `since` are missing; absent if none are. */
 	missed?: NonNullable<ReplaySlice['missed']>;
 }
 
@@ -40,7 +42,7 @@ const MAX_LIMIT = 1_000;
  * Reads the log of a channel.
  *
  * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work, `BACKEND` when the backend that
- *   keeps the log is away.
+ *   keeps the log is unavailable.
  */
 export async function readHistory(
 	hub: Hub,
@@ -50,18 +52,18 @@ export async function readHistory(
 	const { since, before, limit = DEFAULT_LIMIT, topics, report, check } = options;
 	checkRange({ since, before, limit });
 	const most = Math.min(limit, MAX_LIMIT);
-	// A log in this process has something only while its feed lives.
+	// A log in this process only has messages while its feed lives.
 	if (!hub.isLogShared) await feedCursor(hub, feed, report);
 	return hub.readLog(feed, async (log) => {
 		let position = typeof since === 'string' ? since : (await log.bounds()).first;
 		let slice = await log.since(position);
 		const missed = typeof since === 'string' ? slice.missed : undefined;
 		if (slice.missed && slice.entries.length === 0) {
-			// The cursor is one of another log: what this one has is all new.
+			// The cursor is from another log, so all messages of this one are new.
 			position = (await log.bounds()).first;
 			slice = await log.since(position);
 		}
-		/** What a reader may still see. */
+		/** Messages in range that have not been checked yet. */
 		const found: LogEntry[] = [];
 		const seen: LogEntry[] = [];
 		const end = async (): Promise<RealtimeHistory<Message>> => {
@@ -98,7 +100,7 @@ export async function readHistory(
 	});
 }
 
-/** The range that a request asks for. */
+/** Turns the request into a range. */
 export function rangeOf({ since, before, limit }: HistoryRequest): RealtimeHistoryRange {
 	return {
 		...(since !== undefined && { since: isDate(since) ? new Date(since) : since }),
@@ -118,7 +120,7 @@ function checkRange({ since, before, limit }: RealtimeHistoryRange): void {
 	if (since instanceof Date ? Number.isNaN(since.getTime()) : isNoCursor(since)) {
 		throw invalid('`since` of history() is neither a cursor nor a valid date.');
 	}
-	if (isNoCursor(before)) throw invalid('`before` of history() is no cursor.');
+	if (isNoCursor(before)) throw invalid('`before` of history() is not a cursor.');
 }
 
 function isNoCursor(cursor: string | undefined): boolean {

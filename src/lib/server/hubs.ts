@@ -15,7 +15,7 @@ type HubSettings = Pick<Settings, 'lingerMs' | 'maxWarmFeeds' | 'replay' | 'back
 interface Shared {
 	readonly hub: Hub;
 	readonly settings: HubSettings;
-	/** Load of the server's code that it was made in. */
+	/** The load of the server's code that created it. */
 	readonly load: number | undefined;
 	users: number;
 }
@@ -23,8 +23,8 @@ interface Shared {
 const sharedHubs = new WeakMap<InngestClient, Shared>();
 
 /**
- * The hubs of one endpoint: the one that all endpoints of its Inngest client share, or, where a socket
- * may not outlive its request, one per stream. Owned by the endpoint, ended by `close`.
+ * The hubs of one endpoint: the one that all endpoints of its Inngest client share or, if a socket may not
+ * outlive its request, one per stream. Owned by the endpoint, ended by `close`.
  */
 export class Hubs {
 	readonly #inngest: InngestClient;
@@ -49,7 +49,7 @@ export class Hubs {
 		return this.#shared?.hub.stats ?? sumStats([...this.#single]);
 	}
 
-	/** What the shared hub counts. Where each stream has a hub of its own, nothing adds up. */
+	/** The metrics of the shared hub; none if each stream has its own hub. */
 	readMeters(): RealtimeMetric[] {
 		return this.#shared?.hub.readMeters() ?? [];
 	}
@@ -62,7 +62,7 @@ export class Hubs {
 	/**
 	 * The hub for one stream or iteration. It costs nothing before `hold`.
 	 *
-	 * @param platform The request's, where there is one: the backend may be reached through it.
+	 * @param platform The platform of the request, if any: the backend may be reached through it.
 	 */
 	acquire(platform?: unknown): Hub {
 		if (this.#shared) return this.#shared.hub;
@@ -74,7 +74,7 @@ export class Hubs {
 		);
 	}
 
-	/** The stream or iteration has begun; `release` gives its hub back. */
+	/** Call this when the stream or iteration starts; `release` gives its hub back. */
 	hold(hub: Hub): void {
 		if (!this.#shared) this.#single.add(hub);
 	}
@@ -83,7 +83,7 @@ export class Hubs {
 		if (this.#single.delete(hub)) hub.close();
 	}
 
-	/** Calls `work` with a hub that is held meanwhile. */
+	/** Calls `work` with a hub and holds the hub until `work` is done. */
 	async use<T>(work: (hub: Hub) => Promise<T>): Promise<T> {
 		const hub = this.acquire();
 		this.hold(hub);
@@ -135,7 +135,7 @@ function createHub(inngest: InngestClient, settings: HubSettings): Hub {
 			? guardStore(replay)
 			: new MemoryReplayStore(replay === false ? { maxEvents: 0 } : replay),
 		limits: hasOwnStore ? undefined : replay,
-		// A store of the app's own takes the place of the backend's.
+		// The app's own store replaces the backend's store.
 		backend: backend && !hasOwnStore ? guardBackend(backend) : undefined,
 		lingerMs,
 		maxWarmFeeds
@@ -153,7 +153,7 @@ function differingOption(a: HubSettings, b: HubSettings): keyof HubSettings | un
 	return isSameReplay(a.replay, b.replay) ? undefined : 'replay';
 }
 
-/** Stores are the same when they are one object, bounds when they have the same values. */
+/** Stores are equal if they are the same object, bounds if they have the same values. */
 function isSameReplay(a: HubSettings['replay'], b: HubSettings['replay']): boolean {
 	if (a === b) return true;
 	if (!a || !b || 'append' in a || 'append' in b) return false;
@@ -166,6 +166,6 @@ function differ(name: keyof HubSettings, a: HubSettings, b: HubSettings): Realti
 		typeof value === 'object' ? 'one of its own' : String(value);
 	return new RealtimeError(
 		'INVALID_OPTION',
-		`Two endpoints share an Inngest client but differ in \`${name}\` (${describe(a[name])} and ${describe(b[name])}). They share one hub: give both the same value, or an Inngest client each. If you have just edited the option, restart the development server.`
+		`Two endpoints share an Inngest client but differ in \`${name}\` (${describe(a[name])} and ${describe(b[name])}). They share one hub: give both the same value, or give each its own Inngest client. If you have just edited the option, restart the development server.`
 	);
 }

@@ -6,7 +6,7 @@ import { gauge, type RealtimeMetric } from './metrics/metric.js';
 import type { Presence } from './presence/presence.js';
 import type { Responder } from './respond.js';
 
-/** What the numbers of an endpoint are read from. */
+/** Where the metrics of an endpoint come from. */
 export interface MetricSources {
 	meters: EndpointMeters;
 	responder: Responder;
@@ -16,7 +16,7 @@ export interface MetricSources {
 	pressure: Pressure;
 }
 
-/** Everything that an endpoint counts, with what its hub counts for all endpoints of the Inngest client. */
+/** The metrics of an endpoint, and those of its hub for all endpoints of the Inngest client. */
 export function readMetrics(from: MetricSources): RealtimeMetric[] {
 	const { meters, responder, hubs, presence, backend, pressure } = from;
 	const { feeds, sources, replay } = hubs.stats;
@@ -26,7 +26,7 @@ export function readMetrics(from: MetricSources): RealtimeMetric[] {
 	return [
 		gauge('streams', 'Streams that are open.', responder.streams),
 		...meters.read(),
-		gauge('feeds', 'Channels that are listened to, those kept warm included.', feeds),
+		gauge('feeds', 'Channels that are listened to, including those kept warm.', feeds),
 		gauge('replay_events', 'Messages that this process keeps for replay.', replay.events),
 		gauge('replay_bytes', 'Bytes that this process keeps for replay.', replay.bytes),
 		...hubs.readMeters(),
@@ -58,7 +58,7 @@ export function readMetrics(from: MetricSources): RealtimeMetric[] {
 		},
 		gauge(
 			'pressure',
-			'What was measured last, as part of its limit; 1 is at the limit.',
+			'Latest measurement divided by its limit; 1 is at the limit.',
 			pressure.level
 		),
 		gauge(

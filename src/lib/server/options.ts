@@ -21,22 +21,22 @@ import type { RealtimeServerFailureHandler } from './failure/report.js';
 import type { RealtimeUpstreamOptions } from './inngest/options.js';
 import type { InngestClient } from './inngest/token.js';
 
-/** Signs of life on a stream. */
+/** Signals that show a stream is alive. */
 export interface RealtimeHealthCheckOptions {
-	/** Whether `health` ticks are sent; without them a comment every 30 s. @default true */
+	/** Whether `health` ticks are sent; without them, a comment is sent every 30 s. @default true */
 	enabled?: boolean;
 	/** Milliseconds between two ticks of a channel, ±10 %. @default 15_000 */
 	intervalMs?: number;
 }
 
-/** An Inngest client as the handler of an event is given it; both SDK generations have `send`. */
+/** The Inngest client that the handler of an event gets; both SDK generations have `send`. */
 export type EventInngestClient = InngestClient & {
 	send(
 		payload: { name: string; data?: unknown; id?: string } | readonly object[]
 	): Promise<unknown>;
 };
 
-/** What the handler of an event is given besides the data. */
+/** What the handler of an event gets besides the data. */
 export type RealtimeHandlerContext = RealtimeEventContext<
 	RealtimeEmit,
 	RealtimePublish,
@@ -48,40 +48,40 @@ export interface RealtimeEndpointOptions<
 	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > {
-	/** The Inngest client: its API's address, keys and environment are used. */
+	/** The Inngest client. Its API address, keys and environment are used. */
 	inngest: InngestClient;
-	/** The channels that can be asked for, by a key of your choice. */
+	/** The channels that pages can read, by a key of your choice. */
 	channels: { [K in keyof TChannels]: RealtimeChannelConfig<TChannels[K]> };
 	/** The events that pages can send, by a key of your choice. @default none */
 	events?: { [K in keyof TEvents]: RealtimeEventConfig<TEvents[K], RealtimeHandlerContext> };
-	/** Hears what became of each event that a page sent: for an audit log. */
+	/** Called with the outcome of each event that a page sent: for an audit log. */
 	onEvent?: RealtimeOnEvent;
 	/**
-	 * How long, in milliseconds, the id of an event, or a key of `once`, is remembered with its result.
+	 * How long, in milliseconds, the id of an event or a key of `once` is remembered, with its result.
 	 * @default 86_400_000 (24 hours)
 	 */
 	dedupeMs?: number;
 	/** Whether each message is authorized again before it is sent. @default false */
 	reauthorizeOnEachMessage?: boolean;
 	/**
-	 * Milliseconds, ±10 %, after which `authorize` is asked again about each open stream, so that a
-	 * user whose rights were revoked is cut off although nothing is published. @default no check
+	 * Milliseconds, ±10 %, after which `authorize` is asked again about each open stream, so that a user whose
+	 * rights were revoked is cut off even if nothing is published. @default no check
 	 */
 	recheckIntervalMs?: number;
 	healthCheck?: RealtimeHealthCheckOptions;
 	/** Called at each failure; may return the text that the browser sees. */
 	onFailure?: RealtimeServerFailureHandler;
 	/**
-	 * Names the reader behind a request, once, for everything that follows: a user's id, an object with
-	 * an `id` and attributes, or `null` for a reader without a name. What it throws refuses the request.
-	 * @default nobody has a name
+	 * Identifies the reader behind a request, once per request: a user's id, an object with an `id` and
+	 * attributes, or `null` for an anonymous reader. If it throws, the request is refused. @default every reader
+	 * is anonymous
 	 */
 	identify?: RealtimeIdentify;
 	/**
-	 * Milliseconds that a callback of yours may take to settle: `authorize`, `reauthorize`, `view`,
-	 * `channelParams`, `identify`, `limits.key`, `onFailure`, and an asynchronous schema. After
-	 * that it counts as failed: nothing is sent, the channel ends with 503, and the page tries again. A
-	 * message whose schema does not settle is dropped. `onFailure` is told which callback it was.
+	 * Time limit, in milliseconds, for your callbacks: `authorize`, `reauthorize`, `view`, `channelParams`,
+	 * `identify`, `limits.key`, `onFailure`, and an asynchronous schema. A callback that takes longer has
+	 * failed: nothing is sent, the channel ends with 503, and the page tries again. A message whose schema does
+	 * not settle is dropped. `onFailure` gets the name of the callback.
 	 * @default 10_000
 	 */
 	callbackTimeoutMs?: number;
@@ -91,31 +91,31 @@ export interface RealtimeEndpointOptions<
 	 * @default false
 	 */
 	allowCrossSite?: boolean;
-	/** Recent messages kept for readers that come back; `false` keeps none. @default kept in memory */
+	/** Recent messages, kept for readers that come back; `false` keeps none. @default kept in memory */
 	replay?: ReplayOptions | ReplayStore | false;
 	/**
-	 * What several processes of the app share: `redisBackend(client)` of `sveltekit-inngest/redis`,
+	 * What several processes of your app share: `redisBackend(client)` of `sveltekit-inngest/redis`,
 	 * `postgresBackend(pool)` of `sveltekit-inngest/postgres`. The bounds of `replay` apply to it.
 	 * @default memory of this process
 	 */
 	backend?: RealtimeBackend;
 	/**
-	 * Milliseconds between two renewals of what this process holds in the backend. Members of a process
-	 * that died leave within twice that time. @default 5_000
+	 * Milliseconds between two renewals of the leases that this process holds in the backend. Members of a
+	 * process that died leave within twice that time. @default 5_000
 	 */
 	heartbeatMs?: number;
-	/** Milliseconds that a channel is kept warm after its last reader. @default 300_000 */
+	/** How long, in milliseconds, a channel stays warm after its last reader. @default 300_000 */
 	lingerMs?: number;
 	/** How the socket to Inngest is opened, through a proxy for example. */
 	upstream?: RealtimeUpstreamOptions;
 	/**
-	 * Most channels that are kept warm without a reader, in this process. Past that, the one whose last
-	 * reader left first is let go. @default 1_000
+	 * Most channels that stay warm without a reader, in this process. Beyond that, the one whose last reader
+	 * left first is closed. @default 1_000
 	 */
 	maxWarmFeeds?: number;
 	/**
-	 * What streams share: `process`, one socket to Inngest; `request`, nothing, for hosts where a
-	 * socket may not outlive its request. @default 'request' on Cloudflare Workers, else 'process'
+	 * What streams share. `process`: one socket to Inngest. `request`: nothing, for hosts where a socket may not
+	 * outlive its request. @default 'request' on Cloudflare Workers, else 'process'
 	 */
 	scope?: 'process' | 'request';
 	limits?: RealtimeLimits;
@@ -147,13 +147,13 @@ const DEFAULT_LIMITS = {
 	maxHistory: 1_000,
 	maxNameLength: 512
 };
-/** The longest that a timer can wait. */
+/** The longest delay of a timer. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Fills in the defaults.
  *
- * @throws {RealtimeError} `INVALID_OPTION` for what cannot work.
+ * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work.
  */
 export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	isObject('options', options);
@@ -180,7 +180,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	isObject('limits.pressure', pressure);
 	for (const [name, value] of Object.entries(pressure)) {
 		if (!PRESSURE_LIMITS.includes(name)) {
-			invalid(`\`limits.pressure.${name}\` is no limit: use ${PRESSURE_LIMITS.join(', ')}.`);
+			invalid(`\`limits.pressure.${name}\` is not a limit: use ${PRESSURE_LIMITS.join(', ')}.`);
 		}
 		positive(`limits.pressure.${name}`, value);
 	}
@@ -201,10 +201,10 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	}
 	const { agent, WebSocket } = options.upstream ?? {};
 	if (agent !== undefined && typeof agent !== 'object') {
-		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or one of a proxy.');
+		invalid('`upstream.agent` is not an agent: pass an `http.Agent`, or the agent of a proxy.');
 	}
 	if (WebSocket !== undefined && typeof WebSocket !== 'function') {
-		invalid('`upstream.WebSocket` is not a class: pass it as it is, without `new`.');
+		invalid('`upstream.WebSocket` is not a class: pass the class itself, without `new`.');
 	}
 	if (!(lingerMs >= 0)) invalid(`\`lingerMs\` must be zero or more milliseconds, not ${lingerMs}.`);
 	for (const [key, config] of Object.entries<RealtimeChannelConfig>(options.channels ?? {})) {
@@ -223,7 +223,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 		for (const topic of Object.keys(config.latest ?? {})) {
 			const topics = Object.keys(config.channel.topics);
 			if (topics.length === 0 || topics.includes(topic)) continue;
-			invalid(`\`channels.${key}.latest\` names "${topic}", which is no topic of the channel.`);
+			invalid(`\`channels.${key}.latest\` names "${topic}", which is not a topic of the channel.`);
 		}
 		if (config.presence) checkPresence(key, config.presence, options.scope);
 		warnOf(key, config, reauthorizeOnEachMessage);
@@ -249,7 +249,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	};
 }
 
-/** A store of the app's own takes the place of the backend's log, which carries what the bus announces. */
+/** The app's own store would replace the backend's log, which carries what the bus announces. */
 function readBackend({
 	backend,
 	replay
@@ -259,11 +259,13 @@ function readBackend({
 		invalid('`backend` is not a backend: pass what redisBackend() or postgresBackend() returns.');
 	}
 	if (backend.bus && !backend.replay) {
-		invalid(`The backend "${backend.name}" has a bus but no replay, whose log a bus announces.`);
+		invalid(
+			`The backend "${backend.name}" has a bus but no replay: a bus announces what is in the replay log.`
+		);
 	}
 	if (!backend.bus || !replay || !('append' in replay)) return backend;
 	return invalid(
-		`\`replay\` is a store of its own, but the log of the backend "${backend.name}" carries its messages: give \`replay\` bounds, or leave it out.`
+		`\`replay\` is a store, but the backend "${backend.name}" carries messages in its own log: give \`replay\` bounds, or leave it out.`
 	);
 }
 
@@ -305,7 +307,7 @@ function checkPriority(at: string, priority: RealtimePriority | undefined): void
 	);
 }
 
-/** Says what is allowed but cannot be meant. */
+/** Warns about options that are allowed but surely a mistake. */
 function warnOf(key: string, config: RealtimeChannelConfig, isEachMessageChecked: boolean): void {
 	if (config.reauthorize && !(config.reauthorizeOnEachMessage ?? isEachMessageChecked)) {
 		console.warn(

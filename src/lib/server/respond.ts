@@ -40,7 +40,7 @@ const RETRY_MS = 2_000;
 /** Channels of one request that are authorized at the same time. */
 const AUTHORIZED_AT_ONCE = 10;
 
-/** How long, in milliseconds, others may take to be told that a member has left. */
+/** How long, in milliseconds, it may take to tell others that a member has left. */
 const FAREWELL_MS = 1_000;
 
 /** Milliseconds between two steps of draining. */
@@ -51,9 +51,9 @@ type Begin = (connection: Connection, hub: Hub) => void;
 
 /** Who sent a request. */
 interface Reader extends AuthorizedReader {
-	/** Counts against the streams of this key. */
+	/** The key that its streams are counted by. */
 	key: string | undefined;
-	/** What its sender counts as where rates are limited. */
+	/** The key that its rates are counted by. */
 	sender: string | undefined;
 }
 
@@ -64,13 +64,13 @@ type ChannelRequest = Pick<SubscriptionRequest, 'channel' | 'topics' | 'params'>
 interface Access {
 	match: Match;
 	authorization: Authorization;
-	/** What may be read. */
+	/** The topics that may be read. */
 	topics: ReadonlySet<string>;
-	/** What each message passes. */
+	/** The checks for each message. */
 	check: View | undefined;
 }
 
-/** What a responder works with. */
+/** What a responder needs. */
 export interface ResponderOptions {
 	settings: Settings;
 	registry: Registry;
@@ -81,13 +81,13 @@ export interface ResponderOptions {
 	meters: EndpointMeters;
 	pressure: Pressure;
 	report: Report;
-	/** A stream has begun. */
+	/** Called when a stream has started. */
 	started(): void;
-	/** A stream has other channels now. */
+	/** Called when the channels of a stream have changed. */
 	changed(stream: Connection): void;
-	/** A stream has ended. */
+	/** Called when a stream has ended. */
 	ended(stream: Connection): void;
-	/** @throws {Failure} once no stream may begin any more. */
+	/** @throws {Failure} once no new streams are accepted. */
 	checkOpen(): void;
 }
 
@@ -96,9 +96,12 @@ export class Responder {
 	readonly #options: ResponderOptions;
 	readonly #admission: Admission;
 	readonly #connections = new Set<Connection>();
-	/** How long, in milliseconds, a request on Workers goes on after its stream, for a member that may come back. */
+	/**
+	 * How long, in milliseconds, a request on Workers continues after its stream, for a member that may come
+	 * back.
+	 */
 	readonly #lingerMs: number;
-	/** Made once where all streams share a hub. */
+	/** Created once if all streams share a hub. */
 	readonly #sharedSettings: ConnectionSettings | undefined;
 
 	constructor(options: ResponderOptions) {
@@ -142,7 +145,7 @@ export class Responder {
 	}
 
 	/**
-	 * Takes what a page sends about its own member.
+	 * Handles data that a page sends about its own member.
 	 *
 	 * @throws {Failure} when it is refused.
 	 */
@@ -159,7 +162,7 @@ export class Responder {
 	}
 
 	/**
-	 * Takes a page's answer to a question of the server.
+	 * Handles a page's answer to a question of the server.
 	 *
 	 * @throws {Failure} when it is refused.
 	 */
@@ -174,7 +177,7 @@ export class Responder {
 	}
 
 	/**
-	 * Reads the log of a channel, as the reader may see it.
+	 * Reads the messages in a channel's log that the reader may see.
 	 *
 	 * @throws {Failure} when it is refused.
 	 */
@@ -241,7 +244,7 @@ export class Responder {
 		let asked: Promise<RealtimeIdentity | null> | undefined;
 		return {
 			identity,
-			// All channels of a stream are checked at once, and ask once.
+			// All channels of a stream are checked together, so `identify` is asked once.
 			identify: () => (asked ??= ask().finally(() => (asked = undefined))),
 			key: await this.#admission.keyOf(event, identity),
 			sender: await rates.senderOf(event, identity)
@@ -262,7 +265,7 @@ export class Responder {
 			} catch (error) {
 				return this.#refuseAll(connection, event, subscriptions, error);
 			}
-			// A server sends its headers with the first bytes, which must not wait for the app's answers.
+			// A server sends its headers with the first bytes. These must not wait for the app's callbacks.
 			connection.keepAlive();
 			const rest = subscriptions.values();
 			const work = async (): Promise<void> => {
@@ -305,10 +308,12 @@ export class Responder {
 		const { identity } = reader;
 		const { settings, registry, report } = this.#options;
 		const { match, authorization, topics, check } = await this.#access(event, subscription, reader);
-		// Who has a name can be asked about at any time; other streams do not hold their request for that.
+		// A named reader can be checked again at any time. Streams of anonymous readers need not hold their request
+		// for that.
 		const isRechecked =
 			settings.recheckMs !== false || Boolean(identity) || Boolean(match.config.presence);
-		// Callbacks run in their own request's context, whoever's message or timer leads to them.
+		// Callbacks run in the context of their own request, even if the message or timer of another one triggers
+		// them.
 		const run = check || isRechecked ? captureContext() : undefined;
 		const present = await this.#presentOf(event, subscription, match, identity);
 		return {
@@ -323,7 +328,7 @@ export class Responder {
 		};
 	}
 
-	/** Counts a question to `authorize`, and how long the answer took. */
+	/** Counts a call of `authorize`, and how long it took. */
 	async #measured<T>(entry: string, ask: () => Promise<T>): Promise<T> {
 		const { authorizations, authorizing } = this.#options.meters;
 		const startedMs = performance.now();
@@ -358,7 +363,7 @@ export class Responder {
 		return { match, authorization, topics, check };
 	}
 
-	/** @returns how the reader takes part in presence, where the channel has that. */
+	/** @returns how the reader takes part in presence, if the channel has it. */
 	async #presentOf(
 		event: RequestEvent,
 		{ params = {} }: SubscriptionRequest,
@@ -441,7 +446,7 @@ export class Responder {
 			open: (connection) => {
 				connection.expect(subscriptions.length);
 				try {
-					// Others may have begun, or the endpoint ended, since the request was answered.
+					// Since the request was answered, other streams may have started, or the endpoint may have closed.
 					checkOpen();
 					this.#admission.check(key);
 				} catch (error) {
@@ -499,7 +504,7 @@ function empty(): Response {
 	return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } });
 }
 
-/** The answer to a request that is refused as a whole. */
+/** The response to a request that is refused as a whole. */
 export function refusal(
 	event: RequestEvent,
 	error: unknown,
@@ -510,36 +515,36 @@ export function refusal(
 	return failureResponse(failure, report(failure, placeOf(event, subscription)));
 }
 
-/** A server that stops would linger on sockets that are kept alive. */
+/** Otherwise a server that stops would wait for sockets that are kept alive. */
 export function closeAfter(event: RequestEvent, headers: Headers): void {
 	// Only HTTP/1 has this header.
 	if (event.request.headers.has('connection')) headers.set('connection', 'close');
 }
 
-/** What Cloudflare shows of the request under an event. */
+/** The part of Cloudflare's request that an event has. */
 interface WorkersPlatform {
 	ctx?: { waitUntil?(promise: Promise<unknown>): void };
 }
 
-/** On Workers a request that its client has left is stopped at once, unless something is awaited. */
+/** Workers stop a request at once when its client leaves, unless something is awaited. */
 function outlive({ platform }: RequestEvent, ended: Promise<void>): void {
 	(platform as WorkersPlatform | undefined)?.ctx?.waitUntil?.(ended);
 }
 
-/** What Node shows of the request under an event. */
+/** The part of Node's request that an event has. */
 interface NodeRequest {
 	socket?: {
 		destroy?(): void;
-		/** The response that an HTTP/1 socket carries now. Node has no public name for it. */
+		/** The current response of an HTTP/1 socket. Node has no public name for it. */
 		_httpMessage?: { req?: unknown } | null;
 	};
 }
 
 /**
- * A function of its own, because what it returns lives as long as the stream and must not hold on to the
- * request.
+ * A separate function, because its result lives as long as the stream and must not keep the request alive.
  *
- * @returns what destroys the socket under the response to `event`, where the platform shows it.
+ * @returns a function that destroys the socket of the response to `event`, if the platform gives access to
+ *   it.
  */
 function socketDestroyer({ platform, isSubRequest }: RequestEvent): (() => void) | undefined {
 	const { req } = (platform ?? {}) as { req?: NodeRequest };
@@ -547,7 +552,7 @@ function socketDestroyer({ platform, isSubRequest }: RequestEvent): (() => void)
 	if (isSubRequest || !req) return undefined;
 	return () => {
 		const { socket } = req;
-		// A hook may have answered with something else, so that the socket serves another request by now.
+		// A hook may have answered with something else, and the socket may serve another request by now.
 		const isOurs = socket?._httpMessage === undefined || socket._httpMessage?.req === req;
 		if (isOurs) socket?.destroy?.();
 	};

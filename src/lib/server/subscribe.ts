@@ -13,7 +13,7 @@ import { Tail, type TailConsumer, type TailStart } from './hub/tail.js';
 import { captureContext } from './runtime/context.js';
 import { Gate } from './stream/gate.js';
 
-/** What an iteration yields where messages may be missing. */
+/** Yielded when messages may be missing. */
 export interface RealtimeResync extends ResyncPayload {
 	kind: 'resync';
 }
@@ -27,7 +27,7 @@ export interface RealtimeIterator<TItem> {
 
 type Item = Positioned<RealtimeTopicEnvelope> | RealtimeResync;
 
-/** A call of `next` that waits. */
+/** A pending call of `next`. */
 interface Waiter {
 	resolve(result: IteratorResult<Item, undefined>): void;
 	reject(error: Error): void;
@@ -37,9 +37,9 @@ interface Waiter {
 const MAX_WAITING = 1_000;
 
 /**
- * Messages of a feed for a consumer in this process. A slow consumer goes on from the replay log, and
- * gets a `resync` where the log does not reach back far enough. Ended by its consumer, its signal, or a
- * feed that cannot come live.
+ * Messages of a feed for a consumer in this process. A slow consumer continues from the replay log, and gets
+ * a `resync` if the log does not reach back far enough. It ends with its consumer, with its signal, or if the
+ * feed cannot come live.
  */
 export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 	readonly #tail: Tail;
@@ -58,7 +58,7 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		options: {
 			topics: ReadonlySet<string>;
 			report: Report;
-			/** What the consumer sees of each message. */
+			/** Turns each message into what the consumer sees. */
 			view: View | undefined;
 			signal: AbortSignal | undefined;
 			/** Called once, at the end. */
@@ -81,7 +81,7 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 		});
 	}
 
-	/** Begins to read. This may end it at once. */
+	/** Starts to read. This may end it at once. */
 	start(start: TailStart): void {
 		this.#signal?.addEventListener('abort', this.#finish);
 		if (this.#signal?.aborted) this.#finish();
@@ -133,7 +133,7 @@ export class FeedIterator implements RealtimeIterator<Item>, TailConsumer {
 	}
 
 	changed(): void {
-		// The consumer is told of a loss by the `resync` that follows it.
+		// After a loss the consumer gets a `resync`.
 	}
 
 	failed(message: string): void {

@@ -3,9 +3,9 @@ import type { Hub } from './hub/hub.js';
 import { isBuild } from './runtime/runtime.js';
 
 /**
- * Brings the channels of `warm` entries live, so that their logs begin before the first reader.
+ * Brings the channels of `warm` entries live, so that their logs start before the first reader.
  *
- * @returns a function that ends this.
+ * @returns a function that stops this.
  */
 export function warmFeeds(hub: Hub, registry: Registry): () => void {
 	if (isBuild) return () => {};

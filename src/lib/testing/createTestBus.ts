@@ -35,7 +35,7 @@ type WithTopic<TChannel extends ChannelLike, TTopic extends string> = TChannel e
 		: never
 	: never;
 
-/** What a topic carries, in whichever channel of a list it is. */
+/** The data of a topic, in any channel of a list. */
 type DataOf<TChannel extends ChannelLike, TTopic extends string> = TChannel extends ChannelLike
 	? TTopic extends TopicOf<TChannel>
 		? TopicData<ChannelOf<TChannel>, TTopic>
@@ -46,7 +46,7 @@ type DataOf<TChannel extends ChannelLike, TTopic extends string> = TChannel exte
 type TopicsOf<TChannel extends ChannelLike> =
 	(TChannel extends ChannelLike ? TopicOf<TChannel> : never) | '$run';
 
-/** Which channel of a test bus is meant: a name, or what it is subscribed with. */
+/** Names a channel of a test bus. */
 export interface TestBusTarget<TChannel extends ChannelLike = ChannelLike> {
 	/** Name of the channel, the channel, or its definition. @default the only channel that fits */
 	channel?: string | TChannel;
@@ -54,7 +54,7 @@ export interface TestBusTarget<TChannel extends ChannelLike = ChannelLike> {
 	channelParams?: unknown;
 }
 
-/** What else a message of a test bus has. */
+/** Further fields of a message of a test bus. */
 export type TestBusMessage = Partial<
 	Pick<RealtimeTopicEnvelope, 'kind' | 'runId' | 'streamId' | 'createdAt' | 'history'>
 >;
@@ -68,7 +68,7 @@ export interface TestBusEvent {
 	data: unknown;
 }
 
-/** What an answer may throw. */
+/** An error that an answer may throw. */
 interface TestRefusal {
 	status?: number;
 	message?: string;
@@ -78,15 +78,17 @@ interface TestRefusal {
 
 /** Options of `createTestBus`. */
 export interface TestBusOptions extends Omit<BusSettings, 'enabled'> {
-	/** Least milliseconds between two updates of what reads; `0` updates with every message. @default 0 */
+	/**
+	 * Minimum time, in milliseconds, between two updates of readers; `0` updates with every message. @default 0
+	 */
 	bufferIntervalMs?: number;
 }
 
-/** A bus without a network. Hooks and components use it as they use that of a `RealtimeManager`. */
+/** A bus without a network. Hooks and components use it like the bus of a `RealtimeManager`. */
 export class TestBus<TChannel extends ChannelLike = ChannelLike> extends RealtimeBus {
 	readonly #transport: () => TestTransport;
 	readonly #answers = new Map<string, (data: unknown, context: { id: string }) => unknown>();
-	/** Events without an answer, by name: what asks for it again. */
+	/** Functions that try unanswered events again, by the name of the event. */
 	readonly #unanswered = new Map<string, (() => void)[]>();
 	readonly #sent: TestBusEvent[] = [];
 	/** By the name of the channel. */
@@ -102,19 +104,18 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 			settings: () => ({ bufferIntervalMs: 0, endpoint: '', fetch: this.#fetch, ...options })
 		});
 		this.#transport = () => {
-			if (!transport) throw new Error('The transport is made by `update`.');
+			if (!transport) throw new Error('The transport is created by `update`.');
 			return transport;
 		};
 		this.update({ endpoint: '', subscriptions: active });
 	}
 
 	/**
-	 * Answers events that are sent by this bus, until another answer is given. Without one, events stay
-	 * pending.
+	 * Answers the events of this bus, until another answer is set. Without one, events stay pending.
 	 *
-	 * @param answer Plays the handler: gets the data after JSON and returns the result. What it throws
-	 *   refuses the event: SvelteKit's `error(status, message)`, or an object with `status`, `message` and
-	 *   `issues`; anything else is 500.
+	 * @param answer Plays the handler: gets the data after JSON and returns the result. If it throws, the event
+	 *   is refused: SvelteKit's `error(status, message)`, or an object with `status`, `message` and `issues`;
+	 *   anything else is 500.
 	 * @example
 	 * ```ts
 	 * bus.answer(createOrder, ({ product }) => ({ orderId: product }));
@@ -132,13 +133,13 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		this.#unanswered.delete(name);
 	}
 
-	/** Events that were sent by this bus, in order; repeats are left out. */
+	/** Events that this bus has sent, in order, without repeats. */
 	get sent(): readonly TestBusEvent[] {
 		return this.#sent;
 	}
 
 	/**
-	 * For components that are mounted without a `RealtimeManager` around them:
+	 * The context for components that are mounted without a surrounding `RealtimeManager`:
 	 * `render(Panel, { context: bus.context })`.
 	 */
 	get context(): Map<symbol, unknown> {
@@ -148,8 +149,8 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	/**
 	 * Delivers a message, as if the server had sent it.
 	 *
-	 * @param data What subscribers read: the output of the topic's schema, after JSON.
-	 * @param options Names the channel where several have the topic; may set further fields of the message.
+	 * @param data The data that subscribers read: the output of the topic's schema, after JSON.
+	 * @param options Names the channel if several have the topic; may set further fields of the message.
 	 * @throws {RealtimeError} `INVALID_OPTION` when it is not clear which channel is meant, `CHANNEL_NOT_ACTIVE`
 	 * when the channel is not subscribed, `UNKNOWN_TOPIC` when its subscription does not request the topic.
 	 * @example
@@ -244,8 +245,8 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * Nothing arrives until the returned function is called, and health does not say so: a network that
-	 * swallows everything. What was emitted meanwhile arrives then.
+	 * Nothing arrives until the returned function is called, and health does not show it, as in a network that
+	 * swallows everything. Messages emitted meanwhile arrive then.
 	 */
 	silence(): EndFault {
 		return this.#transport().silence();
@@ -288,7 +289,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * Who is in a channel: sets the members, and shows what the component sent by `update()`.
+	 * The members of a channel: sets them, and shows what the component sent with `update()`.
 	 *
 	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
 	 * @example
@@ -312,7 +313,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		return presence as TestPresence<unknown> as never;
 	}
 
-	/** What the endpoint would answer. */
+	/** The response that the endpoint would give. */
 	readonly #fetch: typeof globalThis.fetch = async (_input, init) => {
 		const body = JSON.parse(String(init?.body)) as EventRequest & { presence?: PresenceRequest };
 		if (body.presence) {
@@ -357,7 +358,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
  * A bus without a server, for tests of components: pass it to `<RealtimeManager {bus}>`, to hooks as
  * `{ bus }`, or mount a component with `bus.context`. Everything else works as in an app.
  *
- * @param subscriptions What a `RealtimeManager` would be given.
+ * @param subscriptions The subscriptions that a `RealtimeManager` would get.
  * @throws {RealtimeError} as `RealtimeManager` does, when the subscriptions are invalid.
  * @example
  * ```ts

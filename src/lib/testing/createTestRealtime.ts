@@ -30,11 +30,11 @@ export type TestRealtimeOptions<
 	TChannels extends Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > = Omit<RealtimeEndpointOptions<TChannels, TEvents>, 'inngest'> & {
-	/** `event.locals` of requests made with `fetch`; a function is called for each. @default {} */
+	/** `event.locals` of requests made with `fetch`; a function is called for each request. @default {} */
 	locals?: App.Locals | (() => App.Locals);
 };
 
-/** An event that an endpoint gave to Inngest. */
+/** An event that the endpoint sent to Inngest. */
 export interface TestQueuedEvent {
 	id: string;
 	name: string;
@@ -42,34 +42,34 @@ export interface TestQueuedEvent {
 	v: string;
 }
 
-/** What came of an event. */
+/** The result of an event. */
 export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
 	id: string;
-	/** HTTP status of the answer: 200 where it was accepted. */
+	/** HTTP status of the response: 200 if it was accepted. */
 	httpStatus: number;
-	/** Set where it was accepted. */
+	/** Set if it was accepted. */
 	status?: 'done' | 'queued';
-	/** What the handler returned, as the page sees it. */
+	/** The result of the handler, as the page sees it. */
 	result?: EventResult<TEvent>;
-	/** What the handler emitted, in order, as its readers see it. */
+	/** The messages that the handler emitted, in order, as readers see them. */
 	emitted: Positioned<RealtimeTopicEnvelope>[];
-	/** What was given to Inngest. */
+	/** The events that were sent to Inngest. */
 	queued: TestQueuedEvent[];
-	/** The text that the page sees where it was refused. */
+	/** The text that the page sees if it was refused. */
 	error?: string;
-	/** Where it was refused because of its data: what does not match. */
+	/** The parts of the data that do not match, if it was refused for that. */
 	issues?: EventIssue[];
 }
 
-/** A realtime endpoint without Inngest and without a network, and what a test does with it. */
+/** A realtime endpoint without Inngest and without a network, with controls for tests. */
 export interface TestRealtime<
 	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > extends Realtime<TChannels, TEvents> {
-	/** Asks the endpoint in this process; give it to `<RealtimeManager fetch>`. */
+	/** Calls the endpoint in this process; pass it to `<RealtimeManager fetch>`. */
 	fetch: typeof globalThis.fetch;
 	/**
-	 * A `fetch` of somebody else, for pages of several people at once.
+	 * A `fetch` for another user, to have pages of several people at once.
 	 *
 	 * @param locals `event.locals` of its requests.
 	 * @example
@@ -79,8 +79,8 @@ export interface TestRealtime<
 	 */
 	as(locals: App.Locals): typeof globalThis.fetch;
 	/**
-	 * The source of messages is lost: streams stay open, and show `connecting`. What is published until
-	 * `restore` is gone.
+	 * Loses the source of messages: streams stay open and show `connecting`. Messages published until `restore`
+	 * are lost.
 	 */
 	lose(reason?: string): void;
 	/** The source is back: pages get a `resync`. */
@@ -103,30 +103,30 @@ export interface TestRealtime<
 	/** Breaks all streams that were opened with `fetch`, as a network does. They come back by themselves. */
 	cut(): void;
 	/**
-	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called: a
-	 * network that swallows everything. What was held back arrives then.
+	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called, as in a
+	 * network that swallows everything. Everything that was held back arrives then.
 	 */
 	silence(): EndFault;
 	/**
 	 * Each piece of a stream arrives this much later, one after the other, until the returned function is
-	 * called. A reader for whom more than `limits.maxBufferedBytes` wait is closed, as in production.
+	 * called. A reader with more than `limits.maxBufferedBytes` waiting is closed, as in production.
 	 *
 	 * @param delayMs Milliseconds.
 	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
 	 */
 	slow(delayMs: number): EndFault;
 	/**
-	 * Tells all readers that messages may be missing, as after a fault of the source. For channels with
+	 * Tells all readers that messages may be missing, as after a failure of the source. For channels with
 	 * `source: false`, use `clear`.
 	 */
 	resync(): void;
 	/**
-	 * From now on nobody may read a channel, until the returned function is called. The rights of open
-	 * streams are checked at once, as by `recheck`: pages that read it end for good, with 403.
+	 * Denies a channel to everybody until the returned function is called. The rights of open streams are
+	 * checked at once, as with `recheck`: pages that read it end for good, with 403.
 	 *
 	 * @param channel Name of the channel, a channel, or its definition. @default all channels
-	 * @param options `channelParams`: a builder's only argument, or a list of its arguments. `message`: what
-	 *   browsers are told.
+	 * @param options `channelParams`: a builder's only argument, or a list of its arguments. `message`: the text
+	 *   for browsers.
 	 * @example
 	 * ```ts
 	 * const allow = realtime.deny(demoChannel);
@@ -137,8 +137,8 @@ export interface TestRealtime<
 		options?: { channelParams?: unknown; message?: string }
 	): EndFault;
 	/**
-	 * Every call to the `backend` fails, until the returned function is called. Without one, the
-	 * memory of this process fails in its place: `emit` rejects with `BACKEND`.
+	 * Every call to the `backend` fails, until the returned function is called. Without a `backend`, the memory
+	 * of this process fails instead: `emit` rejects with `BACKEND`.
 	 */
 	backendDown(): EndFault;
 }
@@ -203,7 +203,7 @@ export function createTestRealtime<
 		const url = new URL(input instanceof Request ? input.url : input, 'http://test.local');
 		const request = new Request(input instanceof Request ? input : url, {
 			...init,
-			// The signal ends the body below, as that of a real request does.
+			// The signal ends the body below, as it does for a real request.
 			signal: null
 		});
 		const given = own ?? (typeof locals === 'function' ? locals() : locals);
@@ -214,7 +214,7 @@ export function createTestRealtime<
 		return new Response(body, response);
 	}
 
-	/** What a handler emitted, as its readers see it. */
+	/** The messages that a handler emitted, as readers see them. */
 	async function messagesOf(emitted: readonly EmittedMessage[]): Promise<unknown[]> {
 		const channels = new Set(emitted.map(({ channel }) => channel));
 		const logs = await Promise.all(
@@ -266,7 +266,7 @@ export function createTestRealtime<
 					: resolveChannel(channel, channelParams).name;
 			const denial: Denial = { channel: name, message };
 			denials.add(denial);
-			// Those who read it hear of it by themselves.
+			// Its readers learn of it by themselves.
 			void realtime.recheck().catch(() => {});
 			return () => void denials.delete(denial);
 		},
@@ -274,14 +274,14 @@ export function createTestRealtime<
 	};
 }
 
-/** Who may not read. */
+/** A denial. */
 interface Denial {
-	/** Name of the channel; all channels where it is missing. */
+	/** Name of the channel. @default all channels */
 	channel: string | undefined;
 	message: string | undefined;
 }
 
-/** What the endpoint keeps messages in, so that it can be taken away. */
+/** The store of the endpoint's messages, which a test can make unavailable. */
 function withOutage(
 	{
 		backend,
@@ -295,7 +295,7 @@ function withOutage(
 	return { ...shared, replay: outage.store(store) };
 }
 
-/** What the endpoint needs of an Inngest client; publishing goes straight to the source. */
+/** The parts of an Inngest client that the endpoint needs; publishing goes straight to the source. */
 function fakeInngest(
 	source: TestSource,
 	queued: TestQueuedEvent[]

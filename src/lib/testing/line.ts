@@ -1,8 +1,8 @@
 import { checkDelay, Faults, type EndFault } from './faults.js';
 
-/** The network between pages and a test endpoint: it carries bodies, until a fault is put on it. */
+/** The network between pages and a test endpoint: it carries bodies, until a test adds a fault. */
 export class Line {
-	/** What breaks off each open body. */
+	/** Functions that break open bodies. */
 	readonly #open = new Set<(error: Error) => void>();
 	readonly #delays = new Faults<number>();
 	readonly #silences = new Faults<Promise<void>>();
@@ -29,7 +29,7 @@ export class Line {
 		return this.#delays.begin(delayMs);
 	}
 
-	/** The same body, which `signal` and the faults can reach. */
+	/** The same body, controlled by `signal` and the faults. */
 	carry(
 		body: ReadableStream<Uint8Array>,
 		signal: AbortSignal | undefined

@@ -1,15 +1,15 @@
 import type { BackendBus, BusListener, RealtimeBackend, ReplayStore } from '../server/index.js';
 import { Faults, type EndFault } from './faults.js';
 
-/** Methods that say something to a store and expect nothing of it. */
+/** Methods of a store that return nothing. */
 const SILENT = new Set(['limit', 'release', 'close', 'size', 'listen']);
 
-/** Takes a backend or a store away, and brings it back: every call fails meanwhile. */
+/** Makes a backend or a store unavailable for a while: every call fails meanwhile. */
 export class Outage {
 	readonly #outages = new Faults<Error>();
 	readonly #listeners = new Set<BusListener>();
 
-	/** Takes it away until it is ended. */
+	/** Makes it unavailable until the returned function is called. */
 	begin(): EndFault {
 		const error = new Error('The test took the backend away.');
 		const end = this.#outages.begin(error, () => {
@@ -24,7 +24,7 @@ export class Outage {
 		return this.#outages.active[0];
 	}
 
-	/** The same backend, which can be taken away. */
+	/** The same backend, which can be made unavailable. */
 	backend(backend: RealtimeBackend): RealtimeBackend {
 		const { replay, bus, presence, rateLimit, idempotency } = backend;
 		return {
@@ -39,7 +39,7 @@ export class Outage {
 		};
 	}
 
-	/** The same store, which can be taken away. */
+	/** The same store, which can be made unavailable. */
 	store<TStore extends object>(store: TStore): TStore {
 		return new Proxy(store, {
 			get: (target, name) => {
@@ -78,7 +78,7 @@ export class Outage {
 	}
 }
 
-/** Whether an app keeps its messages in a store of its own. */
+/** Whether an app keeps its messages in its own store. */
 export function isStore(replay: unknown): replay is ReplayStore {
 	return typeof replay === 'object' && replay !== null && 'append' in replay;
 }

@@ -2,27 +2,30 @@ import type { PresencePayload, PresenceRequest, RealtimeMember } from '../protoc
 
 type Data = Record<string, unknown>;
 
-/** What a component said of its own member by `update`. */
+/** An update that a component sent for its own member. */
 export interface TestPresenceUpdate<TData = Data> {
 	/** After JSON. */
 	data: Partial<TData>;
 	ttlMs?: number;
 }
 
-/** A member of a test: what is left out has a value that fits. */
+/** A member of a test: omitted fields get suitable values. */
 export type TestMember<TData = Data> = Pick<RealtimeMember<TData>, 'id' | 'data'> &
 	Partial<Pick<RealtimeMember<TData>, 'streams' | 'joinedAt'>>;
 
-/** Who is in a channel of a test bus. Plays the server: it keeps the members and takes their updates. */
+/**
+ * The members of a channel of a test bus. It plays the server: it keeps the members and handles their
+ * updates.
+ */
 export class TestPresence<TData = Data> {
 	readonly #tell: (payload: PresencePayload) => void;
 	readonly #channel: string;
 	readonly #members = new Map<string, RealtimeMember<TData>>();
 	readonly #updates: TestPresenceUpdate<TData>[] = [];
-	/** Fields of the component's own member that go back by themselves. */
+	/** Fields of the component's own member that reset by themselves. */
 	readonly #expiring = new Map<string, ReturnType<typeof setTimeout>>();
 	#self: string | undefined;
-	/** What the test said of the component's own member. */
+	/** The test's data for the component's own member. */
 	#base: Data = {};
 	#joined = 0;
 
@@ -37,15 +40,15 @@ export class TestPresence<TData = Data> {
 		return [...this.#members.values()].sort((a, b) => a.joinedAt - b.joinedAt);
 	}
 
-	/** What the component sent by `update()`, in order. */
+	/** The updates that the component sent with `update()`, in order. */
 	get updates(): readonly TestPresenceUpdate<TData>[] {
 		return this.#updates;
 	}
 
 	/**
-	 * Says who is there, as the first event of a stream does.
+	 * Sets the members, as the first event of a stream does.
 	 *
-	 * @param options.self Id of the member that the component is; without it, it only reads.
+	 * @param options.self Id of the component's own member; without it, the component only reads.
 	 */
 	set(members: readonly TestMember<TData>[], { self }: { self?: string } = {}): void {
 		this.#forget();
@@ -56,24 +59,24 @@ export class TestPresence<TData = Data> {
 		this.sync();
 	}
 
-	/** Somebody joins. */
+	/** A member joins. */
 	join(member: TestMember<TData>): void {
 		this.#say({ type: 'join', members: [this.#add(member)] });
 	}
 
-	/** Somebody leaves. */
+	/** A member leaves. */
 	leave(id: string): void {
 		this.#members.delete(id);
 		this.#say({ type: 'leave', ids: [id] });
 	}
 
-	/** Changes some data of a member, as its own page does. Nobody else has any. */
+	/** Changes some data of a member, as its own page would. Unknown members are ignored. */
 	update(id: string, data: Partial<TData>): void {
 		const member = this.#members.get(id);
 		if (member) this.#put({ ...member, data: { ...member.data, ...data } });
 	}
 
-	/** @internal Says again who is there. */
+	/** @internal Sends the members again. */
 	sync(): void {
 		this.#say({
 			type: 'sync',
@@ -83,7 +86,7 @@ export class TestPresence<TData = Data> {
 		});
 	}
 
-	/** @internal Takes what the component sent. */
+	/** @internal Handles an update of the component. */
 	take({ data, ttlMs, sync, reset }: PresenceRequest): void {
 		if (sync) this.sync();
 		if (!data) return;
@@ -132,7 +135,7 @@ export class TestPresence<TData = Data> {
 	}
 
 	#say(payload: DistributiveOmit<PresencePayload, 'channel'>): void {
-		// What the page gets has been through JSON, and shares nothing with the test.
+		// The page gets data after JSON, which shares nothing with the test.
 		const text = JSON.stringify({ channel: this.#channel, ...payload });
 		this.#tell(JSON.parse(text) as PresencePayload);
 	}

@@ -23,7 +23,7 @@ interface Denial {
 export class TestTransport implements Transport {
 	readonly #owner: TransportOwner;
 	#wanted: readonly string[] = [];
-	/** Channels that are left alone. */
+	/** Channels that were stopped. */
 	readonly #refused = new Set<string>();
 	/** Channels whose health was set. */
 	readonly #started = new Set<string>();

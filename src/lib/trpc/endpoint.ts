@@ -2,7 +2,7 @@ import type { RequestEvent } from '@sveltejs/kit';
 import type { Realtime } from '../server/index.js';
 import { badInput } from './errors.js';
 
-/** Headers that tell of the body of tRPC's request, or of its connection. */
+/** Headers that describe the body of tRPC's request, or its connection. */
 const OF_BODY = [
 	'connection',
 	'content-encoding',
@@ -12,8 +12,8 @@ const OF_BODY = [
 ];
 
 /**
- * Asks the endpoint in this process, on behalf of a request to tRPC. So limits, rights and failures are those
- * of a page that asks by HTTP.
+ * Calls the endpoint in this process, on behalf of a request to tRPC. So limits, rights and failures are the
+ * same as for a page that uses HTTP.
  */
 export async function ask(
 	realtime: Pick<Realtime, 'POST'>,
@@ -26,7 +26,7 @@ export async function ask(
 	const request = new Request(event.request.url, { method: 'POST', headers, body: toJson(body) });
 	const own = Object.create(event, {
 		request: { value: request, enumerable: true },
-		// The route of tRPC is not the one that serves the endpoint, which development tells apart by it.
+		// In development an endpoint is identified by its route, and tRPC's route is not that one.
 		route: { value: { id: null }, enumerable: true }
 	}) as Parameters<Realtime['POST']>[0];
 	return realtime.POST(own);

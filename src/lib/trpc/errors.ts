@@ -3,13 +3,13 @@ import type { EventIssue, EventRefusal } from '../protocol/event.js';
 import type { HealthPayload, RealtimeServerFailureStage } from '../protocol/health.js';
 import { readMessage, readRetryAfter } from '../client/transport/request.js';
 
-/** What an error of these procedures has besides its code and its text. */
+/** Further data of an error of these procedures, besides its code and its text. */
 export interface RealtimeTrpcErrorData {
-	/** HTTP status that the endpoint has for the same failure. */
+	/** HTTP status of the endpoint for the same failure. */
 	status: number;
-	/** Where on the server a subscription failed after it had begun. */
+	/** Where on the server a subscription failed after it had started. */
 	stage?: RealtimeServerFailureStage;
-	/** With 422: what does not match the event's schema. */
+	/** With 422: the parts that do not match the event's schema. */
 	issues?: EventIssue[];
 	/** With 409: whether the id was used with other data, or the version is unknown. */
 	reason?: 'conflict' | 'outdated';
@@ -29,18 +29,18 @@ class RealtimeFailure extends Error {
 }
 
 /**
- * tRPC's link opens a subscription again after four codes: 500, 502, 503 and 504. So what may pass by itself
- * gets one of them, and what would fail again gets none.
+ * tRPC's link reopens a subscription after four codes: 500, 502, 503 and 504. So failures that may go away by
+ * themselves get one of them, and failures that would come again get another code.
  */
 const CODES: Readonly<Record<number, TRPC_ERROR_CODE_KEY>> = {
 	400: 'BAD_REQUEST',
 	401: 'UNAUTHORIZED',
 	403: 'FORBIDDEN',
 	404: 'NOT_FOUND',
-	// The app's own code took too long: it may do better the next time.
+	// The app's code took too long: it may be faster next time.
 	408: 'GATEWAY_TIMEOUT',
 	409: 'CONFLICT',
-	// The channel was ended. tRPC has no code of its own for that.
+	// The channel was ended. tRPC has no special code for that.
 	410: 'NOT_FOUND',
 	412: 'PRECONDITION_FAILED',
 	413: 'PAYLOAD_TOO_LARGE',
@@ -53,7 +53,7 @@ const CODES: Readonly<Record<number, TRPC_ERROR_CODE_KEY>> = {
 	504: 'GATEWAY_TIMEOUT'
 };
 
-/** The code of tRPC for an HTTP status of the endpoint. */
+/** tRPC's code for an HTTP status of the endpoint. */
 export function codeOf(status: number): TRPC_ERROR_CODE_KEY {
 	return CODES[status] ?? (status >= 500 ? 'INTERNAL_SERVER_ERROR' : 'BAD_REQUEST');
 }
@@ -63,7 +63,7 @@ function errorOf(message: string, data: RealtimeTrpcErrorData): TRPCError {
 	return new TRPCError({ code: codeOf(data.status), message, cause });
 }
 
-/** The error for an answer of the endpoint that is none of what was asked for. */
+/** The error for a response of the endpoint that is not the expected one. */
 export async function refusalOf(response: Response): Promise<TRPCError> {
 	const { status, headers } = response;
 	const text = await response.text();
@@ -71,7 +71,7 @@ export async function refusalOf(response: Response): Promise<TRPCError> {
 	try {
 		refusal = (JSON.parse(text) as EventRefusal | null) ?? {};
 	} catch {
-		// Not from this endpoint.
+		// This response is not from the endpoint.
 	}
 	const { issues, reason } = refusal;
 	const retryAfterMs = readRetryAfter(headers);
@@ -89,7 +89,7 @@ export function endOf({ detail, code = 503, stage }: HealthPayload): TRPCError {
 	return errorOf(message, { status: code, ...(stage && { stage }) });
 }
 
-/** The error with which the link comes back, and resumes where it was. */
+/** The error that makes the link come back and resume where it was. */
 export function comeBack(): TRPCError {
 	return errorOf('The stream has ended; it resumes where it was.', {
 		status: 503,
@@ -97,13 +97,13 @@ export function comeBack(): TRPCError {
 	});
 }
 
-/** The error for an input that the procedures do not take. */
+/** The error for an input that the procedures do not accept. */
 export function badInput(message: string): TRPCError {
 	return errorOf(message, { status: 400 });
 }
 
 /**
- * What an error of these procedures has besides its code and its text, for the app's `errorFormatter`.
+ * Further data of an error of these procedures, for your `errorFormatter`.
  *
  * @returns `null` for any other error.
  * @example

@@ -27,7 +27,7 @@ import type {
 type Channels = Record<string, ChannelLike>;
 type Events = Record<string, EventDefinition>;
 
-/** What `realtimeRouter` returns: a router with three procedures. */
+/** The result of `realtimeRouter`: a router with three procedures. */
 export type RealtimeTrpcRouter<
 	TRoot extends AnyTRPCRootTypes,
 	TChannels extends Channels,
@@ -47,7 +47,7 @@ export type RealtimeTrpcRouter<
 				AsyncIterable<RealtimeTrpcTracked<RealtimeTrpcItem<TChannels>>, void, void>
 			>
 		>;
-		/** Reads what the log of a channel still has. */
+		/** Reads the messages that are still in the log of a channel. */
 		fetchHistory: TRPCQueryProcedure<
 			Procedure<TRoot, RealtimeTrpcHistoryInput<TChannels>, RealtimeTrpcHistory<TChannels>>
 		>;
@@ -65,9 +65,9 @@ interface Procedure<TRoot extends AnyTRPCRootTypes, TInput, TOutput> {
  * A router for tRPC 11 that serves an endpoint: the same channels and events, with the same `authorize`,
  * limits and failures.
  *
- * @param t What `initTRPC.context<{ event: RequestEvent }>().create()` returned: the context must have the
- *   `event` of SvelteKit.
- * @param realtime What `createRealtime()` returned.
+ * @param t The result of `initTRPC.context<{ event: RequestEvent }>().create()`. The context must have
+ *   SvelteKit's `event`.
+ * @param realtime The result of `createRealtime()`.
  * @example
  * ```ts
  * const t = initTRPC.context<{ event: RequestEvent }>().create();
@@ -116,7 +116,7 @@ export function realtimeRouter<
 	}) as unknown as RealtimeTrpcRouter<TRoot, TChannels, TEvents>;
 }
 
-/** What is in it, the endpoint checks. */
+/** The endpoint checks the content. */
 function objectOf<T>(input: unknown): T {
 	if (typeof input === 'object' && input !== null) return input as T;
 	throw badInput('The input must be an object.');

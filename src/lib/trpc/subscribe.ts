@@ -10,8 +10,9 @@ import { comeBack, endOf, refusalOf } from './errors.js';
 import type { RealtimeTrpcItem, RealtimeTrpcSubscription } from './types.js';
 
 /**
- * Reads a channel for a subscriber. It never returns by itself, for tRPC takes that as the end for good:
- * where a stream ends, it throws what makes the link come back, or what tells the page why not.
+ * Reads a channel for a subscriber. It never returns by itself, because tRPC takes that as the final end.
+ * When a stream ends, it throws an error: one that makes the link come back, or one that tells the page why
+ * not.
  */
 export async function* subscribe(
 	realtime: Pick<Realtime, 'POST'>,
@@ -24,7 +25,7 @@ export async function* subscribe(
 	const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
 	if (!isStream || !response.body) throw await refusalOf(response);
 	const reader = response.body.getReader();
-	// tRPC cannot end a generator that waits: what it waits for must end.
+	// tRPC cannot end a generator that is waiting, so the promise it waits for must settle.
 	const cancel = (): void => void reader.cancel().catch(() => {});
 	signal?.addEventListener('abort', cancel);
 	if (signal?.aborted) cancel();
@@ -34,7 +35,7 @@ export async function* subscribe(
 		(event) => frames.push(readFrame(event, channel)),
 		() => {}
 	);
-	/** Where to resume after what was yielded last. */
+	/** Cursor to resume from after the last yielded item. */
 	let position = after ?? UNKNOWN_CURSOR;
 	try {
 		for (;;) {
@@ -54,7 +55,9 @@ export async function* subscribe(
 	if (!signal?.aborted) throw comeBack();
 }
 
-/** A reader that did not keep up finds its stream broken; it comes back as after any other end. */
+/**
+ * The stream of a reader that did not keep up is broken off; the reader comes back as after any other end.
+ */
 function next(
 	reader: ReadableStreamDefaultReader<Uint8Array>
 ): Promise<{ done: boolean; value?: Uint8Array | undefined }> {
@@ -62,8 +65,8 @@ function next(
 }
 
 /**
- * @returns nothing for what only tells how the stream is doing.
- * @throws {TRPCError} where the endpoint ends the channel.
+ * @returns `undefined` for a frame that only reports health.
+ * @throws {TRPCError} if the endpoint ends the channel.
  */
 function itemOf({ event, data }: Frame, cursor: string): RealtimeTrpcItem | undefined {
 	if (event === 'message') return { ...data, cursor } as RealtimeTrpcItem;

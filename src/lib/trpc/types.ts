@@ -10,9 +10,9 @@ import type { RealtimeRequestParams } from '../protocol/request.js';
 import type { TopicKey } from '../protocol/types.js';
 import type { RealtimeHistory, RealtimeItem, RealtimeMessage } from '../server/index.js';
 
-/** What the context of the procedures must have. */
+/** The fields that the context of the procedures must have. */
 export interface RealtimeTrpcContext {
-	/** The request, as SvelteKit gives it to a route: `createContext: () => ({ event })`. */
+	/** SvelteKit's request event: `createContext: () => ({ event })`. */
 	event: RequestEvent;
 }
 
@@ -22,78 +22,78 @@ type Channels = Record<string, ChannelLike>;
 /** Events of an endpoint, by their keys. */
 type Events = Record<string, EventDefinition>;
 
-/** Topics of some channels, and that of runs. */
+/** Topics of some channels, and `$run`. */
 type Topic<TChannels extends Channels> =
 	{ [K in keyof TChannels]: TopicKey<TChannels[K]> }[keyof TChannels] | '$run';
 
-/** What `sendEvent` takes: one of the endpoint's events. */
+/** Input of `sendEvent`: one of the endpoint's events. */
 export type RealtimeTrpcEvent<TEvents extends Events = Events> = {
 	[K in keyof TEvents]: {
 		/** Name of the event. */
 		name: TEvents[K]['name'];
-		/** What the event's schema takes, as JSON. */
+		/** Input of the event's schema, as JSON. */
 		payload: EventInput<TEvents[K]>;
 		/**
-		 * The same whenever the same event is sent again: it then runs once. Messages that its handler emits
-		 * carry it. @default a random one
+		 * Use the same id when you send the same event again, so that it runs once. Messages that its handler emits
+		 * carry the id. @default a random one
 		 */
 		clientEventId?: string;
 	};
 }[keyof TEvents];
 
-/** What `sendEvent` answers. */
+/** Result of `sendEvent`. */
 export interface RealtimeTrpcSent<TEvents extends Events = Events> {
-	/** `done`: its handler ran; `queued`: Inngest has it. */
+	/** `done`: its handler ran; `queued`: it was sent to Inngest. */
 	status: 'done' | 'queued';
-	/** What the handler returned. */
+	/** The result of the handler. */
 	result?: { [K in keyof TEvents]: EventResult<TEvents[K]> }[keyof TEvents];
 	/** The messages that the handler emitted, with their positions. */
 	emittedEvents?: EmittedMessage[];
 }
 
-/** What `subscribe` takes. */
+/** Input of `subscribe`. */
 export interface RealtimeTrpcSubscription<TChannels extends Channels = Channels> {
 	/** The name of the channel. */
 	channel: string;
 	/** @default all topics of the channel */
 	topics?: readonly Topic<TChannels>[];
-	/** What `authorize` and `view` are given. */
+	/** Parameters for `authorize` and `view`. */
 	params?: RealtimeRequestParams;
 	/**
-	 * Cursor of the last item that arrived, or one that `fetchHistory` or `realtime.cursor()` returned; what
-	 * followed comes first. The link sets it when it comes back.
+	 * Cursor of the last item that arrived, or one from `fetchHistory` or `realtime.cursor()`; later items come
+	 * first. The link sets it when it comes back.
 	 */
 	lastEventId?: string | null;
 }
 
-/** What `subscribe` yields: messages, and a `resync` where messages may be missing. */
+/** Items of `subscribe`: messages, and a `resync` if messages may be missing. */
 export type RealtimeTrpcItem<TChannels extends Channels = Channels> = {
 	[K in keyof TChannels]: RealtimeItem<TChannels[K], TopicKey<TChannels[K]> | '$run'>;
 }[keyof TChannels];
 
-/** An item as it arrives: the link sends the `id` of the last one back when it resumes. */
+/** An item as it arrives. When the link resumes, it sends back the `id` of the last one. */
 export interface RealtimeTrpcTracked<TItem> {
 	id: string;
 	data: TItem;
 }
 
-/** What `fetchHistory` takes. */
+/** Input of `fetchHistory`. */
 export interface RealtimeTrpcHistoryInput<TChannels extends Channels = Channels> {
 	/** The name of the channel. */
 	channel: string;
 	/** @default all topics of the channel */
 	topics?: readonly Topic<TChannels>[];
-	/** What `authorize` and `view` are given. */
+	/** Parameters for `authorize` and `view`. */
 	params?: RealtimeRequestParams;
-	/** Only messages after this cursor, or from this moment on: a date, or its text in ISO 8601. */
+	/** Only messages after this cursor, or from this date on: a `Date`, or its text in ISO 8601. */
 	since?: string | Date;
 	/** Only messages before this cursor. */
 	before?: string;
-	/** Most messages: with `since` the first, else the newest. @default 100 */
+	/** Most messages: the first ones with `since`, otherwise the newest. @default 100 */
 	limit?: number;
 }
 
-/** What `fetchHistory` answers. */
+/** Result of `fetchHistory`. */
 export type RealtimeTrpcHistory<TChannels extends Channels = Channels> = RealtimeHistory<
 	{
 		[K in keyof TChannels]: RealtimeMessage<TChannels[K], TopicKey<TChannels[K]> | '$run'>;

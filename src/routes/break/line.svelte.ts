@@ -1,4 +1,4 @@
-/** A `fetch` that can be cut, as networks are. Its user sees what it would see then. */
+/** A `fetch` that can be cut, like a network. Its user sees the same failures. */
 export class Line {
 	#isUp = $state(true);
 	#cutter = new AbortController();
@@ -19,13 +19,13 @@ export class Line {
 		}
 		const response = await globalThis.fetch(input, { ...init, signal });
 		if (!response.body) return response;
-		// The pipe cancels the body, so that the stream ends even where an abort alone does not end it.
+		// The pipe cancels the body, so that the stream ends even if an abort alone does not end it.
 		const { readable, writable } = new TransformStream();
 		response.body.pipeTo(writable, { signal }).catch(() => {});
 		return new Response(readable, response);
 	};
 
-	/** Ends all requests that are under way. */
+	/** Ends all pending requests. */
 	cut(): void {
 		this.#cutter.abort(new TypeError('The line was cut'));
 		this.#cutter = new AbortController();

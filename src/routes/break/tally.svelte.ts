@@ -24,7 +24,7 @@ export class Tally {
 	#run = '';
 	#warned = false;
 
-	/** Takes a number that arrived. */
+	/** Counts a number that arrived. */
 	take(run: string, n: number, way: 'live' | 'replayed'): void {
 		if (run !== this.#run) this.#reset(run, n);
 		if (n <= this.last) {
@@ -43,7 +43,7 @@ export class Tally {
 		this.#mark(n, way);
 	}
 
-	/** Takes the announcement that messages may be missing. */
+	/** Counts an announcement that messages may be missing. */
 	warn(): void {
 		this.announced++;
 		this.#warned = true;

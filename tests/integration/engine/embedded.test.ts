@@ -193,7 +193,7 @@ it.each<[string, (tools: GetStepTools<TestClient>) => Promise<unknown>]>([
 	expect(warnings()[0]).toContain('npx inngest-cli@latest dev');
 });
 
-it('takes an app that is away for a failed attempt', async () => {
+it('takes an app that is unavailable for a failed attempt', async () => {
 	app = await serveApp(dev, client, [
 		client.createFunction({ id: 'fn', retries: 0 }, { event: 'a' }, () => {})
 	]);

@@ -26,7 +26,7 @@ const portOf = ({ url }: TestApp): number => Number(new URL(url).port);
 const ended = (): Promise<void> =>
 	vi.waitFor(() => expect(dev.runs.every(({ endedAt }) => endedAt)).toBe(true), 40_000);
 
-it('outlasts an app that is away for 3 s, with a single retry', async () => {
+it('outlasts an app that is unavailable for 3 s, with a single retry', async () => {
 	const fn = client.createFunction(
 		{ id: 'fn', retries: 1 },
 		{ event: 'a' },

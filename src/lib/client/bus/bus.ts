@@ -18,7 +18,7 @@ import type {
 	RealtimeSubscription
 } from '../types.js';
 
-/** What the app wants of a bus; read whenever it is needed. */
+/** The options of a bus; read whenever they are needed. */
 export interface BusSettings {
 	enabled?: boolean;
 	bufferIntervalMs?: number;
@@ -30,20 +30,20 @@ export interface BusSettings {
 	fetch?: typeof globalThis.fetch;
 }
 
-/** What a bus is made of. */
+/** The parts of a bus. */
 export interface BusOptions {
 	/** The subscriptions of the manager; reactive. */
 	subscriptions: () => Subscriptions;
-	/** Makes what brings the frames, when the bus is first updated. */
+	/** Creates the transport when the bus is first updated. */
 	connect: (owner: TransportOwner) => Transport;
 	settings: () => BusSettings;
-	/** The bus of the manager around. */
+	/** The bus of the surrounding manager. */
 	parent?: RealtimeBus;
 }
 
 /**
- * In development, the buses in use on the page and what each is subscribed to: what the inspector shows,
- * wherever it is on the page. It must not ask a bus, because its manager may be about to go away.
+ * In development, the buses in use on the page and the subscriptions of each, for the inspector, wherever it
+ * is on the page. It must not ask a bus, because the bus's manager may be about to end.
  */
 export const openBuses = /* @__PURE__ */ new SvelteMap<RealtimeBus, Subscriptions>();
 
@@ -56,8 +56,8 @@ interface Added {
 
 /**
  * What a `RealtimeManager` provides to the components inside: the state of its channels, and the one
- * transport that fills it. Made by the manager and ended with it; afterwards everything that was read
- * from it keeps its last value.
+ * transport that fills it. The manager creates it and ends it; afterwards, everything read from it keeps its
+ * last value.
  *
  * @example
  * ```ts
@@ -68,12 +68,12 @@ interface Added {
  */
 export class RealtimeBus implements TransportOwner {
 	/**
-	 * How all channels of this manager are doing together: `degraded` when one has failed, `connecting` when
-	 * one is on its way, `connected` when all are live, `paused` with a `reason` when there is no stream on
-	 * purpose. On the server `connecting`, or `paused`.
+	 * The combined status of all channels of this manager: `degraded` when one has failed, `connecting` when one
+	 * is connecting, `connected` when all are live, `paused` with a `reason` when there is no stream on purpose.
+	 * On the server it is `connecting` or `paused`.
 	 */
 	readonly status: ReactiveCurrent<RealtimeBusStatus>;
-	/** @internal That of the manager around. */
+	/** @internal The bus of the surrounding manager. */
 	readonly parent: RealtimeBus | undefined;
 	/** @internal */
 	readonly settings: () => BusSettings;
@@ -99,22 +99,23 @@ export class RealtimeBus implements TransportOwner {
 				return readStatus();
 			}
 		};
-		// A list that makes no sense throws now, not when something first reads it.
+		// An invalid list throws now, not when something first reads it.
 		subscriptions();
 	}
 
-	/** Subscriptions of this manager and those added to it, without those of managers around it. */
+	/** Subscriptions of this manager and those added to it, without those of surrounding managers. */
 	get subscriptions(): readonly RealtimeResolvedSubscription[] {
 		return [...this.#merge(this.#own()).values()];
 	}
 
 	/**
-	 * Adds a channel to the stream of this manager, which costs no further connection. Hooks that are called
-	 * afterwards find it. It stays until the returned function is called, or until the component ends that
-	 * called this while it initialised. Subscribed several times, it stays until all have stopped.
+	 * Adds a channel to the stream of this manager, without another connection. Hooks that are called afterwards
+	 * find it. It stays until the returned function is called or, if a component called this while it
+	 * initialised, until that component ends. If it is subscribed several times, it stays until all have
+	 * stopped.
 	 *
-	 * @throws {RealtimeError} `DUPLICATE_CHANNEL` when the channel is subscribed already with other topics or
-	 * params, `INVALID_OPTION` when the subscription is invalid.
+	 * @throws {RealtimeError} `DUPLICATE_CHANNEL` when the channel is already subscribed with other topics or
+	 *   params, `INVALID_OPTION` when the subscription is invalid.
 	 * @example
 	 * ```ts
 	 * const bus = getRealtimeBus();
@@ -130,7 +131,7 @@ export class RealtimeBus implements TransportOwner {
 		return stop;
 	}
 
-	/** Connects again and tries every channel, also those that were refused. */
+	/** Connects again and tries every channel, including those that were refused. */
 	reconnect(): void {
 		this.#transport?.reconnect();
 	}
@@ -148,9 +149,9 @@ export class RealtimeBus implements TransportOwner {
 	}
 
 	/**
-	 * @internal What is known about a channel of this manager.
+	 * @internal The state of a channel of this manager.
 	 *
-	 * @param held What a hook still has of it from before it was last unsubscribed.
+	 * @param held The state that a hook still holds from before the channel was last unsubscribed.
 	 */
 	state(channelId: string, held?: ChannelState): ChannelState {
 		let state = this.#states.get(channelId) ?? held;
@@ -168,7 +169,7 @@ export class RealtimeBus implements TransportOwner {
 		return state;
 	}
 
-	/** @internal Leaves a channel alone from now on. */
+	/** @internal Stops a channel from now on. */
 	finish(channelId: string, detail: string): void {
 		this.#transport?.refuse([channelId], detail);
 	}
@@ -179,9 +180,9 @@ export class RealtimeBus implements TransportOwner {
 	}
 
 	/**
-	 * @internal Takes over what the manager wants now.
+	 * @internal Applies the manager's current options.
 	 *
-	 * @param connect Makes what brings the frames, unless that was made before.
+	 * @param connect Creates the transport, unless it exists already.
 	 */
 	update(options: TransportOptions, connect?: BusOptions['connect']): void {
 		this.#options = options;
@@ -190,7 +191,7 @@ export class RealtimeBus implements TransportOwner {
 
 	/** @internal */
 	close(): void {
-		// What is still on its way must not open it again.
+		// Pending work must not open it again.
 		this.update = () => {};
 		this.#options = undefined;
 		if (DEV) openBuses.delete(this);
@@ -205,7 +206,7 @@ export class RealtimeBus implements TransportOwner {
 		this.#changes.emit();
 	}
 
-	/** @internal Tells the app about a failure; about a mistake in its code, the console as well. */
+	/** @internal Reports a failure to the app; a mistake in the app's code is logged to the console as well. */
 	report(failure: RealtimeClientFailureContext): void {
 		const { onFailure } = this.settings();
 		const { source, message, error } = failure;
@@ -238,7 +239,9 @@ export class RealtimeBus implements TransportOwner {
 		};
 	}
 
-	/** Makes the transport follow what is wanted; before the first update, and after the end, nothing is. */
+	/**
+	 * Passes the wanted channels to the transport. Before the first update and after the end, there are none.
+	 */
 	#apply(connect = this.#connect): void {
 		if (!this.#options) return;
 		const subscriptions = untrack(() => this.#merge(this.#options!.subscriptions));
@@ -249,7 +252,7 @@ export class RealtimeBus implements TransportOwner {
 		this.#changes.emit();
 	}
 
-	/** What the manager subscribes to takes precedence over what was added. */
+	/** The manager's own subscriptions take precedence over added ones. */
 	#merge(own: Subscriptions): Subscriptions {
 		const merged = new Map(own);
 		for (const [channelId, { subscription }] of this.#added) {
@@ -274,7 +277,7 @@ export class RealtimeBus implements TransportOwner {
 		return this.#isHidden ? 'hidden' : undefined;
 	}
 
-	/** Lets go of all but these channels. Hooks that still hold one see that nothing will come. */
+	/** Drops all channels but these. Hooks that still hold one see that nothing will come. */
 	#retire(active: Subscriptions): void {
 		for (const [channelId, state] of this.#states) {
 			if (active.has(channelId)) continue;

@@ -9,7 +9,7 @@ export function provideBus(bus: RealtimeBus): void {
 	setContext(KEY, bus);
 }
 
-/** The bus of the manager around the current component, if there is one. */
+/** The bus of the manager that surrounds the current component, if there is one. */
 export function findBus(): RealtimeBus | undefined {
 	return getContext<RealtimeBus | undefined>(KEY);
 }

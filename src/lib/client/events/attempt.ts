@@ -6,7 +6,7 @@ import { RealtimeEventError } from './error.js';
 /** Sends a body to the endpoint. */
 export type Post = (body: string, signal: AbortSignal) => Promise<Response>;
 
-/** What came of one attempt to send an event. */
+/** The result of one attempt to send an event. */
 export type Outcome =
 	| { answer: EventAnswer }
 	| { failure: RealtimeEventError; isFinal: boolean; retryAfterMs?: number };
@@ -41,13 +41,13 @@ function readAnswer(text: string): EventAnswer | undefined {
 
 function readRefusal(id: string, response: Response, text: string): Outcome {
 	const { status, ok, headers } = response;
-	// A response that is not an answer will not become one: it is usually a sign-in page.
+	// A response in another format will not change: it is usually a sign-in page.
 	const isFinal = ok || isFatalStatus(status);
 	let refusal: Partial<EventRefusal> = {};
 	try {
 		refusal = (JSON.parse(text) as EventRefusal | null) ?? {};
 	} catch {
-		// Not from this endpoint.
+		// This response is not from the endpoint.
 	}
 	const message =
 		readMessage(text) ?? `The realtime endpoint answered ${status}, not to the event.`;

@@ -1,18 +1,18 @@
 import { RealtimeError, type RealtimeErrorCode } from '../../protocol/errors.js';
 import type { EventIssue } from '../../protocol/event.js';
 
-/** Messages about the fields of what was sent, by the name of the field. */
+/** Messages about the fields of the sent data, by the name of the field. */
 export type RealtimeEventFields<TInput> = {
 	readonly [K in TInput extends object ? keyof TInput & string : never]?: readonly string[];
 };
 
-/** Why an event was not sent, or not accepted. It is not tried again by itself. */
+/** An event was not sent, or not accepted. It is not tried again automatically. */
 export class RealtimeEventError<TInput = unknown> extends RealtimeError {
 	/** Id of the event. Send it again with the same id, and it runs once. */
 	readonly eventId: string;
-	/** HTTP status of the answer; absent where there was none. */
+	/** HTTP status of the answer; absent if there was none. */
 	readonly status: number | undefined;
-	/** What does not match the event's schema. */
+	/** The parts of the data that do not match the event's schema. */
 	readonly issues: readonly EventIssue[];
 
 	/** @internal */
@@ -27,7 +27,7 @@ export class RealtimeEventError<TInput = unknown> extends RealtimeError {
 		this.issues = options.issues ?? [];
 	}
 
-	/** The issues by the field, the first key of their path, that they concern. */
+	/** The issues by field. The field is the first key of an issue's path. */
 	get fields(): RealtimeEventFields<TInput> {
 		const fields: Record<string, string[]> = {};
 		for (const { message, path } of this.issues) {

@@ -4,10 +4,10 @@ import { Signal } from '../state/signal.js';
 import { attempt, type Post } from './attempt.js';
 import { RealtimeEventError } from './error.js';
 
-/** An event that is on its way, or whose echo is. */
+/** A pending event: its answer or its echo has not arrived. */
 export interface PendingEvent {
 	id: string;
-	/** What was sent, after JSON. */
+	/** The sent data, after JSON. */
 	data: unknown;
 	/** When it was sent, ISO 8601. */
 	createdAt: string;
@@ -20,63 +20,63 @@ export interface OutgoingEvent {
 	id: string;
 	/** JSON of the request. */
 	body: string;
-	/** Events of one lane go one after another. */
+	/** Events in one lane are sent one after another. */
 	lane: string;
 	post: Post;
 	maxPending: number;
 	maxAgeMs: number;
-	/** Calls back when a message that the handler emitted arrives. @returns a function that ends it. */
+	/** Calls back when a message that the handler emitted arrives. @returns a function that stops this. */
 	listen(onEcho: () => void): () => void;
 	/** Whether such a message arrives here. */
 	hasEcho(answer: EventAnswer): boolean;
 }
 
-/** Ceilings of the first and of the longest delay between two attempts, in milliseconds. */
+/** Upper bounds of the first and of the longest delay between two attempts, in milliseconds. */
 const MIN_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
 /** A browser may be wrong about being offline; after this time, in milliseconds, the request is made anyway. */
 const OFFLINE_MS = 10_000;
 /**
- * A request that has no answer after this time, in milliseconds, is sent again: its line may be dead. Where
- * the handler runs, the new one waits for the same result.
+ * A request without an answer after this time, in milliseconds, is sent again: its connection may be dead. If
+ * the handler is running, the new request waits for the same result.
  */
 const ATTEMPT_MS = 30_000;
-/** How often an event is sent that the app's own code fails at. */
+/** How often an event is sent if the app's code fails to handle it. */
 const MAX_FAULTS = 3;
 /** How long, in milliseconds, an accepted event waits for its echo. */
 const ECHO_MS = 5_000;
 
 /**
- * Events that a page sends, on their way. Each is tried again, with the same id, until it is answered; the
- * events of one lane go one after another. Outlives the components that send.
+ * Pending events of a page. Each is sent again, with the same id, until it is answered. Events in one lane
+ * are sent one after another. It outlives the components that send.
  */
 export class Outbox {
 	readonly changes: Signal;
 	readonly #lanes = new Map<string, Promise<unknown>>();
 	readonly #pending = new Map<string, readonly PendingEvent[]>();
-	/** Events that are not answered yet. */
+	/** Number of events that are not answered yet. */
 	#size = 0;
 
 	constructor(intervalMs: () => number | undefined) {
 		this.changes = new Signal(console.error, intervalMs);
 	}
 
-	/** Events of a name that are on their way, oldest first; another list after each change. */
+	/** Pending events of a name, oldest first; a new list after each change. */
 	pending(name: string): readonly PendingEvent[] {
 		return this.#pending.get(name) ?? [];
 	}
 
-	/** @throws {RealtimeEventError} when it is refused, too old, or one too many. */
+	/** @throws {RealtimeEventError} when the event is refused or too old, or when too many wait. */
 	async send(event: OutgoingEvent): Promise<EventAnswer> {
 		const { name, id, body, maxPending, maxAgeMs } = event;
 		if (this.#size >= maxPending) {
-			const text = `${this.#size} events wait already, as many as may; this one was not sent.`;
+			const text = `${this.#size} events wait already, which is the limit; this one was not sent.`;
 			throw new RealtimeEventError('EVENT_QUEUE_FULL', text, { eventId: id });
 		}
 		this.#size++;
 		const { data } = JSON.parse(body) as { data: unknown };
 		const entry: PendingEvent = { id, data, createdAt: new Date().toISOString() };
-		// One that is sent twice is listed once: lists are keyed by the id.
+		// An event that is sent twice is listed once: lists are keyed by the id.
 		if (this.pending(name).every((other) => other.id !== id)) {
 			this.#set(name, [...this.pending(name), entry]);
 		}
@@ -115,7 +115,7 @@ export class Outbox {
 		}
 	}
 
-	/** Runs `work` after everything that came into the lane before. */
+	/** Runs `work` after all earlier work in the lane. */
 	async #inLane<T>(lane: string, work: () => Promise<T>): Promise<T> {
 		const before = this.#lanes.get(lane);
 		const turn = (async () => {
@@ -143,7 +143,7 @@ function expired({ id, maxAgeMs }: OutgoingEvent, last?: RealtimeEventError): Re
 	return new RealtimeEventError('EVENT_EXPIRED', text, { eventId: id, cause: last });
 }
 
-/** Sends an event until it is answered, or `signal` aborts: then nobody waits any more. */
+/** Sends an event until it is answered, or until `signal` aborts because nobody waits any more. */
 async function deliver(
 	{ id, body, post }: OutgoingEvent,
 	signal: AbortSignal,
@@ -158,7 +158,7 @@ async function deliver(
 		const outcome = await limited(signal, (ended) => attempt(id, body, post, ended));
 		if ('answer' in outcome) return outcome.answer;
 		const { failure, isFinal, retryAfterMs = 0 } = outcome;
-		// 500 comes from the app's own code, and is unlikely to succeed soon.
+		// 500 comes from the app's code, and another attempt is unlikely to succeed soon.
 		if (failure.status === 500) faults++;
 		if (isFinal || faults === MAX_FAULTS) throw failure;
 		onFailure(failure);
@@ -172,7 +172,7 @@ function isOffline(): boolean {
 }
 
 /**
- * Waits; the network's return ends it early, unless the server asked for the time.
+ * Waits. It ends early when the network is back, unless the server asked for the delay.
  *
  * @param isAsked Whether the server did.
  */
@@ -192,8 +192,8 @@ function pause(ms: number, isAsked: boolean, signal: AbortSignal): Promise<void>
 }
 
 /**
- * Runs a request that ends when it takes too long, or when the network is back: what was open then may be
- * dead and not know it.
+ * Runs a request. It ends when it takes too long, or when the network is back: an open connection may then be
+ * dead without noticing.
  */
 async function limited<T>(
 	signal: AbortSignal,

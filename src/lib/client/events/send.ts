@@ -15,30 +15,30 @@ import { Outbox, type PendingEvent } from './outbox.js';
 
 /** Options of `getRealtimeBusSend`. */
 export interface RealtimeSendOptions {
-	/** The bus to send by, for use outside a component. @default that of the manager around */
+	/** The bus to send with, for use outside a component. @default the bus of the surrounding manager */
 	bus?: RealtimeBus;
-	/** Events of the manager that may wait for an answer; one more is refused. @default 100 */
+	/** Most events of the manager that may wait for an answer; one more is refused. @default 100 */
 	maxPending?: number;
 	/** How long, in milliseconds, an event may wait for its answer. @default 300_000 */
 	maxAgeMs?: number;
 }
 
-/** An event that is on its way. */
+/** A pending event. */
 export interface RealtimePending<TEvent extends EventDefinition = EventDefinition> {
 	/** Messages that its handler emits carry it as `clientEventId`. */
 	readonly id: string;
-	/** What was sent, after JSON. */
+	/** The sent data, after JSON. */
 	readonly data: Jsonify<EventInput<TEvent>>;
 	/** When it was sent, ISO 8601. */
 	readonly createdAt: string;
 }
 
-/** What came of an event. */
+/** The result of an event. */
 export interface RealtimeSent<TEvent extends EventDefinition = EventDefinition> {
 	id: string;
-	/** `done`: its handler ran; `queued`: Inngest has it. */
+	/** `done`: its handler ran; `queued`: it was sent to Inngest. */
 	status: 'done' | 'queued';
-	/** What the handler returned; `undefined` where the event was queued. */
+	/** The result of the handler; `undefined` if the event was queued. */
 	result: EventResult<TEvent>;
 	/** The messages that the handler emitted, with their positions. */
 	emitted: EmittedMessage[];
@@ -47,9 +47,9 @@ export interface RealtimeSent<TEvent extends EventDefinition = EventDefinition> 
 /** Sends events of one definition. */
 export interface RealtimeSend<TEvent extends EventDefinition = EventDefinition> {
 	/**
-	 * Sends an event. It is tried again with the same id after faults of the network and of the server.
+	 * Sends an event. It is sent again with the same id after failures of the network or the server.
 	 *
-	 * @param options With an `id` of your own, the event runs once however often it is sent.
+	 * @param options With your own `id`, the event runs once, even if it is sent several times.
 	 * @throws {RealtimeEventError} `EVENT_INVALID` with `fields` when the data does not match the schema,
 	 *   `EVENT_REFUSED` when it is not allowed, `EVENT_OUTDATED` when the page must be reloaded,
 	 *   `EVENT_FAILED` when its handler fails, `EVENT_EXPIRED` when nobody answers within `maxAgeMs`,
@@ -57,11 +57,11 @@ export interface RealtimeSend<TEvent extends EventDefinition = EventDefinition> 
 	 */
 	(data: EventInput<TEvent>, options?: { id?: string }): Promise<RealtimeSent<TEvent>>;
 	/**
-	 * Events of this definition that are on their way, oldest first, whichever component sent them. One
-	 * leaves the list when it fails, or when what its handler emitted has arrived.
+	 * Pending events of this definition from all components, oldest first. An event leaves the list when it
+	 * fails, or when the messages that its handler emitted have arrived.
 	 */
 	readonly pending: readonly RealtimePending<TEvent>[];
-	/** Why the last event of this hook failed; `null` as soon as another is sent. */
+	/** The error of the last event of this hook; `null` again when another one is sent. */
 	readonly error: RealtimeEventError<EventInput<TEvent>> | null;
 }
 
@@ -69,10 +69,10 @@ const headers = { 'content-type': 'application/json' };
 const outboxes = /* @__PURE__ */ new WeakMap<RealtimeBus, Outbox>();
 
 /**
- * A function that sends events to the endpoint of the manager around. Events of one channel go one after
- * another; those without a channel, one after another per definition.
+ * A function that sends events to the endpoint of the surrounding manager. Events of one channel are sent one
+ * after another, and so are those of one definition without a channel.
  *
- * @param event What `defineEvent()` returned, from a file that the server imports as well.
+ * @param event The result of `defineEvent()`, from a file that the server imports as well.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus.
  * @example
  * ```ts
@@ -106,7 +106,7 @@ export function getRealtimeBusSend<TEvent extends EventDefinition>(
 				id,
 				body: toJson({ event: name, id, v: version, data }),
 				lane: channel === undefined ? `event ${name}` : `channel ${channel}`,
-				// The manager may have gone when it is tried again.
+				// The manager may be gone when the event is sent again.
 				post: (body, signal) => fetch(endpoint, { method: 'POST', headers, body, signal }),
 				maxPending,
 				maxAgeMs,
@@ -125,7 +125,7 @@ export function getRealtimeBusSend<TEvent extends EventDefinition>(
 
 	const send = (data: unknown, { id = newId() }: { id?: string } = {}): Promise<unknown> => {
 		const sent = deliver(id, data);
-		// Whoever does not wait for it reads `error`.
+		// Callers that do not await the promise read `error`.
 		sent.catch(() => {});
 		return sent;
 	};
@@ -145,7 +145,7 @@ export function getRealtimeBusSend<TEvent extends EventDefinition>(
 	}) as unknown as RealtimeSend<TEvent>;
 }
 
-/** How the echo of an event is noticed: by the messages of its channel, or of all that are subscribed. */
+/** Notices the echo of an event: among the messages of its channel, or of all subscribed channels. */
 function echo(
 	bus: RealtimeBus,
 	id: string,
@@ -177,7 +177,7 @@ function toJson(request: EventRequest): string {
 	}
 }
 
-/** A random id. Pages that are not served by HTTPS have no `randomUUID`. */
+/** A random id. Pages without HTTPS have no `randomUUID`. */
 function newId(): string {
 	return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
 		byte.toString(16).padStart(2, '0')

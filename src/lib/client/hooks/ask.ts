@@ -4,17 +4,18 @@ import type { RealtimeHookOptions } from './options.js';
 import { post } from './post.js';
 import { ChannelRef } from './ref.js';
 
-/** What a handler of `onAsk` is given besides the data. */
+/** What a handler of `onAsk` gets besides the data. */
 export interface RealtimeAskContext {
 	/** Aborted when another page has answered, or nobody waits any more. */
 	signal: AbortSignal;
 }
 
 /**
- * Answers what `realtime.ask` asks this page, until the returned function is called or the component ends.
- * When the handler throws, the server learns the text of the error.
+ * Answers questions of `realtime.ask` to this page, until the returned function is called or the component
+ * ends. If the handler throws, the server gets the text of the error.
  *
- * @param handler Its result, after JSON, is the answer; the first one of all pages of the member counts.
+ * @param handler Its result, after JSON, is the answer. If the member has several pages, the first answer
+ *   wins.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example

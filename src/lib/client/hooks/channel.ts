@@ -10,7 +10,7 @@ import { ChannelRef } from './ref.js';
 import { TopicValue } from './topic.js';
 import { channelState, type RealtimeBusState } from './state.js';
 
-/** What `getRealtimeBusChannel` returns. */
+/** The result of `getRealtimeBusChannel`. */
 export interface RealtimeChannel<TSource extends ChannelSource = ChannelSource> extends Omit<
 	RealtimeBusState<TSource>,
 	'topics'
@@ -24,8 +24,8 @@ export interface RealtimeChannel<TSource extends ChannelSource = ChannelSource> 
 }
 
 /**
- * A whole channel in one: the newest message of each topic and of all, health, and messages as they
- * come.
+ * A whole channel in one object: the newest message of each topic and of all topics, health, and messages as
+ * they come.
  *
  * @param channel A channel, its definition, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when

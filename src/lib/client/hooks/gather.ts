@@ -6,7 +6,7 @@ import type { ChannelSource, Reactive } from '../types.js';
 import type { RealtimeBus } from '../bus/bus.js';
 import { ChannelRef, read } from './ref.js';
 
-/** Options of the hooks that gather; the public ones are typed by the channel. */
+/** Options of the hooks that gather messages; the public types depend on the channel. */
 export interface GatherOptions {
 	channelParams?: unknown;
 	bus?: RealtimeBus;
@@ -14,9 +14,9 @@ export interface GatherOptions {
 }
 
 /**
- * Gathers what comes on a topic from its creation until the component (or `$effect.root`) around ends,
- * whether or not anyone reads it; starts over when the channel or the topic becomes another. Readers run
- * once per frame of the screen.
+ * Gathers the messages of a topic from its creation until the surrounding component (or `$effect.root`) ends,
+ * even if nobody reads them. It starts over when the channel or the topic changes. Effects that read it run
+ * at most once per frame of the screen.
  */
 export abstract class Gather {
 	protected readonly ref: ChannelRef;
@@ -33,11 +33,11 @@ export abstract class Gather {
 		);
 	}
 
-	/** Starts to gather; called once, when the subclass is set up. */
+	/** Starts to gather. Called once, when the subclass is set up. */
 	protected start(): void {
 		this.ref.follow((state) =>
 			follow(
-				// What the topic is read from may change and the topic be the same.
+				// The state that the topic is read from may change without changing the topic.
 				() => this.ref.topicOf(state, read(this.#topic)),
 				(slot) => {
 					if (this.#slot && slot !== this.#slot) this.clear();
@@ -63,14 +63,14 @@ export abstract class Gather {
 	/** Listens to more than messages. */
 	protected attend?(state: ChannelState): () => void;
 
-	/** Makes what reads this run again. */
+	/** Makes effects that read this run again. */
 	protected changed(): void {
 		untrack(() => this.#signal.emit());
 	}
 
 	/**
-	 * Makes the effect that runs now depend on this. Answers whether what was gathered is of the topic
-	 * that the arguments mean now; on the way to another it is not, for a moment.
+	 * Makes the current effect depend on this. Returns whether the gathered messages belong to the topic that
+	 * the arguments name now; while the topic changes, they do not for a moment.
 	 */
 	protected track(): boolean {
 		const slot = this.ref.topic(read(this.#topic));

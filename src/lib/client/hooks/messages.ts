@@ -10,28 +10,28 @@ export interface RealtimeMessagesOptions<
 	TOutput = MessageOf<TSource, TTopic>
 > extends RealtimeHookOptions<TSource> {
 	/**
-	 * What to keep of a message; called once for each. A list that is shown needs the `cursor` as its key.
+	 * What to keep of a message; called once for each. To show the list, keep the `cursor` as its key.
 	 * @default the message itself
 	 */
 	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
-	/** Most messages to keep, the newest; `null` keeps all. @default 100 */
+	/** How many of the newest messages to keep; `null` keeps all. @default 100 */
 	limit?: number | null;
 	/**
-	 * Least milliseconds between two updates of the components that read.
-	 * @default that of the manager, else once per frame of the screen
+	 * Minimum time, in milliseconds, between two updates of the components that read. @default the manager's,
+	 * otherwise once per frame of the screen
 	 */
 	bufferIntervalMs?: number;
 }
 
 /** The messages of a topic, oldest first. */
 export interface RealtimeTopicMessages<T> extends ReactiveCurrent<readonly T[]> {
-	/** A new array whenever messages came; frozen. */
+	/** A new, frozen array each time messages arrive. */
 	readonly current: readonly T[];
 	/** Empties the list. */
 	clear(): void;
 }
 
-/** The public signature ties the options to the channel; in here its type is of no use. */
+/** The public signature ties the options to the channel; the implementation does not need the type. */
 interface AnyMessagesOptions<T> extends GatherOptions {
 	map?: (message: Message) => T;
 	limit?: number | null;
@@ -81,7 +81,7 @@ class MessageList<T> extends Gather implements RealtimeTopicMessages<T> {
 			return;
 		}
 		this.#items.push(item);
-		// Cutting once per `limit` messages keeps the cost of each one constant.
+		// Cutting only once per `limit` messages keeps the cost of each message constant.
 		if (this.#items.length >= 2 * this.#limit) this.#trim();
 		this.#snapshot = undefined;
 		this.changed();
@@ -94,12 +94,12 @@ class MessageList<T> extends Gather implements RealtimeTopicMessages<T> {
 }
 
 /**
- * The messages that came on a topic since the hook was called, oldest first, as `current`: a frozen
- * list of at most `limit`. Components that read it update at most once per frame. Data streams are
- * left to `getRealtimeBusTopicStream`.
+ * The messages of a topic since the hook was called, oldest first, as `current`: a frozen list of at most
+ * `limit`. Components that read it update at most once per frame. It leaves out data streams; use
+ * `getRealtimeBusTopicStream` for those.
  *
  * @param channel A channel, its definition, or a function that returns one.
- * @param topic Name of the topic, or a function that returns one; the list starts over with another.
+ * @param topic Name of the topic, or a function that returns one; the list starts over when it changes.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example

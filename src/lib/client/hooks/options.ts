@@ -7,13 +7,13 @@ import type { ChannelOf, ChannelSource, MessageOf, Reactive, TopicOf } from '../
 export interface RealtimeHookOptions<TSource extends ChannelSource = ChannelSource> {
 	/** A builder's only argument, or a list of its arguments. */
 	channelParams?: Reactive<ChannelParams<ChannelOf<TSource>>>;
-	/** The bus to read from, for use outside a component. @default that of the manager around */
+	/** The bus to read from, for use outside a component. @default the bus of the surrounding manager */
 	bus?: RealtimeBus;
 }
 
-/** What `or` receives when a message could not be read. */
+/** The argument of `or`, which is called when a message could not be read. */
 export interface RealtimeUnreadable<TOutput> {
-	/** What parsing or `map` threw. */
+	/** The error of parsing or of `map`. */
 	error: Error;
 	/** JSON text of the frame. */
 	raw: string;
@@ -21,7 +21,7 @@ export interface RealtimeUnreadable<TOutput> {
 	previous: TOutput | null;
 }
 
-/** Options of the hooks that give the newest value of a topic. */
+/** Options of the hooks that return the newest value of a topic. */
 export interface RealtimeTopicOptions<
 	TSource extends ChannelSource = ChannelSource,
 	TTopic extends TopicOf<TSource> = TopicOf<TSource>,
@@ -29,13 +29,15 @@ export interface RealtimeTopicOptions<
 	TInitial = TOutput | null,
 	TFallback = TOutput | null
 > extends RealtimeHookOptions<TSource> {
-	/** What to make of a message; called once for each that is read. @default the message itself */
+	/**
+	 * Converts a message to the value; called once for each message that is read. @default the message itself
+	 */
 	map?: (message: MessageOf<TSource, TTopic>) => TOutput;
 	/**
-	 * The value to go on with when a message cannot be parsed, or `map` throws. Without it the previous
-	 * value stays and the failure goes to `onFailure`.
+	 * Returns the value to use when a message cannot be parsed, or `map` throws. Without it, the previous value
+	 * stays and the failure goes to `onFailure`.
 	 */
 	or?: (unreadable: RealtimeUnreadable<NoInfer<TOutput>>) => TFallback;
-	/** The value until the first message, also while rendering on the server. @default null */
+	/** The value before the first message, and while rendering on the server. @default null */
 	initial?: TInitial | NoInfer<TOutput>;
 }

@@ -1,8 +1,8 @@
 import type { RealtimeBus } from '../bus/bus.js';
 
-/** What became of a request. */
+/** The outcome of a request. */
 export interface Posted {
-	/** HTTP status; 0 where there was no answer. */
+	/** HTTP status; 0 if there was no answer. */
 	status: number;
 	/** Why it was refused. */
 	message: string;
@@ -10,7 +10,7 @@ export interface Posted {
 	retryAfterMs: number;
 }
 
-/** Sends something else than subscriptions to the endpoint. Never rejects. */
+/** Sends a request other than subscriptions to the endpoint. Never rejects. */
 export async function post(
 	{ settings }: Pick<RealtimeBus, 'settings'>,
 	body: object
@@ -38,7 +38,7 @@ function readError(text: string, status: number): string {
 		const { error } = JSON.parse(text) as { error?: unknown };
 		if (typeof error === 'string') return error;
 	} catch {
-		// It is not from this package's endpoint.
+		// The response is not from this package's endpoint.
 	}
 	return `The realtime endpoint answered ${status}.`;
 }

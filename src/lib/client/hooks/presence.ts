@@ -13,28 +13,33 @@ import { ChannelRef } from './ref.js';
 export interface RealtimePresenceHookOptions<
 	TSource extends ChannelSource = ChannelSource
 > extends RealtimeHookOptions<TSource> {
-	/** Least milliseconds between two updates that are sent. @default once per frame of the screen */
+	/**
+	 * Minimum time, in milliseconds, between two updates that are sent. @default once per frame of the screen
+	 */
 	updateIntervalMs?: number;
 }
 
 /** Options of `update`. */
 export interface RealtimePresenceUpdateOptions {
-	/** Milliseconds after which the values go back to what the server began with, such as `isTyping`. */
+	/**
+	 * Milliseconds after which the values return to those that the server started with: for values such as
+	 * `isTyping`.
+	 */
 	ttlMs?: number;
 }
 
 /** Who is in a channel. */
 export interface RealtimePresence<TData = unknown> {
-	/** The members, oldest first; a new array whenever something changed, with the same objects otherwise. */
+	/** The members, oldest first. Each change makes a new array, with the same objects for unchanged members. */
 	readonly current: readonly RealtimeMember<TData>[];
 	/** The page's own member; `null` before it has joined, and for a reader that is not a member. */
 	readonly self: RealtimeMember<TData> | null;
-	/** Everybody else. */
+	/** All other members. */
 	readonly others: readonly RealtimeMember<TData>[];
 	readonly count: number;
 	/**
-	 * Changes data of the page's own member for everybody. Sent once per frame of the screen; the last one
-	 * always goes out. What the server refuses goes to `onFailure` of the manager.
+	 * Changes the data of the page's own member for everybody. Sent at most once per frame of the screen; the
+	 * last values are always sent. If the server refuses them, `onFailure` of the manager is called.
 	 */
 	update(data: Partial<TData>, options?: RealtimePresenceUpdateOptions): void;
 	/** Calls `handler` when somebody joins, until the returned function is called or the component ends. */
@@ -46,7 +51,7 @@ export interface RealtimePresence<TData = unknown> {
 /** How long, in milliseconds, to wait when an update could not be sent. */
 const RETRY_MS = 1_000;
 
-/** An update that waits to be sent. */
+/** An update that is waiting to be sent. */
 interface Outgoing {
 	data: Record<string, unknown>;
 	ttlMs: number | undefined;
@@ -56,7 +61,7 @@ interface Outgoing {
 /** A field that the page has set. */
 interface Own {
 	value: unknown;
-	/** When it goes back, by the page's own clock. */
+	/** When it returns, by the page's monotonic clock. */
 	endMs: number;
 }
 
@@ -69,7 +74,7 @@ class Presence implements RealtimePresence {
 	#members = new Map<string, RealtimeMember>();
 	#list: readonly RealtimeMember[] | undefined;
 	#self: string | undefined;
-	/** The stream that the members came by; empty before a `sync`. */
+	/** The stream that delivered the members; empty before a `sync`. */
 	#stream = '';
 	#beat: ReturnType<typeof setInterval> | undefined;
 	#outgoing: Outgoing[] = [];
@@ -139,7 +144,7 @@ class Presence implements RealtimePresence {
 		// The first `sync` may have come before this hook.
 		if (state.stream) {
 			const { stream } = state;
-			// Later, so that what runs now does not depend on what that reads.
+			// Run this later, so that the current effect does not depend on what it reads.
 			queueMicrotask(() => void post(this.#bus, { presence: { stream, sync: true } }));
 		}
 		return () => {
@@ -155,7 +160,7 @@ class Presence implements RealtimePresence {
 
 	#receive(payload: PresencePayload): void {
 		if (payload.type === 'sync') this.#sync(payload);
-		// Changes say nothing to whoever does not know what they change.
+		// A change means nothing without the members that it changes.
 		else if (!this.#stream) return;
 		else if (payload.type === 'leave') for (const id of payload.ids) this.#remove(id);
 		else {
@@ -181,7 +186,7 @@ class Presence implements RealtimePresence {
 		clearInterval(this.#beat);
 		if (beatMs)
 			this.#beat = setInterval(() => void post(this.#bus, { presence: { stream } }), beatMs);
-		// The server may have forgotten what this page said before it came back.
+		// The server may have forgotten the page's values while it was disconnected.
 		if (!isFirst && this.#own.size > 0) this.#sayAgain();
 	}
 
@@ -230,11 +235,11 @@ class Presence implements RealtimePresence {
 		void this.#sendAll();
 	}
 
-	/** Sends what waits, one at a time: what comes meanwhile goes together. */
+	/** Sends waiting updates, one request at a time; updates that come meanwhile are sent together. */
 	async #sendAll(): Promise<void> {
 		for (;;) {
 			await pause(this.#intervalMs);
-			// Before a `sync` there is no member to speak for.
+			// Before a `sync` there is no member to update.
 			while (this.#outgoing.length > 0 && !this.#stream) await pause(RETRY_MS / 10);
 			const next = this.#outgoing.shift();
 			if (!next) break;
@@ -252,7 +257,7 @@ class Presence implements RealtimePresence {
 		this.#isSending = false;
 	}
 
-	/** What came after it is newer. */
+	/** Updates that came after it are newer. */
 	#putBack(failed: Outgoing): void {
 		const [next] = this.#outgoing;
 		if (next?.ttlMs === failed.ttlMs && !next?.reset) {
@@ -280,8 +285,8 @@ function isSame(a: RealtimeMember, b: RealtimeMember): boolean {
 }
 
 /**
- * Who reads a channel whose registry entry has `presence`, and what their pages say about themselves:
- * cursors, who is typing, selections. Typed by `withPresence`.
+ * The members of a channel whose registry entry has `presence`, with the data of their pages: cursors, who is
+ * typing, selections. Typed by `withPresence`.
  *
  * @param channel A channel, its definition, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when

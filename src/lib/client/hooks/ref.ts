@@ -16,8 +16,8 @@ export function read<T>(value: Reactive<T>): T {
 }
 
 /**
- * What a hook holds of its channel: finds it by its arguments and follows them, until the component (or
- * `$effect.root`) around ends.
+ * A hook's reference to its channel: finds the channel by the hook's arguments and follows them, until the
+ * surrounding component (or `$effect.root`) ends.
  */
 export class ChannelRef {
 	readonly bus: RealtimeBus;
@@ -29,7 +29,7 @@ export class ChannelRef {
 	#state: ChannelState | undefined;
 
 	/**
-	 * @throws {RealtimeError} `NO_MANAGER` without a bus outside a manager, `CHANNEL_NOT_ACTIVE` when no
+	 * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when no
 	 * manager around subscribes to the channel.
 	 */
 	constructor(source: ChannelSource, params: Reactive<unknown>, bus = getRealtimeBus()) {
@@ -52,21 +52,21 @@ export class ChannelRef {
 		return this.topicOf(this.state, name);
 	}
 
-	/** The same of a state that `follow` handed out. */
+	/** The same for a state that `follow` passed. */
 	topicOf(state: ChannelState, name: string): TopicSlot {
 		if (DEV) warnUnlessRequested(this, state.channelId, name);
 		return state.topic(name);
 	}
 
-	/** Name and topics of the channel that the arguments mean now. */
+	/** Name and topics of the channel that the arguments name now. */
 	get channel(): ResolvedChannel {
 		const source = this.#source;
-		// A channel definition is a function as well, but has topics.
+		// A channel definition is also a function, but has topics.
 		const channel = typeof source === 'function' && !('topics' in source) ? source() : source;
 		return resolveChannel(channel as ChannelLike, read(this.#params));
 	}
 
-	/** @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the arguments now mean a channel that is not. */
+	/** @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the arguments now name a channel that is not active. */
 	get state(): ChannelState {
 		const { name } = this.channel;
 		const owner = this.bus.find(name);
@@ -80,19 +80,19 @@ export class ChannelRef {
 				`Realtime channel "${name}" is not active. Subscribe to it, or check channelParams.`
 			);
 		}
-		// A channel that is unsubscribed stays readable for those who had it.
+		// An unsubscribed channel stays readable for hooks that had it.
 		return this.#state as ChannelState;
 	}
 
-	/** The bus that carries the channel: the nearest, or one of those around it. */
+	/** The bus that carries the channel: the nearest one that does. */
 	get owner(): RealtimeBus {
 		void this.state;
 		return this.#owner as RealtimeBus;
 	}
 
 	/**
-	 * Runs `start` for the channel, and again when it becomes another, until the returned function is
-	 * called or the component ends.
+	 * Runs `start` for the channel, and again when the channel changes, until the returned function is called or
+	 * the component ends.
 	 */
 	follow(start: (state: ChannelState) => () => void): () => void {
 		if (this.#ended) return () => {};
@@ -101,7 +101,7 @@ export class ChannelRef {
 				try {
 					return this.state;
 				} catch {
-					// Reading throws it; here nobody could catch it.
+					// Reading throws the error; here nobody could catch it.
 					return undefined;
 				}
 			},
@@ -114,22 +114,22 @@ export class ChannelRef {
 		};
 	}
 
-	/** Reports a message that `map` could not take. */
+	/** Reports a message for which `map` threw. */
 	unreadable({ channel: channelId, topic }: RealtimeTopicEnvelope, error: unknown): void {
 		const message = `A message on "${topic}" of realtime channel "${channelId}" could not be mapped.`;
-		// What the app does about it may be state, which must not change while a template reads.
+		// The app may change state in response, which is not allowed while a template reads.
 		queueMicrotask(() => this.owner.report({ source: 'parse', message, channelId, error }));
 	}
 }
 
-/** Topics that were warned about, by who reads them. */
+/** Topics that were warned about, by reader. */
 const warned = /* @__PURE__ */ new WeakMap<ChannelRef, Set<string>>();
 
-/** In development: a topic that nobody requested from the server stays silent forever. */
+/** Warns in development: a topic that was not requested from the server stays silent for ever. */
 function warnUnlessRequested(ref: ChannelRef, channelId: string, topic: string): void {
 	const requested = untrack(() => ref.bus.find(channelId)?.topics(channelId) ?? []);
 	const before = warned.get(ref) ?? new Set();
-	// A channel that is not subscribed any more has none.
+	// An unsubscribed channel has none.
 	if (requested.length === 0 || requested.includes(topic) || before.has(topic)) return;
 	warned.set(ref, before.add(topic));
 	const all = requested.map((one) => `"${one}"`).join(', ');

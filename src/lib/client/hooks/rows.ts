@@ -4,17 +4,17 @@ import { Gather, type GatherOptions } from './gather.js';
 import type { RealtimeHookOptions } from './options.js';
 import { read } from './ref.js';
 
-/** A change of a row, as a message tells it. */
+/** A change of a row, as a message describes it. */
 export interface RealtimeRowChange<TRow> {
-	/** `delete` and `deleted` remove the row; anything else puts it in, or replaces it. */
+	/** `delete` and `deleted` remove the row; anything else adds or replaces it. */
 	operation: string;
-	/** The row after the change; of a deleted row it may be missing. */
+	/** The row after the change; it may be missing for a deleted row. */
 	row?: TRow | null;
-	/** Key of the row, or an object that has it; needed where `row` is missing. */
+	/** Key of the row, or an object that has it; needed if `row` is missing. */
 	key?: unknown;
 }
 
-/** Row that the messages of a topic carry, where they look like a change. */
+/** Type of the row in the messages of a topic, if they look like a change. */
 type RowOf<TSource extends ChannelSource, TTopic extends TopicOf<TSource>> =
 	MessageOf<TSource, TTopic> extends { data: { row?: infer TRow } } ? NonNullable<TRow> : never;
 
@@ -24,16 +24,19 @@ export interface RealtimeRowsOptions<
 	TTopic extends TopicOf<TSource>,
 	TRow
 > extends RealtimeHookOptions<TSource> {
-	/** Name of the field that tells rows apart. */
+	/** Name of the field that identifies a row. */
 	key: keyof TRow & string;
-	/** The rows to start from, as `load` read them; a function follows them. @default none */
+	/**
+	 * The rows to start from, as `load` returned them, or a function that returns them, to follow changes.
+	 * @default none
+	 */
 	initial?: Reactive<readonly TRow[]>;
-	/** Reads the change out of a message. @default `message.data` */
+	/** Reads the change from a message. @default `message.data` */
 	map?: (message: MessageOf<TSource, TTopic>) => RealtimeRowChange<TRow>;
 	/**
-	 * What to show before the server has confirmed it: makes other rows of the rows, with what `pending` of
-	 * `getRealtimeBusSend` lists. An event leaves `pending` at the moment when the row that its handler
-	 * emitted arrives, or when it is refused, and so nothing flickers.
+	 * Shows changes before the server has confirmed them: returns new rows from the rows and the `pending`
+	 * events of `getRealtimeBusSend`. An event leaves `pending` at the moment when the row that its handler
+	 * emitted arrives, or when it is refused, so nothing flickers.
 	 */
 	optimistic?: (rows: readonly NoInfer<TRow>[]) => readonly NoInfer<TRow>[];
 }
@@ -41,8 +44,8 @@ export interface RealtimeRowsOptions<
 /** Rows that are kept up to date by the messages of a topic. */
 export interface RealtimeTopicRows<TRow> extends ReactiveCurrent<readonly TRow[]> {
 	/**
-	 * Rows in the order of `initial`, then those that came, then as `optimistic` makes them. Without that,
-	 * another array only when one changed; frozen.
+	 * The rows of `initial` in their order, then new ones, changed by `optimistic`. Without `optimistic`, a new
+	 * array only when a row changed; frozen.
 	 */
 	readonly current: readonly TRow[];
 	/** The row of `current` with this key. */
@@ -51,7 +54,7 @@ export interface RealtimeTopicRows<TRow> extends ReactiveCurrent<readonly TRow[]
 
 type AnyRow = Record<string, unknown>;
 
-/** The public signature ties the options to the channel; in here its type is of no use. */
+/** The public signature ties the options to the channel; the implementation does not need the type. */
 interface AnyRowsOptions extends GatherOptions {
 	key: string;
 	initial?: Reactive<readonly AnyRow[]>;
@@ -67,8 +70,8 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
 	readonly #map: (message: Message) => RealtimeRowChange<AnyRow>;
 	readonly #optimistic: (rows: readonly AnyRow[]) => readonly AnyRow[];
 	/**
-	 * The last change of each row, `null` for a deleted one. Kept apart from the rows to start from,
-	 * because these may be read again while changes arrive.
+	 * The last change of each row, `null` for a deleted one. Kept separately from the initial rows, because
+	 * those may be loaded again while changes arrive.
 	 */
 	readonly #changes = new Map<unknown, AnyRow | null>();
 	#base: readonly AnyRow[] = NONE;
@@ -123,7 +126,7 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
 		this.changed();
 	}
 
-	/** What was missed is in the rows that the app reads again, and older changes must not undo it. */
+	/** The rows that the app loads again contain the missed changes, and older changes must not undo them. */
 	protected override attend(state: ChannelState): () => void {
 		return state.onResync(() => this.clear());
 	}
@@ -141,12 +144,12 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
 }
 
 /**
- * Rows of a table that stay up to date: those that `load` read, changed by the messages of a topic, such
- * as `postgresSource` makes them (`{ operation, key, row }`). After a `resync` the changes are forgotten:
- * read the rows again, with `invalidateAll()` for example.
+ * Rows of a table that stay up to date: those that `load` returned, changed by the messages of a topic, such
+ * as those of `postgresSource` (`{ operation, key, row }`). After a `resync` the changes are forgotten: load
+ * the rows again, for example with `invalidateAll()`.
  *
  * @param channel A channel, its definition, or a function that returns one.
- * @param topic Name of the topic, or a function that returns one; changes start over with another.
+ * @param topic Name of the topic, or a function that returns one; changes start over when it changes.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example
@@ -157,7 +160,7 @@ class Rows extends Gather implements RealtimeTopicRows<AnyRow> {
  * });
  * // {#each orders.current as order (order.id)}
  * ```
- * With events that are on their way:
+ * With pending events:
  * ```ts
  * const send = getRealtimeBusSend(createOrder);
  * const orders = getRealtimeBusTopicRows(ordersChannel, 'order', {

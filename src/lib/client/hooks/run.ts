@@ -10,16 +10,16 @@ import { ChannelRef } from './ref.js';
 /** States of a run. */
 export type RealtimeRunStatus = 'unknown' | 'running' | 'completed' | 'failed' | 'cancelled';
 
-/** What is known about a run. */
+/** The state of a run. */
 export interface RealtimeRun<TResult = unknown> {
 	readonly status: RealtimeRunStatus;
-	/** What the run returned; `undefined` before. */
+	/** The result of the run; `undefined` before it has ended. */
 	readonly result: TResult | undefined;
-	/** The run that this is about, once a message named it. */
+	/** Id of the run, once a message named it. */
 	readonly runId: string | undefined;
 }
 
-/** State of a run, as a whole in `current` and part by part. */
+/** State of a run, as a whole in `current` and in separate properties. */
 export interface RealtimeRunState<TResult = unknown>
 	extends RealtimeRun<TResult>, ReactiveCurrent<RealtimeRun<TResult>> {
 	/** Goes back to `unknown`. */
@@ -31,8 +31,8 @@ export interface RealtimeRunOptions<
 	TSource extends ChannelSource = ChannelSource
 > extends RealtimeHookOptions<TSource> {
 	/**
-	 * Whether to leave the channel alone once its run has ended, until its subscription changes or
-	 * `reconnect()` is called. Right for a channel that carries a single run.
+	 * Whether to stop reading the channel once its run has ended, until its subscription changes or
+	 * `reconnect()` is called. Use it for a channel that carries a single run.
 	 * @default false
 	 */
 	autoCloseOnTerminal?: boolean;
@@ -61,7 +61,7 @@ const STATUSES: Record<string, RealtimeRunStatus> = {
 /** The run after a message. */
 function advance(run: RealtimeRun, message: RealtimeTopicEnvelope): RealtimeRun {
 	const { kind, topic, data, runId = run.runId } = message;
-	// What follows of a finished run changes nothing; what comes of another run is about that one.
+	// Later messages of a finished run change nothing; messages of another run start over with that run.
 	const base = runId === run.runId ? run : { ...UNKNOWN, runId };
 	if (kind !== 'run' && topic !== RUN_TOPIC) {
 		return base.status === 'unknown' ? { ...base, runId, status: 'running' } : base;
@@ -102,7 +102,7 @@ class RunState implements RealtimeRunState {
 		ref.follow((state) => {
 			if (this.#channelId !== state.channelId) this.reset();
 			this.#channelId = state.channelId;
-			// Without it the end of a run never shows.
+			// Without it we never learn that a run has ended.
 			ref.topicOf(state, RUN_TOPIC);
 			return state.frames.listen((frame) => {
 				if (frame.event !== 'message') return;
@@ -145,19 +145,22 @@ class RunState implements RealtimeRunState {
 	}
 }
 
-/** What a channel's builder takes; anything where `TResult` is named, as `TChannel` is then not inferred. */
+/**
+ * Parameters of a channel's builder; any value if `TResult` is given, because `TChannel` is then not
+ * inferred.
+ */
 type ParamsOf<TChannel extends ChannelSource> =
 	ChannelLike extends ChannelOf<TChannel> ? unknown : ChannelParams<ChannelOf<TChannel>>;
 
 /**
- * The state of the run that publishes on a channel. Its lifecycle comes on the topic `$run`: the
- * subscription asks for it with `run: true`, the endpoint's registry entry allows it with `run: true`,
- * and the Inngest server in use must publish it.
+ * The state of the run that publishes on a channel. Its lifecycle comes on the topic `$run`: the subscription
+ * requests it with `run: true`, the endpoint's registry entry allows it with `run: true`, and your Inngest
+ * server must publish it.
  *
- * Two states are inferred. `running`: any other message came on the channel before a lifecycle
- * message. `completed`: a lifecycle message came that names no state; its data is then the result. A
- * message of another run starts over with that run. `failed` and `cancelled` are never inferred, and a
- * channel that is merely connected says nothing of a run.
+ * Two states are inferred. `running`: another message came on the channel before any lifecycle message.
+ * `completed`: a lifecycle message without a state came; its data is then the result. A message of another
+ * run starts over with that run. `failed` and `cancelled` are never inferred, and a connection alone says
+ * nothing about a run.
  *
  * @param channel A channel, its definition, or a function that returns one.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when

@@ -3,11 +3,11 @@ import type { ChannelRef } from './ref.js';
 
 /** Raw data of one kind of event, as `select()` of `sveltekit-sse` returns it. */
 export interface RealtimeSelected extends Readable<string> {
-	/** The data parsed as JSON; `or` returns the value where it is not JSON. */
+	/** The data parsed as JSON; `or` returns the value if it is not JSON. */
 	json: <T>(
 		or?: (payload: { error: Error; raw: string; previous: T | null }) => T | null
 	) => Readable<T | null>;
-	/** The data made into something else. */
+	/** The data, converted. */
 	transform: <T>(transformer: (value: string) => T | null) => Readable<T | null>;
 }
 
@@ -16,7 +16,7 @@ export type RealtimeSelect = (eventName: string) => RealtimeSelected;
 
 type JsonFallback<T> = (payload: { error: Error; raw: string; previous: T | null }) => T | null;
 
-/** `select()` as `sveltekit-sse` has it, for the events of one channel. */
+/** The `select()` of `sveltekit-sse`, for the events of one channel. */
 export function createSelect(ref: ChannelRef): RealtimeSelect {
 	return (eventName): RealtimeSelected => {
 		const raw = readable('', (set) =>

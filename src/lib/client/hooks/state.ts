@@ -5,13 +5,13 @@ import type { RealtimeHookOptions } from './options.js';
 import { createSelect, type RealtimeSelect } from './select.js';
 import { ChannelRef } from './ref.js';
 
-/** Calls `handler` with every message of a topic from now on. Returns a function that ends it. */
+/** Calls `handler` with every message of a topic from now on. Returns a function that stops this. */
 export type RealtimeOnMessage<TSource extends ChannelSource> = <TTopic extends TopicOf<TSource>>(
 	topic: TTopic,
 	handler: (message: MessageOf<TSource, TTopic>) => void
 ) => () => void;
 
-/** What `getRealtimeBusState` returns. */
+/** The result of `getRealtimeBusState`. */
 export interface RealtimeBusState<TSource extends ChannelSource = ChannelSource> {
 	/** Name of the channel. */
 	readonly channelId: string;
@@ -21,18 +21,18 @@ export interface RealtimeBusState<TSource extends ChannelSource = ChannelSource>
 	readonly select: RealtimeSelect;
 	readonly health: RealtimeHealthState;
 	/**
-	 * Calls `handler` with every message of a topic from now on, until the returned function is called
-	 * or the component ends; pieces of data streams as well, which differ in their `kind`. What it throws is
+	 * Calls `handler` with every message of a topic from now on, until the returned function is called or the
+	 * component ends. This includes pieces of data streams; their `kind` shows it. If it throws, the error is
 	 * logged and goes to `onFailure`.
 	 */
 	readonly onMessage: RealtimeOnMessage<TSource>;
 	/** Calls `handler` whenever messages of the channel may be missing; ends like `onMessage`. */
 	onResync(handler: (resync: ResyncPayload) => void): () => void;
-	/** Connects again and tries what was refused as well. */
+	/** Connects again, and also tries refused channels again. */
 	reconnect(): void;
 }
 
-/** @internal What all hooks that give a whole channel share. */
+/** @internal The common part of hooks that return a whole channel. */
 export function channelState<TSource extends ChannelSource>(
 	ref: ChannelRef
 ): RealtimeBusState<TSource> {
@@ -80,7 +80,7 @@ export function getRealtimeBusState<TChannel extends ChannelSource>(
 	options?: RealtimeHookOptions<TChannel>
 ): RealtimeBusState<TChannel>;
 /**
- * The same, with the parameters of the channel by position.
+ * The same, with the channel's parameters as a separate argument.
  *
  * @param channelParams A builder's only argument, or a list of its arguments.
  */
@@ -99,7 +99,10 @@ export function getRealtimeBusState(
 	return channelState(new ChannelRef(channel, channelParams, bus));
 }
 
-/** Whether an argument is options. A builder's only argument may be an object as well: that has other keys. */
+/**
+ * Whether an argument is options. A builder's only argument may be an object as well, but that has other
+ * keys.
+ */
 function isOptions(value: unknown): value is { channelParams?: unknown; bus?: RealtimeBus } {
 	const { bus } = Object(value) as { bus?: unknown };
 	const keys = Object.keys(Object(value)).join();

@@ -5,22 +5,22 @@ import type { RealtimeHookOptions } from './options.js';
 import { Gather, type GatherOptions } from './gather.js';
 
 /**
- * One data stream, as far as it has come. Iterating it yields its pieces from the first on, waits for
- * those to come, and throws a `RealtimeError` (`CLOSED`) where pieces may be missing.
+ * One data stream, as far as it has arrived. Iterating over it yields its pieces from the first one on and
+ * waits for the next ones. It throws a `RealtimeError` (`CLOSED`) if pieces may be missing.
  */
 export interface RealtimeDataStream extends AsyncIterable<string> {
 	readonly streamId: string;
 	/** The run that publishes it. */
 	readonly runId: string | undefined;
-	/** All pieces in one. */
+	/** All pieces joined. */
 	readonly text: string;
-	/** The pieces as they came. Frozen. */
+	/** The pieces as they arrived. Frozen. */
 	readonly chunks: readonly string[];
-	/** Whether its end came. */
+	/** Whether it has ended. */
 	readonly done: boolean;
 	/**
-	 * Whether pieces may be missing: its beginning did not come, or a `resync` did while it was open.
-	 * What comes after is still added.
+	 * Whether pieces may be missing: its start did not arrive, or a `resync` came while it was open. Later
+	 * pieces are still added.
 	 */
 	readonly interrupted: boolean;
 }
@@ -29,11 +29,11 @@ export interface RealtimeDataStream extends AsyncIterable<string> {
 export interface RealtimeStreamOptions<
 	TSource extends ChannelSource = ChannelSource
 > extends RealtimeHookOptions<TSource> {
-	/** Most data streams to keep, the newest and those that still grow; `null` keeps all. @default 10 */
+	/** How many data streams to keep: the newest ones, and all that still grow. `null` keeps all. @default 10 */
 	limit?: number | null;
 	/**
-	 * Least milliseconds between two updates of the components that read.
-	 * @default that of the manager, else once per frame of the screen
+	 * Minimum time, in milliseconds, between two updates of the components that read. @default the manager's,
+	 * otherwise once per frame of the screen
 	 */
 	bufferIntervalMs?: number;
 }
@@ -41,7 +41,7 @@ export interface RealtimeStreamOptions<
 /** The data streams of a topic. */
 export interface RealtimeTopicStream
 	extends ReactiveCurrent<RealtimeDataStream | null>, AsyncIterable<string> {
-	/** The newest data stream; `null` before the first. Another object whenever something came. */
+	/** The newest data stream; `null` before the first. A new object each time something arrives. */
 	readonly current: RealtimeDataStream | null;
 	/** A data stream by its id, as long as it is kept. */
 	get(streamId: string): RealtimeDataStream | undefined;
@@ -51,7 +51,7 @@ export interface RealtimeTopicStream
 	clear(): void;
 }
 
-/** A data stream that still grows; what the app sees are snapshots of it. */
+/** A data stream that still grows. The app gets snapshots of it. */
 class Growing {
 	readonly streamId: string;
 	readonly runId: string | undefined;
@@ -98,7 +98,7 @@ class Growing {
 		this.#changed();
 	}
 
-	/** Nothing more will come, for whatever reason. */
+	/** Nothing more will come, for any reason. */
 	end(): void {
 		this.#ended = true;
 		this.#changed();
@@ -199,7 +199,7 @@ class StreamList extends Gather implements RealtimeTopicStream {
 		this.#streams.set(stream.streamId, stream);
 		for (const [oldest, { snapshot }] of this.#streams) {
 			if (this.#streams.size <= this.#limit) break;
-			// One that still grows stays, or its next piece would look like a stream without a beginning.
+			// A stream that still grows stays; otherwise its next piece would look like a stream without a start.
 			if (snapshot.done || snapshot.interrupted) this.#streams.delete(oldest);
 		}
 		this.#wake(stream);
@@ -216,12 +216,12 @@ class StreamList extends Gather implements RealtimeTopicStream {
  * language model) since the hook was called: the newest as `current`, earlier ones by id. Iterating it
  * yields the pieces of the newest data stream, or of the first to come.
  *
- * A reconnect neither loses nor doubles pieces; where the server could not replay some, the stream says
- * so (`interrupted`). Two limits are those of Inngest: it cuts at 1,024 bytes, where a character of
- * several bytes becomes U+FFFD, and it ends a data stream after 1,000 pieces.
+ * A reconnect neither loses nor repeats pieces; if the server could not replay some, the stream says so
+ * (`interrupted`). Inngest has two limits: it cuts pieces at 1,024 bytes, and a character of several bytes at
+ * the cut becomes U+FFFD; and it ends a data stream after 1,000 pieces.
  *
  * @param channel A channel, its definition, or a function that returns one.
- * @param topic Name of the topic, or a function that returns one; everything starts over with another.
+ * @param topic Name of the topic, or a function that returns one; everything starts over when it changes.
  * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
  * no manager around subscribes to the channel.
  * @example

@@ -6,7 +6,7 @@ import type { ChannelSource, MessageOf, Reactive, RealtimeTopicState, TopicOf } 
 import type { RealtimeTopicOptions, RealtimeUnreadable } from './options.js';
 import { ChannelRef, read } from './ref.js';
 
-/** The public signature ties the options to the channel; in here its type is of no use. */
+/** The public signature ties the options to the channel; the implementation does not need the type. */
 interface AnyTopicOptions {
 	channelParams?: unknown;
 	bus?: RealtimeBus;
@@ -15,7 +15,7 @@ interface AnyTopicOptions {
 	initial?: unknown;
 }
 
-/** The newest value of a topic, made of its newest message when it is read. */
+/** The newest value of a topic. It is computed from the newest message when it is read. */
 export class TopicValue<T> implements RealtimeTopicState<T>, Readable<T> {
 	readonly #ref: ChannelRef;
 	readonly #topic: Reactive<string>;
@@ -39,7 +39,7 @@ export class TopicValue<T> implements RealtimeTopicState<T>, Readable<T> {
 		return this.#read(slot);
 	}
 
-	/** Follows the contract of a store, but every message counts, also one that equals the one before. */
+	/** Follows the store contract, but every message counts, even if it equals the one before. */
 	subscribe(run: (value: T) => void): () => void {
 		let current = this.#find();
 		run(this.#read(current));
@@ -72,7 +72,7 @@ export class TopicValue<T> implements RealtimeTopicState<T>, Readable<T> {
 		} catch (thrown) {
 			const previous = this.#value;
 			if (this.#or) return this.#or({ error: thrown as Error, raw, previous });
-			// The frame that nobody could parse is reported by the transport already.
+			// The transport has already reported a frame that could not be parsed.
 			if (message) this.#ref.unreadable(message, thrown);
 			return previous;
 		}
@@ -92,9 +92,8 @@ function topicValue<T>(
 }
 
 /**
- * A store of a topic's newest message, or of what `map` makes of it; `null` (or `initial`) before the
- * first. Unlike with Svelte's own stores, subscribers hear of every message, also of one that equals the
- * one before.
+ * A store of a topic's newest message, or of the result of `map` for it; `null` (or `initial`) before the
+ * first. Unlike with Svelte's own stores, subscribers get every message, even if it equals the one before.
  *
  * @param channel A channel, its definition, or a function that returns one.
  * @param topic Name of the topic, or a function that returns one.
@@ -122,14 +121,14 @@ export function getRealtimeBusTopicJson<
 }
 
 /**
- * The newest message of a topic, or what `map` makes of it, as `current`; `null` (or `initial`) before
- * the first. `map` is called with the newest message when `current` is read, not with those between.
+ * The newest message of a topic, or the result of `map` for it, as `current`; `null` (or `initial`) before
+ * the first. `map` is called with the newest message when `current` is read; it may skip messages in between.
  *
  * @param channel A channel, its definition, or a function that returns one.
  * @param topic Name of the topic, or a function that returns one.
- * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when
- * no manager around subscribes to the channel. Reading `current` throws the same when the arguments
- * have changed to such a channel.
+ * @throws {RealtimeError} `NO_MANAGER` outside a manager and without a bus, `CHANNEL_NOT_ACTIVE` when no
+ * manager around subscribes to the channel. Reading `current` throws the same error if the arguments have
+ * changed to a channel that is not active.
  * @example
  * ```ts
  * const progress = getRealtimeBusTopicState(demoChannel, 'progress', {

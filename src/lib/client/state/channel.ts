@@ -4,41 +4,44 @@ import type { HealthPayload, ResyncPayload } from '../../protocol/health.js';
 import type { Positioned, RealtimeTopicEnvelope } from '../../protocol/types.js';
 import { Signal } from './signal.js';
 
-/** A message as the client has it. */
+/** A message with its cursor. */
 export type Message = Positioned<RealtimeTopicEnvelope>;
 
-/** What came last on a topic: a message, or one that could not be read. */
+/** The last arrival on a topic: a message, or one that could not be read. */
 export interface Arrival {
 	raw: string;
 	message?: Message;
 	error?: unknown;
 }
 
-/** Whether a message is a piece of a data stream, its start or its end: no value of its topic. */
+/**
+ * Whether a message belongs to a data stream (a piece, its start or its end) and so is not a value of its
+ * topic.
+ */
 export function isPiece({ kind }: RealtimeTopicEnvelope): boolean {
 	return /^(chunk|datastream-)/.test(kind);
 }
 
-/** The newest of one topic. */
+/** The newest message of one topic. */
 export interface TopicSlot {
-	/** The newest arrival, pieces of data streams aside; `null` before the first one. */
+	/** The newest arrival, without pieces of data streams; `null` before the first one. */
 	arrival: Arrival | null;
 	/** Emits every arrival, pieces of data streams included. */
 	readonly signal: Signal<Arrival>;
 }
 
 /**
- * All that is known about one channel. Made by the bus when the channel becomes active, filled by the
- * transport, read by hooks. Lives as long as the channel is active, and returns with it if a hook
- * still holds it; streams come and go meanwhile.
+ * The state of one channel. The bus creates it when the channel becomes active, the transport fills it, and
+ * hooks read it. It lives as long as the channel is active, through reconnects, and is used again if the
+ * channel comes back while a hook still holds it.
  */
 export class ChannelState {
 	readonly channelId: string;
-	/** Position of the last frame; what followed it is asked for on the next connection. */
+	/** Position of the last frame; the next connection resumes after it. */
 	cursor = '';
-	/** The newest message of any topic, pieces of data streams aside. */
+	/** The newest message of any topic, without pieces of data streams. */
 	last: Message | null = null;
-	/** Names the stream in what the page sends about its own member; set by each `sync`. */
+	/** Name of the stream, for data that the page sends about its own member; set by each `sync`. */
 	stream = '';
 	/** Emits every frame that is not a duplicate. */
 	readonly frames: Signal<Frame>;
@@ -46,14 +49,14 @@ export class ChannelState {
 	readonly #slots = new Map<string, TopicSlot>();
 	readonly #signal: <T>() => Signal<T>;
 	#health!: HealthPayload;
-	/** How many messages have a cursor of this side. */
+	/** How many messages got a cursor from the client. */
 	#localCursors = 0;
 	/** Cursor of the newest message. */
 	#lastCursor = '';
 
 	/**
-	 * @param onError Called with what a listener threw.
-	 * @param intervalMs Least milliseconds between two updates; `undefined` is one frame of the screen.
+	 * @param onError Called with the error of a listener. @param intervalMs Minimum time, in milliseconds,
+	 *   between two updates; `undefined` is one frame of the screen.
 	 */
 	constructor(
 		channelId: string,
@@ -76,7 +79,7 @@ export class ChannelState {
 		this.healthChanges.emit();
 	}
 
-	/** Sets what this side knows about the channel's health; saying the same again is no change. */
+	/** Sets the health as far as the client knows it. Setting the same again changes nothing. */
 	tell(status: HealthPayload['status'], detail?: string, more?: Partial<HealthPayload>): void {
 		const { health, channelId: channel } = this;
 		if (status === health?.status && detail === health.detail) return;
@@ -90,7 +93,7 @@ export class ChannelState {
 	}
 
 	/**
-	 * Takes a frame in, unless it repeats an earlier one.
+	 * Handles a frame, unless it repeats an earlier one.
 	 *
 	 * @param speaks Whether it came from the stream that reports the channel's health.
 	 */
@@ -111,7 +114,7 @@ export class ChannelState {
 			}
 			slot.signal.emit(arrival);
 		} else if (event === 'health' && speaks) this.health = data;
-		// Only a `sync` names it.
+		// Only a `sync` has it.
 		else if ('stream' in data) this.stream = data.stream;
 		this.frames.emit(frame);
 	}
@@ -123,7 +126,7 @@ export class ChannelState {
 		});
 	}
 
-	/** Takes in a message that could not be read; without a `topic` it may be of any. */
+	/** Handles a message that could not be read; without a `topic` it may belong to any. */
 	receiveUnreadable(raw: string, error: unknown, topic?: string): void {
 		for (const [name, slot] of this.#slots) {
 			if (topic !== undefined && topic !== name) continue;
@@ -133,8 +136,8 @@ export class ChannelState {
 	}
 
 	/**
-	 * The cursor of a message, unique in its channel. An endpoint of another make may send no `id:`, or the
-	 * same one again; then it is a number of this side, which no server understands.
+	 * The cursor of a message, unique in its channel. Another kind of endpoint may send no `id:`, or the same
+	 * one again; the client then numbers messages itself, and no server understands that number.
 	 */
 	#position(cursor: string): string {
 		if (cursor && cursor !== this.#lastCursor) return (this.#lastCursor = cursor);

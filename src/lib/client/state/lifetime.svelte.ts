@@ -1,7 +1,7 @@
 /**
- * Runs `start` now, and again whenever state that `read` reads changes. What it returns is called before
- * each further run, and when the returned function is called. Works inside and outside of components; on
- * the server it does nothing.
+ * Runs `start` now, and again whenever state that `read` reads changes. The function that `start` returns is
+ * called before each further run, and when the returned function is called. Works inside and outside of
+ * components; on the server it does nothing.
  */
 export function follow<T>(read: () => T, start: (value: T) => (() => void) | void): () => void {
 	let stop: (() => void) | void;
@@ -16,11 +16,11 @@ export function follow<T>(read: () => T, start: (value: T) => (() => void) | voi
 	};
 }
 
-/** Calls `end` when the component or effect around ends; outside of both, never. */
+/** Calls `end` when the surrounding component or effect ends; outside of both, never. */
 export function onEnd(end: () => void): void {
 	try {
 		$effect.pre(() => end);
 	} catch {
-		// There is no effect around: the caller ends what it starts, or the manager does.
+		// There is no surrounding effect, so the caller or the manager has to end it.
 	}
 }

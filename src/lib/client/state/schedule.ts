@@ -1,10 +1,9 @@
-/** The longest time that an update waits for a frame, in milliseconds; hidden tabs draw none. */
+/** The longest time, in milliseconds, that an update waits for a frame; hidden tabs draw none. */
 const FRAME_FALLBACK_MS = 100;
 
 /**
- * Calls `done` after `ms` milliseconds; without a number with the next frame of the screen, or a moment
- * later where none comes. Returns a function that ends the wait; there is nothing to wait for when `ms`
- * is 0.
+ * Calls `done` after `ms` milliseconds. Without a number, it does so with the next frame of the screen, or a
+ * moment later if none comes. Returns a function that ends the wait, unless `ms` is 0 and there is none.
  */
 export function wait(ms: number | undefined, done: () => void): (() => void) | undefined {
 	if (ms === 0) return undefined;

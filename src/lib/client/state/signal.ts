@@ -2,19 +2,19 @@ import { createSubscriber } from 'svelte/reactivity';
 import { wait } from './schedule.js';
 
 /**
- * Something that changes outside Svelte. Its listeners hear of every change at once. Effects and
- * templates that called `track` while they ran run again: with the first change at once, with what
- * follows once per frame of the screen.
+ * Something that changes outside Svelte. Its listeners are called for every change at once. Effects and
+ * templates that called `track` run again: at once after the first change, then at most once per frame of the
+ * screen.
  */
 export class Signal<T = void> {
 	readonly #listeners = new Set<(value: T) => void>();
 	readonly #onError: (error: unknown) => void;
-	/** Makes the effect that runs now depend on this. */
+	/** Makes the current effect depend on this. */
 	readonly track: () => void;
 
 	/**
-	 * @param onError Called with what a listener threw; the others are called anyway.
-	 * @param intervalMs Least milliseconds between two runs of an effect; `undefined` is one frame.
+	 * @param onError Called with the error of a listener; the other listeners are called anyway.
+	 * @param intervalMs Minimum time, in milliseconds, between two runs of an effect; `undefined` is one frame.
 	 */
 	constructor(onError: (error: unknown) => void, intervalMs: () => number | undefined) {
 		this.#onError = onError;
@@ -39,7 +39,10 @@ export class Signal<T = void> {
 		});
 	}
 
-	/** Calls `listener`, a function of its own, with every change until the returned one is called. */
+	/**
+	 * Calls `listener` for every change until the returned function is called. Each call needs a different
+	 * function.
+	 */
 	listen(listener: (value: T) => void): () => void {
 		this.#listeners.add(listener);
 		return () => this.#listeners.delete(listener);
@@ -48,7 +51,7 @@ export class Signal<T = void> {
 	emit(value: T): void {
 		for (const listener of [...this.#listeners]) {
 			try {
-				// One that an earlier listener has stopped is not called any more.
+				// Do not call a listener that an earlier one has stopped.
 				if (this.#listeners.has(listener)) listener(value);
 			} catch (error) {
 				this.#onError(error);

@@ -8,9 +8,9 @@ import type { News } from './messages.js';
 /** Follows the leader's stream in one channel, from the tab's own position. */
 export interface Follower {
 	/**
-	 * `connecting`: the leader has not answered; `fresh`: begins as soon as the leader's stream is connected;
-	 * `behind`: that stream has passed the tab's position, and one of the tab's own catches up; `live`: hands
-	 * on what comes.
+	 * `connecting`: the leader has not answered; `fresh`: starts as soon as the leader's stream is connected;
+	 * `behind`: that stream has passed the tab's position, and the tab catches up with its own stream; `live`:
+	 * passes on what arrives.
 	 */
 	stage: 'connecting' | 'fresh' | 'behind' | 'live';
 	/** Something happened on the leader's stream. */
@@ -28,9 +28,9 @@ export function follow(
 	onChange: (follower: Follower) => void
 ): Follower {
 	const { channelId, since = '', history } = subscription;
-	/** What the leader's stream last said. */
+	/** The last health of the leader's stream. */
 	let health: HealthPayload;
-	/** Where the leader's stream is, before the tab is live. */
+	/** Position of the leader's stream, before the tab is live. */
 	let position = '';
 
 	const follower: Follower = {
@@ -64,7 +64,7 @@ export function follow(
 	state.tell('connecting');
 	return follower;
 
-	/** Goes on with the leader's stream as soon as the tab has all that it has brought. */
+	/** Continues with the leader's stream as soon as the tab has everything that it delivered. */
 	function catchUp(): void {
 		if (follower.stage !== 'behind') return;
 		if ((compareCursors(position, state.cursor || since) ?? 1) > 0) return;

@@ -1,22 +1,24 @@
 import type { GroupMessage, LeaderMessage, TabMessage } from './messages.js';
 
-/** How often a tab looks whether its leader has said something, in milliseconds. */
+/** How often, in milliseconds, a tab checks whether its leader has sent anything. */
 const LOOK_MS = 1_000;
-/** Looks without a word of the leader after which a tab takes over. */
+/** Checks without a message of the leader after which a tab takes over. */
 const SILENT_LOOKS = 3;
 
-/** What the leader does for all tabs: one stream for whatever any of them wants, and word of what happens. */
+/**
+ * The leader's work for all tabs: one stream for the channels that any of them wants, and messages about it.
+ */
 export interface Leader {
-	/** Hears what a tab says. */
+	/** Handles a message of a tab. */
 	hear(message: TabMessage): void;
 	close(): void;
 }
 
 /** One tab among those that share a stream. */
 export interface Group {
-	/** Says something to the leader; nothing in particular is a question whether it is there. */
+	/** Sends a message to the leader. An empty message asks whether it is there. */
 	ask(message: Omit<TabMessage, 'tab'>): void;
-	/** Says something to all tabs, this one included, as their leader. */
+	/** Sends a message to all tabs, including this one, as their leader. */
 	tell(message: Omit<LeaderMessage, 'term'>): void;
 	/** Calls `act` once a tab is gone, if this one still leads. */
 	whenGone(tab: number, act: () => void): void;
@@ -24,18 +26,18 @@ export interface Group {
 }
 
 /**
- * Joins the tabs that share a stream. The leader is the one that holds a lock. Every other has one
- * request for it pending, so the browser itself names the next leader, however a tab ends. A leader that is
- * silent, because it is frozen, loses the lock to a tab that notices. What it says after that has an
- * old term and is not listened to.
+ * Joins the tabs that share a stream. The leader is the tab that holds a lock. Every other tab has a pending
+ * request for the lock, so the browser itself chooses the next leader, however a tab ends. If the leader is
+ * silent because it is frozen, a tab that notices takes the lock. Later messages of the old leader have an
+ * old term and are ignored.
  *
  * None of the callbacks is called after `leave`.
  *
- * @param lead Called when the tab is to lead.
- * @param onTerm Called when a tab leads from now on, and has to be told what this one wants.
- * @param onMessage Called with what the leader says.
+ * @param lead Called when the tab becomes the leader.
+ * @param onTerm Called when a tab has become the leader and needs to know what this tab wants.
+ * @param onMessage Called with the messages of the leader.
  * @param onBroken Called when the tabs of this browser cannot share.
- * @throws {Error} where the browser cannot do it.
+ * @throws {Error} if the browser does not support it.
  */
 export function joinGroup(
 	name: string,
@@ -48,12 +50,12 @@ export function joinGroup(
 	const id = Math.random();
 	const channel = new BroadcastChannel(name);
 	const { locks } = navigator;
-	/** Gives back the lock that says that this tab is here. */
+	/** Releases the lock that shows that this tab exists. */
 	const end = new AbortController();
-	/** Ends the request for the leader's lock, or gives that lock back. */
+	/** Cancels the request for the leader's lock, or releases that lock. */
 	let reign = new AbortController();
 	let leader: Leader | undefined;
-	/** The term of the leader that was heard last, which is the highest. */
+	/** The highest term of a leader so far, which is the latest. */
 	let newest = 0;
 	/** The term of this tab, if it leads. */
 	let own = 0;
@@ -99,7 +101,7 @@ export function joinGroup(
 		leader = undefined;
 	}
 
-	/** Asks for the leader's lock: once, and for as long as it takes. */
+	/** Requests the leader's lock once, and waits as long as it takes. */
 	function stand(steal?: boolean): void {
 		stop();
 		reign = new AbortController();
@@ -108,7 +110,7 @@ export function joinGroup(
 			reign.signal,
 			() => {
 				leader = lead();
-				// The clock may have been set back; no two terms are the same.
+				// The clock may have been set back, but no two terms may be equal.
 				own = Math.max(newest + 1, Date.now()) + Math.random();
 				group.tell({});
 			},
@@ -116,10 +118,10 @@ export function joinGroup(
 		);
 	}
 
-	/** Holds a lock from the moment that it is given until `signal` aborts. */
+	/** Holds a lock from the moment it is granted until `signal` aborts. */
 	function hold(name: string, signal: AbortSignal, act: () => void, steal?: boolean): void {
 		locks
-			// A request that takes a lock away cannot be cancelled.
+			// A request that steals a lock cannot be cancelled.
 			.request(name, steal ? { steal } : { signal }, () => {
 				if (signal.aborted) return undefined;
 				act();
@@ -127,7 +129,7 @@ export function joinGroup(
 			})
 			.catch(() => {
 				if (signal.aborted) return;
-				// It was taken away.
+				// The lock was stolen.
 				if (leader) stand();
 				else onBroken();
 			});

@@ -7,7 +7,7 @@ import type { RealtimeResolvedSubscription } from '../types.js';
 import type { Group, Leader } from './group.js';
 import type { News, TabMessage, Want } from './messages.js';
 
-/** How long, in milliseconds, a new leader hears what tabs want before it connects. */
+/** How long, in milliseconds, a new leader collects what tabs want before it connects. */
 const GATHER_MS = 30;
 
 const nothing = (): undefined => {};
@@ -16,7 +16,7 @@ const nothing = (): undefined => {};
 interface Shared {
 	/** The subscription, as `identify` writes it. */
 	readonly key: string;
-	/** What came; the tabs are told of it. */
+	/** The state of the channel. The tabs are told about it. */
 	readonly state: ChannelState;
 	/** The tabs that want it. */
 	readonly tabs: Set<number>;
@@ -25,16 +25,16 @@ interface Shared {
 /**
  * Leads a group.
  *
- * @param options How the tab's own manager connects.
+ * @param options Options of the tab's own manager.
  */
 export function lead(group: Group, options: () => TransportOptions): Leader {
 	const channels = new Map<string, Shared>();
-	/** What they are subscribed with. */
+	/** Their subscriptions. */
 	const subscriptions = new Map<string, RealtimeResolvedSubscription>();
 	const known = new Set<number>();
 	const transport = new HttpTransport({
 		state: (channel) => channels.get(channel)!.state,
-		// As text: not everything that is thrown can be sent to another page.
+		// Send it as text: not every thrown value can be sent to another page.
 		report: (failure) =>
 			group.tell({ failure: { ...failure, error: failure.error && String(failure.error) } }),
 		hidden: nothing
@@ -45,13 +45,13 @@ export function lead(group: Group, options: () => TransportOptions): Leader {
 		update();
 	}, GATHER_MS);
 
-	/** Makes the stream follow what is wanted, and the manager's own options. */
+	/** Updates the stream to the wanted channels and the manager's options. */
 	function update(): void {
 		if (isGathering) return;
 		transport.update({ ...options(), pauseOnHidden: false, subscriptions });
 	}
 
-	/** Takes a channel onto the stream, and says how it stands there. */
+	/** Adds a channel to the stream, and tells the tabs its state. */
 	function include(tab: number, { key, cursor }: Want): void {
 		const [channelId, topics, params] = JSON.parse(key);
 		let one = channels.get(channelId);
@@ -61,10 +61,10 @@ export function lead(group: Group, options: () => TransportOptions): Leader {
 			channels.set(channelId, one);
 			subscriptions.set(channelId, { channelId, topics, params: params ?? undefined });
 		}
-		// With other topics or params it is another stream's.
+		// With other topics or params it needs another stream.
 		if (one?.key !== key) return group.tell({ key, at: '' });
 		const { state, tabs } = one;
-		// This tab may be allowed what others were not; if it is not, its app hears why.
+		// This tab may be allowed what others were not. If it is not, its app learns why.
 		if (!tabs.has(tab) && state.health.status === 'degraded') transport.reconnect();
 		tabs.add(tab);
 		group.tell({ key, at: state.cursor, health: state.health });
@@ -81,7 +81,7 @@ export function lead(group: Group, options: () => TransportOptions): Leader {
 
 	function hear({ tab, wants, joins }: TabMessage): void {
 		const stream = channels.get(joins!)?.state.stream;
-		// Who is there was said before the tab listened.
+		// The members were sent before the tab listened.
 		if (stream) void post({ settings: options }, { presence: { stream, sync: true } });
 		if (!wants) return;
 		if (!known.has(tab)) {
@@ -101,7 +101,7 @@ export function lead(group: Group, options: () => TransportOptions): Leader {
 	return {
 		hear,
 		close() {
-			// What still comes, of timers and locks, must not open it again.
+			// Pending timers and locks must not open it again.
 			subscriptions.clear();
 			transport.close();
 		}

@@ -1,4 +1,4 @@
-/** What the tabs of a group say to each other. All hear everything, also what they say themselves. */
+/** The messages between the tabs of a group. Every tab gets all of them, including its own. */
 import type { HealthPayload } from '../../protocol/health.js';
 import type { StreamEvent } from '../transport/events.js';
 import type { ChannelSink } from '../transport/transport.js';
@@ -8,38 +8,40 @@ import type { RealtimeClientFailureContext } from '../types.js';
 export interface Want {
 	/** The subscription, as `identify` writes it. */
 	key: string;
-	/** Position of the last frame that the tab has, or after which it begins; empty for whatever comes next. */
+	/**
+	 * Position of the last frame that the tab has, or after which it starts; empty to start with the next frame.
+	 */
 	cursor: string;
 }
 
-/** What happened to a channel on the leader's stream, or how it stands there. */
+/** What happened to a channel on the leader's stream, or its state there. */
 export interface News {
 	/** The subscription, as `identify` writes it. */
 	key: string;
 	/**
-	 * Answers a tab that wants the channel: position of its last frame, or where it begins. Without `health`,
+	 * Answers a tab that wants the channel: position of its last frame, or where it starts. Without `health`,
 	 * the stream cannot carry it.
 	 */
 	at?: string;
 	health?: HealthPayload | undefined;
 	frame?: StreamEvent;
-	/** A message that could not be read: what `ChannelSink.receiveUnreadable` takes. */
+	/** A message that could not be read: the arguments of `ChannelSink.receiveUnreadable`. */
 	unreadable?: Parameters<ChannelSink['receiveUnreadable']>;
 }
 
-/** What a tab says to the leader; without more, a question whether it is there. */
+/** A message of a tab to the leader. Without further fields it asks whether the leader is there. */
 export interface TabMessage {
 	/** Names the tab. */
 	tab: number;
-	/** All that it wants from now on. */
+	/** All channels that it wants from now on. */
 	wants?: Want[];
-	/** A channel in which it begins to follow what others followed before. */
+	/** A channel that other tabs follow already and that it starts to follow. */
 	joins?: string;
 }
 
-/** What a leader says; without more, that it leads. */
+/** A message of the leader. Without further fields it says that the tab leads. */
 export interface LeaderMessage extends Partial<News> {
-	/** The leader with the highest term is the one to believe. */
+	/** Only the leader with the highest term counts. */
 	term: number;
 	failure?: RealtimeClientFailureContext;
 }

@@ -8,30 +8,30 @@ import { joinGroup, type Group } from './group.js';
 import { lead } from './leader.js';
 import { roles } from './roles.js';
 
-/** Gives a bus what its manager wants, and a transport that shares one stream with other tabs. */
+/** Gives a bus its manager's options, and a transport that shares one stream with other tabs. */
 export function share(bus: RealtimeBus, options: TransportOptions): void {
 	bus.update(options, connect);
 }
 
 /**
- * Makes a transport that shares one stream with other tabs: their leader's stream carries what any of them
- * wants. Each tab has its own cursors and health, and a stream of its own for whatever cannot be shared:
- * a channel of which the leader's stream has passed its position, until it has caught up, and everything
- * where the browser cannot share. A page that is away is no member.
+ * Creates a transport that shares one stream with other tabs: their leader's stream carries the channels that
+ * any of them wants. Each tab has its own cursors and health, and its own stream for whatever cannot be
+ * shared: a channel whose position the leader's stream has passed, until the tab has caught up, and
+ * everything if the browser cannot share. A page that is hidden or left does not take part.
  */
 function connect(owner: TransportOwner): Transport {
 	/** By subscription, as `identify` writes it. */
 	const followers = new Map<string, Follower>();
 	let options: TransportOptions | undefined;
-	/** What was wanted last; a change is a reason to try again what was refused. */
+	/** The channels that were wanted last. After a change, refused ones are tried again. */
 	let asked = '';
 	let refused = new Set<string>();
 	let isAway = false;
 	let isBroken = false;
-	/** Tabs share with tabs whose group has the same name; empty where this one does not share. */
+	/** Tabs share with tabs whose group has the same name; empty if this one does not share. */
 	let name = '';
 	let group: Group | undefined;
-	/** For what is not shared. It knows the page, too. */
+	/** For channels that are not shared. It also watches the page. */
 	const own = new HttpTransport({
 		state: (channel) => owner.state(channel),
 		report: (failure) => owner.report(failure),
@@ -43,12 +43,12 @@ function connect(owner: TransportOwner): Transport {
 		}
 	});
 
-	/** Compares what is wanted with what there is, and acts. */
+	/** Compares the wanted channels with the current ones, and acts. */
 	function sync(): void {
 		if (!options) return;
 		const { endpoint, fetch, reconnect, enabled = true, shareTabs } = options;
 		const wanted = listWanted();
-		// Nobody can compare what the `fetch` of two pages sends; a key says that it is the same.
+		// We cannot compare what the `fetch` of two pages sends; a key promises that it is the same.
 		const canShare = shareTabs === true ? !fetch : shareTabs;
 		const isMember = canShare && enabled && !isAway && !isBroken && wanted[0];
 		const newName = isMember
@@ -68,7 +68,7 @@ function connect(owner: TransportOwner): Transport {
 				() => lead(group!, () => options!),
 				(isThis) => {
 					roles.set(owner, isThis);
-					// The new leader knows nothing of this tab.
+					// The new leader does not know this tab.
 					drop([]);
 					sync();
 				},
@@ -85,7 +85,7 @@ function connect(owner: TransportOwner): Transport {
 		}
 	}
 
-	/** From now on the tab has a stream of its own. */
+	/** From now on the tab has its own stream. */
 	function giveUp(): void {
 		isBroken = true;
 		sync();
@@ -98,11 +98,11 @@ function connect(owner: TransportOwner): Transport {
 		roles.delete(owner);
 	}
 
-	/** Follows these subscriptions alone from now on. */
+	/** Follows only these subscriptions from now on. */
 	function drop(kept: readonly string[]): void {
 		for (const [key, follower] of followers) {
 			if (kept.includes(key)) continue;
-			// It may still listen to a stream of the tab's own.
+			// It may still listen to the tab's own stream.
 			follower.stage = 'connecting';
 			followers.delete(key);
 		}
@@ -124,12 +124,12 @@ function connect(owner: TransportOwner): Transport {
 		group?.ask({ wants });
 	}
 
-	/** What is wanted and not refused. */
+	/** The channels that are wanted and not refused. */
 	function listWanted(): RealtimeResolvedSubscription[] {
 		return [...options!.subscriptions.values()].filter(({ channelId }) => !refused.has(channelId));
 	}
 
-	/** Has a stream of its own for what is not shared. */
+	/** Opens its own stream for channels that are not shared. */
 	function updateOwn(): void {
 		const alone = listWanted().filter(
 			(one) => !group || followers.get(identify(one))?.stage === 'behind'

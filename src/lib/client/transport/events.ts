@@ -6,8 +6,8 @@ export interface StreamEvent {
 }
 
 /**
- * Reads an event stream as the HTML standard describes it, fed with its text in pieces of any size. It is
- * written here because a general parser is a fifth of what the whole client may weigh.
+ * Reads an event stream as the HTML standard describes it, fed with its text in pieces of any size. We wrote
+ * it because a general parser would take a fifth of the client's size limit.
  *
  * @param onRetry Called with the server's `retry:`, in milliseconds.
  */
@@ -16,7 +16,10 @@ export function createEventParser(
 	onRetry: (ms: number) => void
 ): (text: string) => void {
 	let isAfterCr = false;
-	/** A line whose end has not come. Only added to, never searched again: a line may come in 10,000 pieces. */
+	/**
+	 * A line whose end has not arrived. It is only appended to and never searched again: a line may come in
+	 * 10,000 pieces.
+	 */
 	let unfinished = '';
 	let event: string | undefined;
 	let id: string | undefined;

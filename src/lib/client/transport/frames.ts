@@ -1,8 +1,11 @@
-/** Reads what the endpoint writes. Checked by hand: a schema library would outweigh the client. */
+/**
+ * Reads what the endpoint writes. The checks are written by hand: a schema library would be larger than the
+ * client.
+ */
 import type { Frame } from '../../protocol/frame.js';
 import type { StreamEvent } from './events.js';
 
-/** A text field that the data of each event must have, besides its channel. */
+/** A string field that the data of each event must have, besides its channel. */
 const REQUIRED: Record<string, string> = {
 	message: 'topic',
 	health: 'status',
@@ -13,8 +16,8 @@ const REQUIRED: Record<string, string> = {
 
 /**
  * @param only The channel of a stream that carries just one; frames may then leave it out.
- * @returns the frame. Events of other names have no data; they exist for `select` alone.
- * @throws {Error} when the data is not what the event's name promises.
+ * @returns the frame. Events with other names have no data; they are only for `select`.
+ * @throws {Error} when the data does not fit the event's name.
  */
 export function readFrame({ event, id, data: raw }: StreamEvent, only = ''): Frame {
 	const required = REQUIRED[event];

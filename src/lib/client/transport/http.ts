@@ -11,41 +11,43 @@ import { Stream } from './stream.js';
 import type { ChannelSink, Transport, TransportOptions, TransportOwner } from './transport.js';
 
 /**
- * A replacement without headers after this time may be waiting for the connection that the old stream
- * holds; one that has not started every channel by then takes over anyway. In milliseconds.
+ * A replacement without headers after this time, in milliseconds, may be waiting for the connection that the
+ * old stream holds. A replacement that has not started every channel by then takes over anyway.
  */
 const HANDOVER_MS = 2_000;
 
 /**
- * Keeps one stream open for the wanted channels: reconnects, and replaces the stream when something else
- * is wanted. The new stream opens before the old one closes. Both deliver meanwhile, and duplicates are
- * detected by their cursors. A channel whose own subscription changes leaves the old stream at once; the
- * new one replays it from its cursor. Owns its streams and timers and listens to the page, all until
- * `close`.
+ * Keeps one stream open for the wanted channels: reconnects, and replaces the stream when the wanted channels
+ * change. The new stream opens before the old one closes. Both deliver meanwhile, and duplicates are detected
+ * by their cursors. A channel whose own subscription changes leaves the old stream at once; the new one
+ * replays it from its cursor. It owns its streams and timers and listens to the page until `close`.
  */
 export class HttpTransport implements Transport {
 	readonly #owner: TransportOwner;
 	readonly #page: Page;
 	readonly #retry = new RetryPolicy();
 	#options: TransportOptions | undefined;
-	/** What was wanted, where, and whether at all; a change is a reason to try again what was refused. */
+	/**
+	 * The wanted channels, the endpoint, and whether it is enabled. After a change, refused channels are tried
+	 * again.
+	 */
 	#asked = '';
 	#current: Stream | undefined;
-	/** The stream that is to replace `#current`, or to become the first. */
+	/** The stream that will replace `#current`, or become the first. */
 	#next: Stream | undefined;
-	/** Channels not to try until something changes, which starts another set. */
+	/** Channels not to try until something changes, which starts a new set. */
 	#refused = new Set<string>();
 	#retryTimer: ReturnType<typeof setTimeout> | undefined;
 	#handoverTimer: ReturnType<typeof setTimeout> | undefined;
-	/** How often the server says something, in milliseconds, once it has said so. */
+	/** How often, in milliseconds, the server sends something; known once it has told. */
 	#intervalMs = Infinity;
 
-	/** @param watch Watches the page, where there is one. */
+	/** @param watch Watches the page, if there is one. */
 	constructor(owner: TransportOwner, watch = watchPage) {
 		this.#owner = owner;
 		this.#page = watch({
 			onChange: () => this.#wake(),
-			// Where the network changed, what is open may be dead and not know it.
+			// After the network changed, an open stream may be dead without noticing.
 			onOnline: () => {
 				this.#outdate();
 				this.#wake();
@@ -87,18 +89,18 @@ export class HttpTransport implements Transport {
 		this.#stop();
 	}
 
-	/** What is wanted and not refused. */
+	/** The channels that are wanted and not refused. */
 	get #wanted(): Subscriptions {
 		const wanted = new Map(this.#options?.subscriptions);
 		for (const channel of this.#refused) wanted.delete(channel);
 		return wanted;
 	}
 
-	/** Compares what is open with what is wanted, and acts. */
+	/** Compares the open streams with the wanted channels, and acts. */
 	#sync(): void {
 		clearTimeout(this.#retryTimer);
 		const isAway = this.#page.isAway();
-		// The owner may want something else then.
+		// The owner may want something else by then.
 		this.#owner.hidden(isAway);
 		const options = this.#options;
 		if (!options) return;
@@ -114,7 +116,7 @@ export class HttpTransport implements Transport {
 		this.#next?.leave(wanted);
 		const newest = this.#next ?? this.#current;
 		if (newest?.serves(endpoint, wanted)) return;
-		// One replacement at a time; the next sync comes with its end.
+		// There is one replacement at a time; the next sync comes when it ends.
 		if (this.#next && this.#current) return;
 		const waitMs = this.#retry.remainingMs;
 		if (waitMs <= 0) this.#open({ ...options, subscriptions: wanted });
@@ -142,7 +144,7 @@ export class HttpTransport implements Transport {
 		this.#retry.started();
 		const old = this.#current;
 		for (const [channel, { cursor, subscription }] of stream.carried) {
-			// It goes on meanwhile if it stays the same, and if duplicates can be detected.
+			// The old stream carries it meanwhile, if its subscription stays the same and duplicates can be detected.
 			const before = old?.carried.get(channel);
 			const goesOn = before && identify(subscription) === identify(before.subscription);
 			if (cursor && goesOn) continue;
@@ -157,13 +159,13 @@ export class HttpTransport implements Transport {
 		stream.start();
 	}
 
-	/** Makes what is open be replaced; it goes on until the new stream is there. */
+	/** Replaces the open stream, which continues until the new one has started. */
 	#outdate(): void {
 		if (this.#current) this.#current.outdated = true;
 		else this.#detach(this.#next);
 	}
 
-	/** Does now what waits; timers of a machine that slept come late. */
+	/** Does pending work now: timers of a machine that slept come late. */
 	#wake(): void {
 		this.#current?.checkSilence();
 		this.#retry.skip();
@@ -187,7 +189,7 @@ export class HttpTransport implements Transport {
 		const isOver = health?.status === 'degraded';
 		if (health?.status !== 'connecting' && !carried.settled) {
 			carried.settled = true;
-			// The new stream could not replay everything. What the old one still brings is older.
+			// The new stream could not replay everything. Frames that the old one still delivers are older.
 			const isGap = stream === this.#next && frame.event === 'resync';
 			if (isGap) this.#current?.carried.delete(channel);
 		}
@@ -196,7 +198,7 @@ export class HttpTransport implements Transport {
 		else if (frame.event === 'message') stream.productive = true;
 		// The old stream reports a channel's health until it is replaced.
 		const speaks = stream === this.#current || !this.#current?.carried.has(channel);
-		// An endpoint of another make sends no health; all there is to know is that something comes.
+		// Another kind of endpoint sends no health; we only know that messages arrive.
 		if (!carried.health) state.tell('connected');
 		state.receive(frame, speaks);
 		// A handler may have closed the stream.
@@ -205,8 +207,8 @@ export class HttpTransport implements Transport {
 	}
 
 	/**
-	 * A message that nobody can read concerns the topic that it names. If it names none, it concerns the only
-	 * channel of its stream; if it has several, nobody knows which one.
+	 * An unreadable message belongs to the topic that it names. If it names none, it belongs to the only channel
+	 * of its stream; if there are several, we do not know which.
 	 */
 	#receiveUnreadable(stream: Stream, { event, data }: StreamEvent, error: unknown): void {
 		const { channel = stream.only, topic } = TOPIC.exec(data)?.groups ?? {};
@@ -238,7 +240,7 @@ export class HttpTransport implements Transport {
 		this.#sync();
 	}
 
-	/** Lets the new stream take over, once it has started everything that the old one carries. */
+	/** Lets the new stream take over once it has started every channel that the old one carries. */
 	#promote(): void {
 		const stream = this.#next;
 		if (!stream?.isOpen) return;
@@ -263,14 +265,14 @@ export class HttpTransport implements Transport {
 		const why = failure?.message ?? 'The server ended the stream.';
 		if (failure) {
 			const { status = 0, retryAfterMs } = failure;
-			// An answer that is not a stream stays what it is, whatever its status.
+			// A response that is not a stream will stay so, whatever its status.
 			const fatal = status > 0 && (status < 400 || isFatalStatus(status));
 			this.#report(stream, failure, fatal);
 			if (fatal && stream.refused === this.#refused) {
 				this.refuse(channels, why, { code: status, fatal });
 				return;
 			}
-			// The old stream may be the one too many.
+			// The old stream may be the one that exceeds the limit.
 			if (status === 429 && replaces) {
 				this.#dropCurrent();
 				this.#retry.skip();
@@ -280,7 +282,7 @@ export class HttpTransport implements Transport {
 		}
 		const lost = channels.filter((channel) => !this.#current?.carried.has(channel));
 		if (this.#next) {
-			// That one is the next attempt.
+			// The replacement is the next attempt.
 			this.#retry.skip();
 		} else if (
 			this.#options?.reconnect === false &&
@@ -301,7 +303,7 @@ export class HttpTransport implements Transport {
 		const source = stream.isOpen ? 'stream' : 'request';
 		const report = (): void =>
 			this.#owner.report({ ...failure, source, channelId: stream.only, fatal });
-		// A page that is being left loses its streams; that is no failure.
+		// A page that is being left loses its streams; that is not a failure.
 		if (failure.status) report();
 		else this.#page.unlessLeft(report);
 	}
@@ -316,7 +318,7 @@ export class HttpTransport implements Transport {
 		}
 	}
 
-	/** Closes the old stream before the new one is there. */
+	/** Closes the old stream before the new one has started. */
 	#dropCurrent(): void {
 		const stream = this.#current;
 		this.#detach(stream);

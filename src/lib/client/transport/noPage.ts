@@ -1,6 +1,6 @@
 import { watchPage, type Page, type PageEvents } from './page.js';
 
-/** Watches the page where there is one: scripts and workers have none. */
+/** Watches the page, if there is one: scripts and workers have none. */
 export const watchAnywhere = (events: PageEvents): Page =>
 	globalThis.window ? watchPage(events) : noPage();
 

@@ -2,21 +2,21 @@ import { MAX_TIMER_MS } from '../../protocol/constants.js';
 
 /** What happens to the page. */
 export interface PageEvents {
-	/** It is away, is back, or was shown: what waits may try now. */
+	/** It was hidden, left or shown, or came back: pending attempts may run now. */
 	onChange(): void;
-	/** The network is back: an open stream may be dead without knowing it. */
+	/** The network is back: an open stream may be dead without noticing. */
 	onOnline(): void;
 }
 
-/** Whether the page is there. */
+/** Whether the page is open and not hidden for too long. */
 export interface Page {
 	/** Whether the page is left, or has been hidden for long enough. */
 	isAway(): boolean;
-	/** Sets the milliseconds after which a hidden page counts as away; `false` is never. */
+	/** Sets the milliseconds after which a hidden page pauses; `false` is never. */
 	pauseOnHidden(ms: number | false | undefined): void;
 	/**
-	 * Calls `act` at once, unless the page may be about to be left: then a second later, if it is still
-	 * there and nothing else was asked for meanwhile.
+	 * Calls `act` at once, unless the page may be about to be left: then a second later, if the page is still
+	 * there and there was no other call meanwhile.
 	 */
 	unlessLeft(act: () => void): void;
 	close(): void;
@@ -27,12 +27,12 @@ export interface Page {
  * requests meanwhile, before `pagehide`.
  */
 const LEAVING_MS = 30_000;
-/** How long something that came of a navigation waits to see whether the page is left, in milliseconds. */
+/** How long, in milliseconds, an effect of a navigation waits to see whether the page is left. */
 const STAYS_MS = 1_000;
 
 /**
- * Watches the page until it is closed. A page that is left (`pagehide`) must hold no connection to be
- * kept in the back/forward cache; one that is hidden may let go of it after a while.
+ * Watches the page until it is closed. A page that is left (`pagehide`) must hold no connection, or it cannot
+ * be kept in the back/forward cache. A hidden page may close it after a while.
  */
 export function watchPage({ onChange, onOnline }: PageEvents): Page {
 	const end = new AbortController();
@@ -53,7 +53,7 @@ export function watchPage({ onChange, onOnline }: PageEvents): Page {
 	};
 	const followVisibility = (): void => {
 		clearTimeout(hiddenTimer);
-		// More than a timer takes means never.
+		// More than the longest delay of a timer means never.
 		const pauses = typeof pauseMs === 'number' && pauseMs <= MAX_TIMER_MS;
 		if (!pauses || document.visibilityState !== 'hidden') set(isLeft, false);
 		else hiddenTimer = setTimeout(() => set(isLeft, true), pauseMs as number);

@@ -20,14 +20,14 @@ export interface StreamFailure {
 	error?: unknown;
 }
 
-/** The longest `Retry-After` that is followed, in milliseconds: one hour. */
+/** The longest `Retry-After` that is respected, in milliseconds: one hour. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /**
- * Sends one request and reads the text of the stream that answers it. Ends with the stream, or early with
- * its `signal`; never rejects.
+ * Sends one request and reads the text of the stream in the response. Ends with the stream, or early with its
+ * `signal`; never rejects.
  *
- * @param onOpen Called when the answer is an event stream.
+ * @param onOpen Called when the response is an event stream.
  * @returns why it failed; `undefined` when the server finished it.
  */
 export async function readStream(
@@ -51,10 +51,10 @@ export async function readStream(
 			return undefined;
 		}
 		const isStream = ok && headers.get('content-type')?.startsWith('text/event-stream');
-		// Useful or not, the whole body must be read: it holds one of the host's few connections.
+		// Always read the whole body: until then it holds one of the host's few connections.
 		if (!isStream || !stream) return readRefusal(response, await response.text());
 		const reader = stream.getReader();
-		// A custom `fetch` may not pass the signal on, and WebKit loses one made by `AbortSignal.any`.
+		// A custom `fetch` may not pass the signal on, and WebKit drops one created by `AbortSignal.any`.
 		signal.addEventListener('abort', () => reader.cancel().catch(() => {}));
 		onOpen();
 		const decoder = new TextDecoder();
@@ -89,7 +89,7 @@ export function readMessage(body: string): string | undefined {
 	}
 }
 
-/** It holds seconds or a date, which is measured by the server's own clock. */
+/** The header holds seconds or a date. A date is compared with the server's own clock. */
 export function readRetryAfter(headers: Headers): number {
 	const after = headers.get('retry-after') ?? '';
 	const now = Date.parse(headers.get('date') ?? '') || Date.now();

@@ -2,22 +2,22 @@ import { backoffMs } from '../../protocol/backoff.js';
 import type { RealtimeReconnectOptions } from '../types.js';
 import type { Stream } from './stream.js';
 
-/** The longest wait that a change of subscriptions leaves after a failure, in milliseconds. */
+/** The longest wait, in milliseconds, after a failure once the subscriptions have changed. */
 const CHANGE_MS = 1_000;
 /** Requests that follow a change, or `reset`, are at least this far apart, in milliseconds. */
 const COALESCE_MS = 250;
-/** A stream that lived this long was of use, in milliseconds. */
+/** A stream that lived this long, in milliseconds, counts as useful. */
 const USEFUL_MS = 5_000;
-/** How many short streams in a row may be reopened at once, if each brought a message. */
+/** How many short streams in a row may be reopened at once, if each delivered a message. */
 const SHORT_STREAMS = 5;
 
 /**
- * Decides when the next request may start. Keeps what has happened: failures since a stream was last
- * stable, the server's `retry:` and `Retry-After`, and streams that the server ended early. All times are
- * those of the page's monotonic clock, which cannot be changed.
+ * Decides when the next request may start. Remembers failures since a stream was last stable, the server's
+ * `retry:` and `Retry-After`, and streams that the server ended early. All times are from the page's
+ * monotonic clock.
  */
 export class RetryPolicy {
-	/** The delays that the app wants. */
+	/** The delays that the app configured. */
 	delays: RealtimeReconnectOptions = {};
 	/** The server's `retry:`, in milliseconds. */
 	retryMs: number | undefined;
@@ -28,7 +28,7 @@ export class RetryPolicy {
 	#failedAt = -Infinity;
 	/** When to try again. */
 	#retryAt = 0;
-	/** What the server asked for by `Retry-After`; nothing may try before. */
+	/** Time that the server asked for with `Retry-After`; nothing may try before. */
 	#notBefore = 0;
 	#startedAt = -Infinity;
 	#resetAt = -Infinity;
@@ -45,8 +45,8 @@ export class RetryPolicy {
 	}
 
 	/**
-	 * The server finished a stream: because of its age, or for a deploy. A few short ones in a row are
-	 * reopened at once; a single one, if it brought nothing.
+	 * The server finished a stream: because of its age, or for a deploy. A few short ones in a row are reopened
+	 * at once; only one, if it delivered nothing.
 	 */
 	ended(stream: Stream): void {
 		const livedMs = performance.now() - stream.openedAt;
@@ -60,7 +60,7 @@ export class RetryPolicy {
 		this.#startedAt = performance.now();
 	}
 
-	/** Something else is wanted now: a reason to wait less, but not to send a request with each change. */
+	/** The wanted channels changed: wait less, but do not send a request for each change. */
 	shorten(): void {
 		this.#retryAt = Math.max(
 			Math.min(this.#retryAt, this.#failedAt + CHANGE_MS),
@@ -68,7 +68,7 @@ export class RetryPolicy {
 		);
 	}
 
-	/** The network is back, or the page is: no reason to wait, unless the server asked for it. */
+	/** The network or the page is back: do not wait, unless the server asked for it. */
 	skip(): void {
 		this.#retryAt = 0;
 	}

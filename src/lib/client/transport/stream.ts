@@ -5,19 +5,19 @@ import type { RealtimeResolvedSubscription } from '../types.js';
 import { createEventParser, type StreamEvent } from './events.js';
 import { readStream, type StreamFailure } from './request.js';
 
-/** A request without an answer within this time has failed, in milliseconds. */
+/** A request without a response within this time, in milliseconds, has failed. */
 const CONNECT_MS = 30_000;
-/** Silence that ends a stream, in intervals of the server's health ticks. */
+/** How many of the server's health intervals of silence end a stream. */
 const SILENT_INTERVALS = 2.5;
 
-/** What a stream carries for one channel. */
+/** The state of one channel on a stream. */
 interface Carried {
 	readonly subscription: RealtimeResolvedSubscription;
 	/** Cursor that the request named. */
 	readonly cursor: string;
 	/** The newest health that came. */
 	health?: HealthPayload;
-	/** Whether more came than that it is connecting. */
+	/** Whether anything besides `connecting` has arrived. */
 	settled: boolean;
 }
 
@@ -26,15 +26,15 @@ export interface StreamOptions {
 	endpoint: string;
 	fetch?: typeof globalThis.fetch;
 	subscriptions: Subscriptions;
-	/** Channels that are not tried again until something changes, which starts another set. */
+	/** Channels that are not tried again until something changes, which starts a new set. */
 	refused: Set<string>;
 	/** Where a channel resumes; empty when it has no cursor yet. */
 	cursor: (channel: string) => string;
-	/** How often the server last said it would speak, in milliseconds. */
+	/** The server's last known health interval, in milliseconds. */
 	intervalMs: number;
 }
 
-/** What happens to a stream. None is called after `close`. */
+/** Callbacks of a stream. None is called after `close`. */
 export interface StreamEvents {
 	onOpen(): void;
 	onEvent(event: StreamEvent): void;
@@ -45,8 +45,8 @@ export interface StreamEvents {
 }
 
 /**
- * One request and its event stream: what was asked for, and which channels it still carries. Owned by the
- * transport, which starts and closes it; owns the timer that notices its silence.
+ * One request and its event stream: what was requested, and which channels it still carries. Owned by the
+ * transport, which starts and closes it. It owns the timer that notices silence.
  */
 export class Stream {
 	readonly #controller = new AbortController();
@@ -55,22 +55,22 @@ export class Stream {
 	readonly #body: string;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#silenceMs = CONNECT_MS;
-	/** When something last came, by the page's own clock. */
+	/** When something last arrived, by the page's monotonic clock. */
 	#activeAt = performance.now();
-	/** By how much the wall clock was ahead then. */
+	/** How far the wall clock was ahead of the monotonic clock then. */
 	#aheadMs = clockDifference();
-	/** The only channel that was asked for. */
+	/** The requested channel, if there is only one. */
 	readonly only: string | undefined;
 	/**
-	 * What it still carries, by channel. A channel is removed when the server ended it, when another stream
-	 * has it, or when nobody wants it any more.
+	 * The channels it still carries. A channel is removed when the server ended it, when another stream carries
+	 * it, or when nobody wants it any more.
 	 */
 	readonly carried = new Map<string, Carried>();
-	/** When the answer came, by the page's own clock, in milliseconds; `NaN` before. */
+	/** When the response arrived, by the page's monotonic clock, in milliseconds; `NaN` before. */
 	openedAt = NaN;
-	/** Whether it is to be replaced, whatever it carries. */
+	/** Whether it must be replaced, whatever it carries. */
 	outdated = false;
-	/** Whether a message came. */
+	/** Whether a message has arrived. */
 	productive = false;
 
 	constructor(options: StreamOptions, events: StreamEvents) {
@@ -96,7 +96,7 @@ export class Stream {
 		return this.openedAt >= 0;
 	}
 
-	/** Channels that it was refused for good; without effect once something has changed since. */
+	/** Adds channels that were refused for good; has no effect if something has changed since. */
 	get refused(): Set<string> {
 		return this.#options.refused;
 	}
@@ -116,7 +116,7 @@ export class Stream {
 			{ fetch, endpoint, body: this.#body, signal },
 			() => {
 				this.openedAt = performance.now();
-				// From now on only what the server says about its interval makes silence suspicious.
+				// From now on, silence only matters if the server has told its interval.
 				this.expect(this.#options.intervalMs);
 				this.#events.onOpen();
 			},
@@ -127,7 +127,7 @@ export class Stream {
 		).then((failure) => this.#end(failure));
 	}
 
-	/** Drops what is not wanted, for good: if it is wanted again, it has missed what came meanwhile. */
+	/** Drops unwanted channels for good: if one is wanted again, it has missed messages meanwhile. */
 	leave(wanted: Subscriptions): void {
 		for (const channel of this.carried.keys()) {
 			if (wanted.has(channel)) continue;
@@ -143,16 +143,16 @@ export class Stream {
 		return identify(...carried) === identify(...wanted.values());
 	}
 
-	/** Sets the interval at which the server says something, in milliseconds. */
+	/** Sets the server's health interval, in milliseconds. */
 	expect(intervalMs: number): void {
 		this.#silenceMs = intervalMs * SILENT_INTERVALS;
 		this.checkSilence();
 	}
 
 	/**
-	 * Fails the stream if it has been silent for too long. While a machine sleeps, the page's own clock may
-	 * stand still. If the wall clock went on meanwhile, the stream may be dead, or somebody set the clock: it
-	 * is to be replaced, but not cut.
+	 * Fails the stream if it has been silent for too long. While a machine sleeps, the monotonic clock may stand
+	 * still. If the wall clock has advanced meanwhile, either the stream may be dead or somebody set the clock:
+	 * replace the stream, but do not cut it.
 	 */
 	checkSilence(): void {
 		clearTimeout(this.#timer);
@@ -160,7 +160,7 @@ export class Stream {
 		if (clockDifference() - this.#aheadMs > this.#silenceMs) this.outdated = true;
 		const left = this.#activeAt + this.#silenceMs - performance.now();
 		if (left <= 0) this.#end({ message: 'The realtime endpoint fell silent.' });
-		// One timer that looks again costs less than one per chunk.
+		// One timer that checks again costs less than one timer per chunk.
 		else if (left < Infinity) {
 			this.#timer = setTimeout(() => this.checkSilence(), Math.min(left, MAX_TIMER_MS));
 		}

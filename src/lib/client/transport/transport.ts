@@ -3,31 +3,31 @@ import type { HealthPayload } from '../../protocol/health.js';
 import type { Subscriptions } from '../subscriptions.js';
 import type { RealtimeClientFailureContext, RealtimeReconnectOptions } from '../types.js';
 
-/** What a transport fills: all that is known about one channel. */
+/** Where a transport puts the frames and the health of one channel. */
 export interface ChannelSink {
 	/** Position of the last frame, where the next request resumes; empty before the first one. */
 	cursor: string;
-	/** Health as the server reported it last. */
+	/** The last health that the server reported. */
 	health: HealthPayload;
 	/** Emits every frame that is not a duplicate. */
 	readonly frames: { listen(listener: (frame: Frame) => void): () => void };
-	/** Sets what this side knows about the channel's health. */
+	/** Sets the health as far as the client knows it. */
 	tell(status: HealthPayload['status'], detail?: string, more?: Partial<HealthPayload>): void;
 	/**
-	 * Takes a frame in, unless it repeats an earlier one.
+	 * Handles a frame, unless it repeats an earlier one.
 	 *
 	 * @param speaks Whether it came from the stream that reports the channel's health.
 	 */
 	receive(frame: Frame, speaks: boolean): void;
 	/**
-	 * Takes in a message that could not be read.
+	 * Handles a message that could not be read.
 	 *
-	 * @param topic Its topic; every topic of the channel when the text does not show it.
+	 * @param topic Its topic. @default every topic of the channel, if the text does not show it
 	 */
 	receiveUnreadable(raw: string, error: unknown, topic?: string): void;
 }
 
-/** Who a transport works for: a bus. */
+/** The owner of a transport: a bus. */
 export interface TransportOwner {
 	/** Where the frames of a wanted channel go. */
 	state(channel: string): ChannelSink;
@@ -37,26 +37,26 @@ export interface TransportOwner {
 	hidden(isHidden: boolean): void;
 }
 
-/** What a transport is asked for. */
+/** The input of a transport. */
 export interface TransportOptions {
 	endpoint: string;
 	subscriptions: Subscriptions;
-	/** Whether to be connected at all; `false` closes the stream. @default true */
+	/** Whether to connect at all; `false` closes the stream. @default true */
 	enabled?: boolean;
 	reconnect?: RealtimeReconnectOptions | false;
 	pauseOnHidden?: number | false;
 	fetch?: typeof globalThis.fetch;
-	/** Whether tabs share a stream, or with which of them. */
+	/** Whether tabs share a stream, or the name of those that do. */
 	shareTabs?: boolean | string;
 }
 
-/** What brings the frames of the wanted channels to a bus. */
+/** Delivers the frames of the wanted channels to a bus. */
 export interface Transport {
-	/** Adapts to what is wanted now. */
+	/** Adapts to the current options. */
 	update(options: TransportOptions): void;
-	/** Connects again now, and tries what was refused as well. */
+	/** Connects again now, and also tries refused channels again. */
 	reconnect(): void;
-	/** Leaves channels alone until subscriptions change or `reconnect` is called, and says why. */
+	/** Stops channels until subscriptions change or `reconnect` is called, and says why. */
 	refuse(channels: readonly string[], detail: string, more?: Partial<HealthPayload>): void;
 	/** Ends it for good. */
 	close(): void;

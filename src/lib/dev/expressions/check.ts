@@ -4,10 +4,10 @@ import type { CelFunction } from './functions.js';
 import { isInt64, kindOf } from './values.js';
 import type { Kind } from './values.js';
 
-/** Why something is not an expression that can be evaluated. */
+/** Something is not a valid expression. */
 export class ExpressionError extends Error {}
 
-/** What an expression may use: with `logic` no functions, no arithmetic, and no `exists()` and the like. */
+/** What an expression may use: with `logic`, no functions, no arithmetic, and no `exists()` and similar. */
 export type Policy = 'all' | 'logic';
 
 const VARIABLES = ['event', 'async', 'vars'];
@@ -21,10 +21,10 @@ const ITERATIONS: Record<string, { args: number[]; gives: Kind }> = {
 const CONVERSIONS = ['int', 'uint', 'double'];
 
 /**
- * Checks names, numbers of arguments and types, as far as they are known without data.
+ * Checks names, the number of arguments and types, as far as they are known without data.
  *
  * @returns the type of the expression.
- * @throws {ExpressionError} saying what is wrong.
+ * @throws {ExpressionError} when something is wrong, with a text that says what.
  */
 export function check(
 	node: ASTNode,
@@ -114,7 +114,7 @@ export function check(
 			refuse(policy, 'arithmetic');
 			return arithmeticKind(node.op, kind(node.args[0]), kind(node.args[1]));
 		default:
-			// Comparisons take all types.
+			// Comparisons accept all types.
 			node.args.forEach(kind);
 			return 'bool';
 	}

@@ -8,7 +8,7 @@ import { isTruthy, kindOf, MISSING } from './values.js';
 export type Scope = Readonly<Record<string, unknown>>;
 
 /**
- * The value of an expression. Never throws: what cannot be evaluated is `MISSING`, and operators and
+ * The value of an expression. Never throws: a part that cannot be evaluated is `MISSING`, and operators and
  * functions treat that as Inngest does.
  */
 export function evaluate(node: ASTNode, scope: Scope): unknown {
@@ -75,7 +75,7 @@ function index(value: unknown, key: unknown): unknown {
 		: MISSING;
 }
 
-/** Where both are booleans a boolean, else the operand that decides, as in JavaScript. */
+/** A boolean if both are booleans, otherwise the operand that decides, as in JavaScript. */
 function logical(operator: '&&' | '||', left: unknown, right: () => unknown): unknown {
 	return isTruthy(left) === (operator === '||') ? left : right();
 }
@@ -97,7 +97,7 @@ function call(fn: CelFunction | undefined, args: readonly ASTNode[], scope: Scop
 
 type Macro = (items: unknown[], evaluate: (item: unknown, arg?: number) => unknown) => unknown;
 
-/** What goes through a list: `list.exists(item, condition)`. */
+/** Macros over a list: `list.exists(item, condition)`. */
 const MACROS: Record<string, Macro> = {
 	all: (items, test) => items.every((item) => isTruthy(test(item))),
 	exists: (items, test) => items.some((item) => isTruthy(test(item))),
@@ -116,7 +116,7 @@ function iterate(macro: Macro, range: unknown, args: readonly ASTNode[], scope: 
 	if (!items || variable?.op !== 'id') return MISSING;
 	const run = (item: unknown, arg: ASTNode): unknown =>
 		evaluate(arg, { ...scope, [variable.args]: item ?? null });
-	// `map` may have a condition before what it makes of each item.
+	// `map` may have a condition before the expression for each item.
 	const condition = rest.length > 1 ? rest[0] : undefined;
 	const kept = condition ? items.filter((item) => isTruthy(run(item, condition))) : items;
 	return macro(kept, (item) => run(item, rest.at(-1)!));

@@ -5,7 +5,7 @@ import type { Policy } from './check.js';
 import { evaluate } from './evaluate.js';
 import { MISSING } from './values.js';
 
-/** Data that an expression looks at. */
+/** The data of an expression. */
 export interface ExpressionData {
 	/** The event that starts or started the run. */
 	event: unknown;
@@ -13,7 +13,7 @@ export interface ExpressionData {
 	async?: unknown;
 }
 
-/** A condition on events in CEL, evaluated as Inngest does it. */
+/** A condition on events in CEL, evaluated as Inngest does. */
 export class Expression {
 	readonly text: string;
 	readonly #ast: ASTNode;
@@ -32,7 +32,7 @@ export class Expression {
 		check(this.#ast, policy);
 	}
 
-	/** The value for this data; `undefined` where it has none. */
+	/** The value for this data; `undefined` if it has none. */
 	evaluate(data: ExpressionData): unknown {
 		const value = evaluate(this.#ast, { ...data });
 		return value === MISSING ? undefined : value;

@@ -4,10 +4,10 @@ import type { Kind } from './values.js';
 
 /** A function of expressions. */
 export interface CelFunction {
-	/** Types of the arguments; that of a method's receiver is the first. */
+	/** Types of the arguments; the first is that of a method's receiver. */
 	takes: readonly (readonly Kind[])[];
 	gives: Kind;
-	/** Answer where an argument is missing. */
+	/** Result if an argument is missing. */
 	whenMissing?: unknown;
 	call(...args: never[]): unknown;
 }
@@ -103,7 +103,7 @@ export const FUNCTIONS: Record<string, CelFunction> = {
 	json_parse: { takes: [STRING], gives: 'dyn', call: parseObject }
 };
 
-/** What CEL has and the embedded engine does not. */
+/** Functions of CEL that the embedded engine does not have. */
 export const UNSUPPORTED_FUNCTIONS = new Set(['bytes', 'type', 'getDayOfYear', 'getMilliseconds']);
 
 function attempt(call: () => unknown): unknown {

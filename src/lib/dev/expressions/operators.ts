@@ -12,7 +12,7 @@ import type { Kind } from './values.js';
 
 type Binary = (a: unknown, b: unknown) => unknown;
 
-/** Operators of two operands, with the answers that Inngest gives where one of them is missing. */
+/** Operators with two operands, with Inngest's results if one of them is missing. */
 export const BINARY: Record<string, Binary> = {
 	'==': (a, b) => (anyMissing(a, b) ? anyNull(a, b) : isEqual(a, b)),
 	'!=': (a, b) => (anyMissing(a, b) ? !anyNull(a, b) : !isEqual(a, b)),
@@ -115,7 +115,7 @@ function divide(a: unknown, b: unknown): unknown {
 	);
 }
 
-/** Without missing operands; with one, Inngest answers `false`. */
+/** For present operands only; if one is missing, Inngest returns `false`. */
 function arithmetic(operation: Binary): Binary {
 	return (a, b) => (anyMissing(a, b) ? false : operation(a, b));
 }

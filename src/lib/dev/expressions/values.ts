@@ -1,6 +1,6 @@
 /**
- * Where an expression has no value: a field is missing, or an operation does not fit its operands.
- * Inngest evaluates both as one thing, much like `null`.
+ * The value of a missing field, or of an operation that does not fit its operands. Inngest evaluates both in
+ * the same way, much like `null`.
  */
 export const MISSING = Symbol('missing');
 
@@ -92,7 +92,7 @@ export function isEqual(a: unknown, b: unknown): boolean {
 	}
 }
 
-/** Below, at or above 0 as `a` is before, at or after `b`; `undefined` where there is no order. */
+/** Negative, zero or positive as `a` is before, at or after `b`; `undefined` if there is no order. */
 export function compare(a: unknown, b: unknown): number | undefined {
 	const kind = kindOf(a);
 	if (isNumber(kind) && isNumber(kindOf(b))) {
@@ -115,7 +115,7 @@ export function compare(a: unknown, b: unknown): number | undefined {
 	}
 }
 
-/** A value as text, as Go prints it: `+` joins values of different types so. */
+/** A value as text, as Go prints it: `+` joins values of different types this way. */
 export function toText(value: unknown): string {
 	switch (kindOf(value)) {
 		case 'null':

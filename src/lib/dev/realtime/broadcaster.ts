@@ -47,7 +47,7 @@ export class Broadcaster {
 		return !known;
 	}
 
-	/** Takes topics away from `subscriber`; unknown ones are ignored. */
+	/** Removes topics from those of `subscriber`; unknown ones are ignored. */
 	unsubscribe(subscriber: Subscriber, topics: readonly Topic[]): void {
 		const keys = this.#subscribers.get(subscriber);
 		for (const topic of topics) {

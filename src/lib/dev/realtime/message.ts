@@ -1,7 +1,7 @@
 import { compact, quote, timestamp } from '../gojson.js';
 import { DEV_ENV_ID } from '../ids.js';
 
-/** What a subscription asks for, as tokens and `unsub` frames carry it. */
+/** A requested topic, as in tokens and `unsub` frames. */
 export interface Topic {
 	kind: string;
 	env_id: string;
@@ -10,7 +10,7 @@ export interface Topic {
 	name: string;
 }
 
-/** A message on its way to the subscribers of one topic. */
+/** A message for the subscribers of one topic. */
 export interface Message {
 	kind: 'data' | 'run' | 'datastream-start' | 'datastream-end';
 	channel: string;
@@ -23,7 +23,7 @@ export interface Message {
 	runId?: string;
 }
 
-/** The key of a topic, by which its subscribers are found. */
+/** The key under which the subscribers of a topic are kept. */
 export function topicKey(topic: Topic): string {
 	return topic.kind === 'run'
 		? runTopicKey(topic.channel, topic.name, topic.env_id)

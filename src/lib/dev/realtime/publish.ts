@@ -4,20 +4,20 @@ import { parseUlid, streamId } from '../ids.js';
 import type { Broadcaster } from './broadcaster.js';
 import type { Message } from './message.js';
 
-/** Most bytes of one message. A longer one is cut, and what is left is then no longer JSON. */
+/** Most bytes of one message. A longer one is cut, and is then no longer valid JSON. */
 export const MAX_MESSAGE_BYTES = 512 * 1024;
 /** Most bytes of one piece of a data stream. */
 export const PIECE_BYTES = 1_024;
 /** Most pieces of a data stream. Further ones are not delivered. */
 export const MAX_PIECES = 1_000;
 
-/** Where something is published. */
+/** The target of a message. */
 export interface PublishTarget {
 	channel: string;
 	topic: string;
-	/** Run that publishes. */
+	/** The run that publishes. */
 	runId?: string;
-	/** JSON to send along. */
+	/** JSON to send with it. */
 	metadata?: string;
 }
 
@@ -57,7 +57,7 @@ export async function publishRequest(
 			else await arrival(request);
 		}
 	} finally {
-		// Also when the sender has gone away: what it sent remains.
+		// Do this even if the sender has gone: its data must still be delivered.
 		stream.end();
 		request.resume();
 	}
@@ -95,7 +95,7 @@ export async function publishIterable(
 	}
 }
 
-/** A data stream that has been announced. Whoever creates it ends it, once. */
+/** A data stream that has been announced. Its creator ends it, once. */
 class DataStream {
 	readonly #broadcaster: Broadcaster;
 	readonly #start: Message;
@@ -135,7 +135,7 @@ function message(kind: Message['kind'], target: PublishTarget, data: Buffer): Me
 }
 
 function publish(broadcaster: Broadcaster, message: Message): void {
-	// Metadata is sent as it came in; what is not JSON would make the whole message unreadable.
+	// Metadata is sent unchanged, and invalid JSON would make the whole message unreadable.
 	if (message.metadata && !isJson(message.metadata)) return;
 	broadcaster.publish(message);
 }

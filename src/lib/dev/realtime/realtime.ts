@@ -116,7 +116,7 @@ export class Realtime {
 		});
 	}
 
-	/** With `true` stops reading the frames of all sockets, pings included; with `false` goes on. */
+	/** With `true` stops reading the frames of all sockets, pings included; with `false` continues. */
 	hold(held: boolean): void {
 		this.#held = held;
 		for (const socket of this.sockets) socket.hold(held);
@@ -145,12 +145,12 @@ export class Realtime {
 
 function readClaims(request: IncomingMessage, url: URL): TokenClaims | null {
 	const { authorization = '' } = request.headers;
-	// The header takes precedence even where it is not a realtime token, as in the real server.
+	// The header takes precedence even if it is not a realtime token, as in the real server.
 	const token = authorization.length > 8 ? authorization.slice(7) : url.searchParams.get('token');
 	return token ? verifyToken(token) : null;
 }
 
-/** The value of a JSON text, or `undefined` where it is not JSON. */
+/** The value of a JSON text, or `undefined` if it is not JSON. */
 function parse(body: Buffer): unknown {
 	try {
 		return JSON.parse(body.toString('utf8'));

@@ -15,7 +15,7 @@ type Frame = { ping: Buffer } | { text: Buffer };
 
 /**
  * One realtime WebSocket. Frames, pings among them, are handled one at a time in the order in which they
- * arrive: a pong says that every `sub` before its ping is in effect. Ends when either side closes.
+ * arrive: a pong means that every `sub` before its ping is in effect. Ends when either side closes.
  */
 export class RealtimeSocket implements Subscriber {
 	readonly #socket: WebSocket;
@@ -44,14 +44,14 @@ export class RealtimeSocket implements Subscriber {
 		if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(message, { binary: false });
 	}
 
-	/** Says that the server shuts down. It goes on delivering, and ignores `sub` and `unsub`. */
+	/** Announces that the server shuts down. It still delivers, but ignores `sub` and `unsub`. */
 	announceClosing(): void {
 		if (this.#closing) return;
 		this.#closing = true;
 		this.write(encodeClosing());
 	}
 
-	/** With `true` stops reading frames; with `false` goes on. */
+	/** With `true` stops reading frames; with `false` continues. */
 	hold(held: boolean): void {
 		this.#held = held;
 		if (held) return;
@@ -84,7 +84,7 @@ export class RealtimeSocket implements Subscriber {
 		}
 		const { kind, data } = parse(frame.text);
 		if (this.#closing) return;
-		// What cannot be read is ignored silently, as in the real server.
+		// Frames that cannot be read are ignored silently, as in the real server.
 		if (kind === 'sub' && typeof data === 'string') {
 			this.#subscribe(verifyToken(data)?.topics ?? []);
 		} else if (kind === 'unsub') {

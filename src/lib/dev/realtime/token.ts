@@ -5,11 +5,11 @@ import type { Topic } from './message.js';
 
 const ISSUER = 'rt.inngest.com';
 const LIFE_SECONDS = 60;
-// That of the real dev server, so that either reads the other's tokens.
+// The key of the real dev server, so that each can read the other's tokens.
 const SECRET = 'dev-mode-is-not-secret';
 const HEADER = base64url('{"alg":"HS256","typ":"JWT"}');
 
-/** What a realtime token says. */
+/** The claims of a realtime token. */
 export interface TokenClaims {
 	topics: Topic[];
 	publish: boolean;
@@ -33,7 +33,7 @@ export function signToken(topics: Topic[] | null): string {
 	return `${HEADER}.${body}.${signature(`${HEADER}.${body}`)}`;
 }
 
-/** @returns the claims of a token with our signature that has not expired, else `null`. */
+/** @returns the claims of a token with our signature that has not expired, otherwise `null`. */
 export function verifyToken(token: string): TokenClaims | null {
 	const [header, body, signed, ...rest] = token.split('.');
 	if (!header || !body || !signed || rest.length > 0) return null;

@@ -4,7 +4,7 @@ import type { Topic } from './message.js';
 const NIL_UUID = '00000000-0000-0000-0000-000000000000';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** @returns the list of topics in a JSON value, or `undefined` where it is not one. */
+/** @returns the list of topics in a JSON value, or `undefined` if it is not one. */
 export function readTopics(value: unknown): Topic[] | null | undefined {
 	if (value === null) return null;
 	if (!Array.isArray(value)) return undefined;
@@ -17,7 +17,7 @@ export function readTopics(value: unknown): Topic[] | null | undefined {
 	return topics;
 }
 
-/** The same topics in the environment of the dev server, which is the only one there. */
+/** The same topics in the environment of the dev server, which is the only one. */
 export function inDevEnv(topics: Topic[]): Topic[] {
 	return topics.map((topic) => ({ ...topic, env_id: DEV_ENV_ID }));
 }

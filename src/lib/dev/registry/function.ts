@@ -49,7 +49,7 @@ const registeredFunction = z.looseObject({
 	)
 });
 
-/** An event that concerns a function, perhaps under a condition. */
+/** An event that concerns a function, with an optional condition. */
 export interface EventMatch {
 	/** Name, or a prefix that ends in `/*` or `.*`. */
 	event: string;
@@ -58,24 +58,24 @@ export interface EventMatch {
 
 /** An event that cancels a function's runs. */
 export interface Cancellation extends EventMatch {
-	/** How long after a run's start the event counts, in milliseconds. @default forever */
+	/** How long after a run's start the event can cancel it, in milliseconds. @default forever */
 	timeoutMs?: number;
 }
 
 /** A function that an app serves. */
 export interface DevFunction {
-	/** The app's id and its own, joined by a dash. */
+	/** The app's id and the function's id, joined by a dash. */
 	id: string;
 	uuid: string;
 	appUuid: string;
 	name: string;
-	/** Where it is called. */
+	/** The URL where it is called. */
 	url: string;
 	retries: number;
 	triggers: EventMatch[];
 	crons: CronSchedule[];
 	cancelOn: Cancellation[];
-	/** What was registered. */
+	/** The registered function. */
 	config: unknown;
 }
 
@@ -96,7 +96,7 @@ export function readFunction(value: unknown, appUuid: string, warnings: Warnings
 	const retries = step.retries?.attempts ?? config.retries ?? DEFAULT_RETRIES;
 	return {
 		id: config.id,
-		// The same at every URL: an app may come back at another port while its functions run.
+		// It does not depend on the URL: an app may come back at another port while its functions run.
 		uuid: uuidOf(config.id),
 		appUuid,
 		name: config.name,
@@ -109,7 +109,7 @@ export function readFunction(value: unknown, appUuid: string, warnings: Warnings
 	};
 }
 
-/** Whether an event of this name is meant by a match. */
+/** Whether an event with this name matches. */
 export function matchesName({ event }: EventMatch, name: string): boolean {
 	if (event === name) return true;
 	if (!event.endsWith('/*') && !event.endsWith('.*')) return false;
@@ -174,7 +174,7 @@ function readCancellation({
 	return { ...match, timeoutMs };
 }
 
-/** Refuses expressions that are invalid, even where the engine does not evaluate them. */
+/** Refuses invalid expressions, even if the engine does not evaluate them. */
 function checkKeys({ priority, concurrency }: Config): void {
 	const limits = [concurrency]
 		.flat()

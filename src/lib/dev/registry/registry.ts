@@ -31,7 +31,7 @@ export interface DevApp {
 	checksum: string;
 }
 
-/** The apps that registered. A registration replaces what the same app registered before. */
+/** The registered apps. A registration replaces the earlier one of the same app. */
 export class Registry {
 	readonly #apps = new Map<string, DevApp>();
 	readonly #byId = new Map<string, DevFunction>();
@@ -45,7 +45,7 @@ export class Registry {
 	/** Why the last registration was refused. */
 	#refusal: string | undefined;
 
-	/** @param onChange Called with all functions when an app has registered others than before. */
+	/** @param onChange Called with all functions when an app has changed its functions. */
 	constructor(
 		warnings: Warnings,
 		logger: DevLogger,
@@ -64,7 +64,7 @@ export class Registry {
 		return this.apps.flatMap((app) => app.functions);
 	}
 
-	/** The function of this id, as it is registered now. */
+	/** The function with this id, as it is registered now. */
 	find(id: string): DevFunction | undefined {
 		return this.#byId.get(id);
 	}
@@ -134,7 +134,7 @@ export class Registry {
 		}
 	}
 
-	/** Logs why a registration is refused; not again while the app only repeats it. */
+	/** Logs why a registration is refused, but not again while the app only repeats it. */
 	#refuse(level: 'warn' | 'error', why: string): void {
 		this.refusals++;
 		if (why === this.#refusal) return;
@@ -143,7 +143,7 @@ export class Registry {
 	}
 }
 
-/** What is registered, apart from what an SDK only observes about itself. */
+/** The registration, without fields that the SDK only observes about itself. */
 function checksum(value: unknown): string {
 	const registered = { ...(value as Record<string, unknown>), featureObservations: undefined };
 	return createHash('sha256').update(JSON.stringify(registered)).digest('hex');

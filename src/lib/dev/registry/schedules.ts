@@ -12,12 +12,12 @@ export class Schedules {
 	readonly #start: (functionId: string, event: DevEvent) => void;
 	readonly #cancels = new Map<string, () => void>();
 
-	/** @param start Starts the function of this id by an event. */
+	/** @param start Starts the function with this id with an event. */
 	constructor(start: (functionId: string, event: DevEvent) => void) {
 		this.#start = start;
 	}
 
-	/** Replaces all schedules by those of `functions`. */
+	/** Replaces all schedules with those of `functions`. */
 	update(functions: readonly DevFunction[]): void {
 		this.close();
 		for (const { id, crons } of functions) {
@@ -45,6 +45,6 @@ export class Schedules {
 function scheduledEvent(cron: CronSchedule, dueMs: number): DevEvent {
 	const time = new Date(dueMs).toISOString().replace(/\.\d+Z$/, 'Z');
 	const data = { cron: cron.text, scheduledAt: time, fireAt: time };
-	// Its id is the time: a function starts once for it, whatever happens to its schedule meanwhile.
+	// Its id is the time: a function starts once for it, even if its schedule changes meanwhile.
 	return createEvent({ name: SCHEDULED, id: time, data, ts: dueMs });
 }

@@ -30,7 +30,7 @@ export class AppSync {
 	keep(url: string, failures = 0): void {
 		void this.register(url).then((registered) => {
 			if (this.#closed.signal.aborted) return;
-			// Soon at first, as the app may just be starting; then less and less often.
+			// Ask often at first, because the app may just be starting; then less and less often.
 			const waitMs = registered ? POLL_MS : Math.min(POLL_MS, FIRST_POLL_MS * 2 ** failures);
 			const timer = setTimeout(() => this.keep(url, registered ? 0 : failures + 1), waitMs);
 			this.#timers.set(url, timer.unref());
@@ -56,12 +56,12 @@ export class AppSync {
 				this.#problems.delete(url);
 				this.#known.add(url);
 			}
-			// A refusal is in the log, with more than the answer tells.
+			// A refusal is already in the log, with more details than the answer has.
 			else if (this.#registry.refusals === refusals) {
 				this.#problem(url, explain(status, body.toString('utf8')));
 			}
 		} catch {
-			// Not up yet, or restarting.
+			// The app is not up yet, or is restarting.
 		}
 		return registered();
 	}

@@ -1,19 +1,19 @@
 import { FULL_ENGINE, unsupported } from '../warnings.js';
 import type { Warnings } from '../warnings.js';
 
-/** A function asks for something that would change what it does, and that the engine does not support. */
+/** A function needs something that would change what it does and that the engine does not support. */
 export class UnsupportedError extends Error {}
 
 /** Settings that decide only when steps run. Without them a function does the same, perhaps sooner. */
 const TIMING = ['concurrency', 'priority', 'throttle'];
 
-/** Settings without which a function would run more often, or with other events, than it is meant to. */
+/** Settings without which a function would run more often than it should, or with other events. */
 const ESSENTIAL = ['batchEvents', 'debounce', 'idempotency', 'rateLimit', 'singleton', 'timeouts'];
 
 /**
- * Names what a function asks for and the engine does not have.
+ * Names the settings of a function that the engine does not have.
  *
- * @throws {UnsupportedError} where the function would not do what it is meant to do.
+ * @throws {UnsupportedError} if the function would not work as intended.
  */
 export function checkSupport(
 	{ id, ...config }: { id: string; [setting: string]: unknown },
@@ -26,6 +26,6 @@ export function checkSupport(
 		throw new UnsupportedError(`${unsupported(id, missing.join(', '))}. ${FULL_ENGINE}`);
 	}
 	for (const setting of TIMING.filter(isUsed)) {
-		warnings.unsupported(id, setting, 'it runs without, and so at once');
+		warnings.unsupported(id, setting, 'it runs without it, and so at once');
 	}
 }

@@ -7,7 +7,7 @@ import type { Run } from './run.js';
 
 const MAX_CHECKPOINT_BYTES = 32 * 1024 * 1024;
 
-/** Routes that show runs and cancel them, and that take the steps which SDKs report while a run goes on. */
+/** Routes that show and cancel runs, and that accept the steps which SDKs report during a run. */
 export function runRoutes(dispatcher: Dispatcher): Routes {
 	return {
 		'GET /v1/runs/:': ({ response, param }) => {
@@ -27,7 +27,7 @@ export function runRoutes(dispatcher: Dispatcher): Routes {
 	};
 }
 
-/** Keeps steps that the SDK has run. It goes on without waiting to be called again. */
+/** Keeps steps that the SDK has run. The SDK continues without waiting to be called again. */
 async function checkpoint(
 	dispatcher: Dispatcher,
 	{ request, response, param }: Exchange

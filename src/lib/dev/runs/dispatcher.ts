@@ -15,12 +15,12 @@ import { Waits } from './waits.js';
 
 // Most characters of a value in a warning.
 const MAX_SHOWN = 100;
-// Ended runs that are kept to be looked at.
+// Ended runs that are kept for inspection.
 const MAX_ENDED_RUNS = 1_000;
-// Pairs of a function and an event's id, by which a repeated event is recognised.
+// Pairs of a function and an event's id, to recognise repeated events.
 const MAX_STARTED = 10_000;
 
-/** What the dispatcher needs of others. */
+/** What the dispatcher needs from others. */
 export interface DispatcherSurroundings {
 	/** Publishes what happens to runs. */
 	publish(message: Message): void;
@@ -69,7 +69,7 @@ export class Dispatcher {
 		return this.#runs.get(runId);
 	}
 
-	/** Takes an event; the runs that it starts are known when this returns. */
+	/** Handles an event; the runs that it starts are known when this returns. */
 	receive(event: DevEvent): void {
 		if (this.#closed) return;
 		this.#cancelRuns(event);
@@ -84,7 +84,7 @@ export class Dispatcher {
 		}
 	}
 
-	/** Starts the function of this id by an event that is for it alone. */
+	/** Starts the function with this id with an event that is only for it. */
 	startFunction(functionId: string, event: DevEvent): void {
 		const fn = this.#registry.find(functionId);
 		if (fn && !this.#closed) this.#start(fn, event);
@@ -120,7 +120,7 @@ export class Dispatcher {
 		const value = condition.evaluate({ event: expressionBody(event) });
 		if (value !== undefined && typeof value !== 'boolean') {
 			this.#warnings.once(
-				`The expression "${condition.text}" of function "${fn.id}" gave ${JSON.stringify(value, plain).slice(0, MAX_SHOWN)} for the event "${event.name}", where only true starts the function. Compare it with something.`
+				`The expression "${condition.text}" of function "${fn.id}" gave ${JSON.stringify(value, plain).slice(0, MAX_SHOWN)} for the event "${event.name}", but only true starts the function. Compare it with something.`
 			);
 		}
 		return value === true;
@@ -172,7 +172,7 @@ export class Dispatcher {
 			correlation_id: correlationId
 		};
 		const data = { ...payload?.data, _inngest };
-		// Not at once: the other steps of the same answer must be known first.
+		// Do this later: the other steps of the same answer must be known first.
 		run.at(0, () => {
 			this.receive({ ...createEvent({ ...payload, name: INVOKED, data }), trace: run.trace });
 		});

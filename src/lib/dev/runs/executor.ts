@@ -16,14 +16,14 @@ import type { Wait } from './waits.js';
 const RETRY_MS = 200;
 /** Longest wait before a retry, in milliseconds. */
 const MAX_RETRY_MS = 5_000;
-/** Wait before a retry where no SDK answered, in milliseconds: longer than an app takes to restart. */
+/** Wait before a retry if no SDK answered, in milliseconds: longer than an app takes to restart. */
 const AWAY_RETRY_MS = 4_000;
 // From this version of the protocol on the engine waits for all parallel steps.
 const WAITS_FOR_ALL = 2;
 const MAX_STEPS = 1_000;
 const ONE_YEAR_MS = 366 * 86_400_000;
 
-/** What the executor needs of others, and tells them. */
+/** What the executor needs from others, and tells them. */
 export interface ExecutorSurroundings {
 	warnings: Warnings;
 	/** Where a function is served now. */
@@ -51,7 +51,7 @@ export class Executor {
 		this.#surroundings = surroundings;
 	}
 
-	/** Starts a run: now, or at the time of its event where that is in the future. */
+	/** Starts a run: now, or at the time of its event if that is in the future. */
 	start(fn: DevFunction, event: DevEvent): Run {
 		const run = new Run(fn, event);
 		const job = { id: run.id, after: '', attempt: 0, race: false };
@@ -105,7 +105,7 @@ export class Executor {
 	#handleAll(run: Run, job: Job, result: CallResult, opcodes: Opcode[]): void {
 		if (run.requestVersion === -1) run.requestVersion = result.requestVersion;
 		if (opcodes.every((op) => op.op === 'None' && op.id === '')) {
-			// Neither a step nor a result: the function's code runs again with the steps that are done.
+			// There is neither a step nor a result, so the function's code runs again with the steps that are done.
 			const after = run.stack.at(-1) ?? `redrive-${randomUUID()}`;
 			return this.#goOn(run, job, after, job.race);
 		}
@@ -206,7 +206,7 @@ export class Executor {
 		run.at(Date.now() + timeoutMs, () => resume('null'));
 	}
 
-	/** Takes the state of a step that waits for something, once, and goes on with the run. */
+	/** Sets the state of a waiting step, once, and continues the run. */
 	#resume(run: Run, op: Opcode, parallelKey: string | undefined): (state: string) => void {
 		const job = { race: isRace(op), ...parallel(parallelKey) };
 		return (state) => {
@@ -235,7 +235,7 @@ export class Executor {
 		this.#enqueue(run, { id, after, attempt: 0, race });
 	}
 
-	/** The steps of a parallel group share one job that goes on after the last of them. */
+	/** The steps of a parallel group share one job that continues after the last of them. */
 	#discoveryId(run: Run, job: Pick<Job, 'parallelKey' | 'race'>, own: string): string {
 		return job.parallelKey && !job.race
 			? `${run.id}-${job.parallelKey}-discover`

@@ -33,7 +33,7 @@ export class RunLifecycle {
 	ended(run: Run): void {
 		const state = describe(run);
 		const whole = Buffer.from(encode(state));
-		// A result that no message can carry is left out.
+		// A result that does not fit into a message is left out.
 		const data =
 			whole.length <= MAX_MESSAGE_BYTES ? whole : Buffer.from(encode({ status: state.status }));
 		for (const channel of run.channels) this.#announce(run, channel, data);

@@ -12,7 +12,7 @@ const opcode = z.looseObject({
 	error: z.looseObject({ name: z.string().nullish(), message: z.string().nullish() }).nullish()
 });
 
-/** One thing that the SDK has done or asks for. */
+/** Something that the SDK has done or requests. */
 export type Opcode = z.output<typeof opcode>;
 
 /**
@@ -35,7 +35,7 @@ export function readOpcodes(value: unknown, noRetry: boolean): Opcode[] {
 	return opcodes.length > 0 ? opcodes : [{ op: 'None', id: '', data: undefined }];
 }
 
-/** The state of a step that is kept: JSON that says whether it gave data or failed. */
+/** The state of a step that is kept: JSON that says whether it returned data or failed. */
 export function stepState(op: Opcode): string {
 	if (op.op === 'StepError' || op.op === 'StepFailed') {
 		return JSON.stringify({ error: op.error ?? null });
@@ -49,12 +49,12 @@ export function stepName(op: Opcode): string {
 	return op.displayName || op.name || op.id;
 }
 
-/** Whether the run goes on as soon as this step is done, without waiting for the steps beside it. */
+/** Whether the run continues as soon as this step is done, without waiting for parallel steps. */
 export function isRace(op: Opcode): boolean {
 	return op.opts?.parallelMode === 'race';
 }
 
-/** Opcodes that ask the engine for something before the run can go on. */
+/** Opcodes that request something from the engine before the run can continue. */
 const PLANS = new Set(['InvokeFunction', 'Sleep', 'StepPlanned', 'WaitForEvent']);
 
 export function isPlan(op: Opcode): boolean {
@@ -66,7 +66,7 @@ export function isLazy(op: Opcode): boolean {
 	return op.op === 'DeferAdd' || op.op === 'DeferAbort';
 }
 
-/** Names of what this engine does not support, by opcode. */
+/** Names of features that this engine does not support, by opcode. */
 export const UNSUPPORTED: Record<string, string> = {
 	WaitForSignal: 'step.waitForSignal()',
 	AIGateway: 'step.ai.infer()',

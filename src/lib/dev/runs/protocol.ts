@@ -11,12 +11,12 @@ import type { Job, Run, RunError } from './run.js';
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const MAX_UPSTREAM_BODY = 8_192;
 
-/** What came of one call of the app. */
+/** The result of one call of the app. */
 export type CallResult = {
 	noRetry: boolean;
 	retryAt?: number;
 	requestVersion: number;
-	/** Whether no SDK answered: the app is away, or something in front of it answered. */
+	/** Whether no SDK answered: the app is unavailable, or something in front of it answered. */
 	isAway?: boolean;
 } & (
 	| { kind: 'opcodes'; opcodes: Opcode[] }
@@ -70,7 +70,7 @@ export function expressionBody(event: DevEvent): Record<string, unknown> {
 	return { ...eventBody(event), data: event.data ?? {} };
 }
 
-/** An error of the engine's own. */
+/** An error of the engine itself. */
 export function plainError(message: string, name = 'Error'): RunError {
 	return { error: message, name, message };
 }
@@ -205,7 +205,10 @@ function errorFields(output: unknown): Record<string, unknown> {
 	return fields;
 }
 
-/** The error for an answer that is not an SDK's: of a proxy, a crash, a development server that restarts. */
+/**
+ * The error for an answer that is not from an SDK: from a proxy, a crash, or a development server that
+ * restarts.
+ */
 function upstreamError(
 	status: number,
 	text: string,

@@ -6,7 +6,7 @@ import { newTrace } from '../trace.js';
 import type { Trace } from '../trace.js';
 import type { DevRun, DevRunStatus } from '../types.js';
 
-/** Why a run failed, in the shape of the real server. */
+/** Why a run failed, in the format of the real server. */
 export interface RunError {
 	error: string;
 	name: string;
@@ -27,16 +27,16 @@ export interface Job {
 	id: string;
 	/** Step to run; without one, the function's code runs up to the next step that is not done. */
 	stepId?: string;
-	/** Step that was done before. */
+	/** The step that was done before. */
 	after: string;
 	/** Counted from 0. */
 	attempt: number;
-	/** Set where the job is one of several parallel steps. */
+	/** Set if the job is one of several parallel steps. */
 	parallelKey?: string;
 	race: boolean;
 }
 
-/** One run of a function: what it remembers, and its timers and calls under way. */
+/** One run of a function: its state, timers and pending calls. */
 export class Run {
 	readonly id = ulid();
 	readonly fn: DevFunction;
@@ -46,7 +46,7 @@ export class Run {
 	readonly steps = new Map<string, string>();
 	/** Ids of the finished steps, in the order in which they finished. */
 	readonly stack: string[] = [];
-	/** Steps that must be done before the function's code goes on. */
+	/** Steps that must be done before the function's code continues. */
 	pending = new Set<string>();
 	/** Version of the protocol: the SDK chooses it in its first answer. */
 	requestVersion = -1;

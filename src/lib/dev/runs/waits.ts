@@ -9,7 +9,7 @@ export interface Wait {
 	/** Name of the event. */
 	event: string;
 	condition: Expression | undefined;
-	/** Takes the state of the step; called once at most. */
+	/** Sets the state of the step; called once at most. */
 	resume(state: string): void;
 }
 

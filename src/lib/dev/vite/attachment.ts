@@ -4,16 +4,18 @@ import { findEngine } from './discover.js';
 import { AppEnvironment, readEnvironment } from './environment.js';
 import { Registration } from './registration.js';
 
-/** Counts loads of the app's server code. The package's server side knows by it that the plugin is there. */
+/**
+ * Counts loads of the app's server code. It also tells the package's server side that the plugin is in use.
+ */
 const LOADS = Symbol.for('sveltekit-inngest.loads');
-/** Functions that end what still uses old code. */
+/** Functions that end everything that still uses old code. */
 const RELOAD = Symbol.for('sveltekit-inngest.reload');
 const SHARED = Symbol.for('sveltekit-inngest.engine');
 
 const RELOAD_MS = 100;
 const PORTS_TO_TRY = 20;
 
-/** An embedded engine, the URL of a dev server that was found, or neither: Inngest Cloud. */
+/** An embedded engine, the URL of a running dev server, or neither: Inngest Cloud. */
 type Engine = { own?: InngestDev; foundUrl?: string };
 
 /** The engine of this process, and how many Vite servers use it. While one restarts there are two. */
@@ -29,7 +31,7 @@ const globals = globalThis as {
 	[SHARED]?: Promise<Shared>;
 };
 
-/** What an attachment needs. */
+/** Options of an attachment. */
 export interface AttachmentOptions {
 	logger: DevLogger;
 	port: number;
@@ -74,7 +76,7 @@ export class Attachment {
 	}
 
 	/**
-	 * Registers the app, which listens from now on.
+	 * Registers the app, which is listening now.
 	 *
 	 * @param baseUrl Its origin, with the base path if it has one.
 	 */
@@ -85,7 +87,7 @@ export class Attachment {
 		void this.#register();
 	}
 
-	/** Ends what still uses server code that has changed, and registers the app again. */
+	/** Ends everything that still uses changed server code, and registers the app again. */
 	reload(): void {
 		countLoad();
 		clearTimeout(this.#reloadTimer);
@@ -106,7 +108,7 @@ export class Attachment {
 		await this.#shared.engine.own?.close();
 	}
 
-	/** Registers the app. Always, as its URL or functions may differ from those known to the engine. */
+	/** Always registers the app, because its URL or functions may differ from those known to the engine. */
 	async #register(): Promise<void> {
 		const appUrl = this.#appUrl;
 		if (!appUrl) return;
@@ -115,7 +117,7 @@ export class Attachment {
 		const registered = await own?.register(appUrl);
 		if (this.#closed.signal.aborted || this.#isRegistered === registered) return;
 		this.#isRegistered = registered;
-		// Why it did not is in the log.
+		// If it did not register, the reason is in the log.
 		if (registered) this.#logger.info(`[inngest dev] Registered the app at ${appUrl}`);
 	}
 
@@ -152,15 +154,18 @@ async function share(options: AttachmentOptions): Promise<Shared> {
 	return { engine, environment, users: 0 };
 }
 
-/** URL of what answers where the environment says; without that, of a full dev server at the port. */
+/**
+ * URL of the server that the environment names, if it answers; without such a name, of a full dev server at
+ * the port.
+ */
 async function find(asked: string | undefined, port: number): Promise<string | undefined> {
 	if (asked) return (await findEngine(asked))?.url;
 	const usual = await findEngine(`http://localhost:${port}`);
-	// An embedded one belongs to another process and ends with it.
+	// An embedded engine belongs to another process and ends with it.
 	return usual?.embedded ? undefined : usual?.url;
 }
 
-/** Starts an engine at `port`, or at the next that is free. */
+/** Starts an engine at `port`, or at the next free port. */
 async function start({ logger, port, allowedHosts }: AttachmentOptions): Promise<InngestDev> {
 	for (let offset = 0; ; offset++) {
 		try {

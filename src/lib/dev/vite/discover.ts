@@ -1,4 +1,4 @@
-/** What tells the embedded engine from others in the answer to `GET /dev`. */
+/** The mark of the embedded engine in the answer to `GET /dev`. */
 export const EMBEDDED_VERSION = 'sveltekit-inngest';
 
 const TIMEOUT_MS = 1_000;
@@ -6,13 +6,13 @@ const TIMEOUT_MS = 1_000;
 /** An Inngest dev server that answers. */
 export interface FoundEngine {
 	url: string;
-	/** Whether it is an embedded engine, of another process. */
+	/** Whether it is the embedded engine of another process. */
 	embedded: boolean;
 	/** URLs at which it has been told to look for apps. */
 	appUrls: string[];
 }
 
-/** The Inngest dev server at `url`, or `undefined` where none answers. */
+/** The Inngest dev server at `url`, or `undefined` if none answers. */
 export async function findEngine(url: string): Promise<FoundEngine | undefined> {
 	try {
 		const response = await fetch(new URL('/dev', url), { signal: AbortSignal.timeout(TIMEOUT_MS) });
@@ -31,8 +31,8 @@ export async function findEngine(url: string): Promise<FoundEngine | undefined> 
 }
 
 /**
- * The host and port by which a dev server calls the app that is served at `appUrl`. One that runs in a
- * container has been started with a name of its own for the same port and path, such as
+ * The host and port under which a dev server calls the app that is served at `appUrl`. A dev server in a
+ * container was started with its own name for the same port and path, such as
  * `http://host.docker.internal:5173/api/inngest`.
  */
 export function hostFor({ appUrls }: FoundEngine, appUrl: string): string {

@@ -12,7 +12,7 @@ export class AppEnvironment {
 		process.env[name] = value;
 	}
 
-	/** Sets variables that nobody else has set. */
+	/** Sets variables that are not set yet. */
 	offer(values: Record<string, string>): void {
 		for (const [name, value] of Object.entries(values)) {
 			if (process.env[name] !== undefined && !this.#offered.has(name)) continue;
@@ -30,7 +30,7 @@ export class AppEnvironment {
 	}
 }
 
-/** The Inngest server that the environment asks for. */
+/** The Inngest server that the environment names. */
 export function readEnvironment(): { cloud: boolean; url: string | undefined } {
 	const mode = process.env.INNGEST_DEV;
 	const cloud = mode === '0' || mode?.toLowerCase() === 'false';

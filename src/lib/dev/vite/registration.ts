@@ -6,8 +6,8 @@ import { findEngine, hostFor } from './discover.js';
 const TIMEOUT_MS = 30_000;
 
 /**
- * Registers the app with a dev server of another process, however often, and logs one line about the
- * outcome whenever that has changed.
+ * Registers the app with a dev server of another process, any number of times, and logs the outcome in one
+ * line whenever it has changed.
  */
 export class Registration {
 	readonly #logger: DevLogger;
@@ -25,7 +25,7 @@ export class Registration {
 		if (!signal.aborted) this.#say(appUrl, failure);
 	}
 
-	/** Why the app did not register, or `undefined` where it did. */
+	/** Why the app did not register, or `undefined` if it did. */
 	async #attempt(appUrl: string, signal: AbortSignal): Promise<string | undefined> {
 		const engine = await findEngine(this.#engineUrl);
 		if (!engine)
@@ -33,7 +33,7 @@ export class Registration {
 		try {
 			const { status, body } = await post(appUrl, '{}', {
 				method: 'PUT',
-				// The SDK tells the dev server the host by which it was called.
+				// The SDK tells the dev server the host under which it was called.
 				headers: { 'content-type': 'application/json', host: hostFor(engine, appUrl) },
 				signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
 			});
@@ -54,15 +54,15 @@ export class Registration {
 	}
 }
 
-/** What an answer other than 200 to a request to register means. */
+/** The meaning of an answer other than 200 to a request to register. */
 export function explainStatus(status: number, text: string): string {
 	if (status === 404) {
-		return 'Nothing is served there: mount serve() of the Inngest SDK at this path, or name another in the option servePath of inngestDev().';
+		return 'Nothing is served there: mount serve() of the Inngest SDK at this path, or set another path with the option servePath of inngestDev().';
 	}
 	return `It answered ${status}${text.startsWith('<') ? '' : `: ${readMessage(text).slice(0, 600)}`}.`;
 }
 
-/** The message in an answer of an SDK, else the whole text. */
+/** The message in an answer of an SDK, otherwise the whole text. */
 function readMessage(text: string): string {
 	try {
 		const { message } = JSON.parse(text) as { message?: unknown };

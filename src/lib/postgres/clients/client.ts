@@ -5,17 +5,17 @@ import { PGliteDatabase, type PGliteClient } from './pglite.js';
 import { PostgresJsDatabase, type PostgresSql } from './postgres.js';
 
 /**
- * A client of Postgres: a `Pool` of `pg`, what `postgres()` of `postgres` returns, or a database of
+ * A client of Postgres: a `Pool` of `pg`, the result of `postgres()` of `postgres`, or a database of
  * `@electric-sql/pglite`.
  */
 export type PostgresClient = PgPool | PostgresSql | PGliteClient;
 
-/** Parts of clients by which they are told apart. */
+/** Parts of clients that identify them. */
 type Shape = Record<'unsafe' | 'query' | 'exec' | 'listen' | 'connect' | 'Client', unknown>;
 
 /**
  * @returns the database behind a client.
- * @throws {RealtimeError} `INVALID_OPTION` when it is none of the clients that are known.
+ * @throws {RealtimeError} `INVALID_OPTION` when it is not one of the known clients.
  */
 export function openDatabase(client: PostgresClient): Database {
 	const isObject = typeof client === 'object' || typeof client === 'function';
@@ -29,12 +29,12 @@ export function openDatabase(client: PostgresClient): Database {
 	}
 	throw new RealtimeError(
 		'INVALID_OPTION',
-		'This is no Postgres client: pass a Pool of "pg", what postgres() of "postgres" returns, or a PGlite database.'
+		'This is not a Postgres client: pass a Pool of "pg", what postgres() of "postgres" returns, or a PGlite database.'
 	);
 }
 
 /**
- * Runs one statement in a transaction of the app: a client of `pg` on which it began one, the `sql` of
+ * Runs one statement in a transaction of the app: a client of `pg` in a transaction, the `sql` of
  * `sql.begin()`, the `tx` of PGlite's `transaction()`, or anything else with `query(text, values)`.
  *
  * @throws {RealtimeError} `INVALID_OPTION` when `tx` is none of these.
@@ -46,7 +46,7 @@ export async function queryInTransaction(
 ): Promise<Row[]> {
 	const isObject = typeof tx === 'object' || typeof tx === 'function';
 	const shape = (isObject && tx ? tx : {}) as Partial<Shape>;
-	// Its transforms would change what the columns are called.
+	// Its transforms would change the names of the columns.
 	if (typeof shape.unsafe === 'function') {
 		const sql = tx as { unsafe(text: string, values: readonly string[]): Values };
 		return asRows(await sql.unsafe(text, values).values());
@@ -57,7 +57,7 @@ export async function queryInTransaction(
 	}
 	throw new RealtimeError(
 		'INVALID_OPTION',
-		'`tx` is no transaction: pass the client of "pg" that began one, the `sql` of `sql.begin()`, or the `tx` of PGlite.'
+		'`tx` is not a transaction: pass the client of "pg" that began one, the `sql` of `sql.begin()`, or the `tx` of PGlite.'
 	);
 }
 

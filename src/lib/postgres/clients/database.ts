@@ -1,40 +1,40 @@
-/** One row, as its columns in order. Every column that this package asks for is text. */
+/** One row, as its columns in order. Every column that this package selects is text. */
 export type Row = readonly (string | null)[];
 
-/** What a session hands on. Neither method may throw. */
+/** The listener of a session. Neither method may throw. */
 export interface SessionEvents {
 	notify(channel: string, payload: string): void;
-	/** The session is over. */
+	/** The session has ended. */
 	lost(error: unknown): void;
 }
 
-/** A connection of its own that listens to notifications. */
+/** A separate connection that listens to notifications. */
 export interface Session {
-	/** Whether the database runs in this process, so that the line to it cannot break. */
+	/** Whether the database runs in this process, so that the connection cannot break. */
 	readonly isLocal: boolean;
 	listen(channel: string): Promise<void>;
 	/** Sends a notification through the session itself. */
 	notify(channel: string, payload: string): Promise<void>;
-	/** Ends the session at once, whatever it is doing. */
+	/** Ends the session at once, even if it is busy. */
 	end(): void;
 }
 
-/** A Postgres database, behind whichever client library the app has. */
+/** A Postgres database, behind any client library. */
 export interface Database {
 	/**
-	 * Runs one statement. A connection that does not answer in time is given up, so that it does not
-	 * block one of the pool's places.
+	 * Runs one statement. A connection that does not answer in time is closed, so that it does not block a place
+	 * in the pool.
 	 */
 	query(text: string, values: readonly string[], timeoutMs: number): Promise<Row[]>;
 	/** Runs several statements in one transaction. */
 	script(text: string): Promise<void>;
 	/** Opens a session to listen. */
 	connect(events: SessionEvents): Promise<Session>;
-	/** Ends what was opened here; the app's own client stays open. */
+	/** Ends the connections that were opened here; the app's client stays open. */
 	close(): void;
 }
 
-/** @returns rows of whatever shape the client gives them, as columns in order. */
+/** @returns rows as columns in order, whatever format the client uses. */
 export function asRows(rows: readonly unknown[]): Row[] {
 	return rows.map((row) => (Array.isArray(row) ? row : Object.values(row as object)) as Row);
 }

@@ -9,7 +9,7 @@ export interface PgPool {
 	readonly totalCount: number;
 }
 
-/** What is used of a `Client` of `pg`. */
+/** The part of a `Client` of `pg` that we use. */
 interface PgClient {
 	connect(): Promise<void>;
 	query(query: {
@@ -25,7 +25,7 @@ interface PgClient {
 	connection?: { stream?: { destroy(): void } };
 }
 
-/** What a pool has that is not in its types. */
+/** Members of a pool that its types lack. */
 interface PgPoolInside extends PgPool {
 	Client: new (options: object) => PgClient;
 	options: object;
@@ -43,7 +43,7 @@ export class PgDatabase implements Database {
 		this.#pool = pool;
 		if (guarded.has(pool)) return;
 		guarded.add(pool);
-		// A connection that breaks while it is idle would end the process of an app that does not listen.
+		// Without a listener, an idle connection that breaks would end the app's process.
 		pool.on('error', ignore);
 	}
 
@@ -62,7 +62,7 @@ export class PgDatabase implements Database {
 		const client = new Client(Object.assign(config, { keepAlive: true }));
 		const end = (): void => {
 			const stream = client.connection?.stream;
-			// A goodbye would wait for a server that may not answer.
+			// Ending the session properly would wait for a server that may not answer.
 			if (stream) stream.destroy();
 			else client.end();
 		};
@@ -101,7 +101,7 @@ export class PgDatabase implements Database {
 			isDone = true;
 			return asRows(rows ?? []);
 		} catch (error) {
-			// An answer with an error is an answer too.
+			// An answer with an error is also an answer.
 			isDone = (error as { severity?: unknown }).severity === 'ERROR';
 			throw error;
 		} finally {
@@ -110,7 +110,7 @@ export class PgDatabase implements Database {
 		}
 	}
 
-	/** A connection of the pool; one that comes too late goes back at once. */
+	/** A connection of the pool; one that comes too late is returned at once. */
 	async #take(timeoutMs: number): Promise<PgClient> {
 		const taken = Promise.resolve(this.#pool.connect()) as Promise<PgClient>;
 		let isLate = false;

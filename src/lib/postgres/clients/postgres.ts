@@ -10,14 +10,14 @@ import {
 	type SessionEvents
 } from './database.js';
 
-/** What `postgres()` of `postgres` returns. */
+/** The result of `postgres()` of `postgres`. */
 export interface PostgresSql {
 	unsafe(query: string): PromiseLike<unknown>;
 	begin: unknown;
 	options: object;
 }
 
-/** What is used of such a client. */
+/** The part of such a client that we use. */
 interface Sql {
 	unsafe(query: string, values?: readonly string[]): Result;
 	end(options: { timeout: number }): Promise<void>;
@@ -32,16 +32,16 @@ type CreateSql = (options: object) => Sql;
 /** Seconds after which an idle connection is closed, so that it does not hold a stopping process open. */
 const IDLE_S = 5;
 
-/** Seconds that calls have on connections that are replaced because of another call. */
+/** Seconds that calls have to finish on connections that are replaced because of another call. */
 const GRACE_S = 5;
 
 /** Connections for statements, beside those of the app. */
 const MAX_CONNECTIONS = 4;
 
 /**
- * A database behind a client of `postgres`. That library cannot give up a single connection that does
- * not answer, and re-listens without saying what a dead line missed. So this opens connections of its
- * own with the client's options, and replaces them all when one does not answer.
+ * A database behind a client of `postgres`. That library cannot close a single connection that does not
+ * answer, and it listens again without saying what a dead connection missed. So this opens its own
+ * connections with the client's options, and replaces them all when one does not answer.
  */
 export class PostgresJsDatabase implements Database {
 	readonly #options: object;
@@ -79,7 +79,7 @@ export class PostgresJsDatabase implements Database {
 		this.#end(0);
 	}
 
-	/** Lets go of the connections; what is on its way over them may go on for a while. */
+	/** Drops the connections; pending calls on them may continue for a while. */
 	#end(seconds: number): void {
 		const ending = this.#sql;
 		this.#sql = undefined;
@@ -94,7 +94,7 @@ export class PostgresJsDatabase implements Database {
 		try {
 			return asRows(await inTime(query(await used), timeoutMs));
 		} catch (error) {
-			// An answer with an error is an answer too.
+			// An answer with an error is also an answer.
 			const isAnswer = (error as { severity?: unknown }).severity === 'ERROR';
 			if (!isAnswer && this.#sql === used) this.#end(GRACE_S);
 			throw error;
@@ -110,7 +110,7 @@ export class PostgresJsDatabase implements Database {
 			debug: false,
 			fetch_types: false,
 			onnotice: () => {},
-			// What it takes for options that are parsed already.
+			// Marks options that are parsed already.
 			shared: { retries: 0, typeArrayMap: {} },
 			...options
 		});

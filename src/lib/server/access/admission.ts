@@ -11,10 +11,10 @@ const RETRY_AFTER_SECONDS = 5;
 /** Limits with their defaults, as far as admission needs them. */
 export type AdmissionLimits = RealtimeLimits & { maxStarting: number };
 
-/** A request that waits for the app. It counts as a stream until `end`. */
+/** A request that waits for a callback of the app. It counts as a stream until `end`. */
 export interface Visit {
 	/**
-	 * From now on it counts by its key, too.
+	 * Counts the request by its key as well, from now on.
 	 *
 	 * @throws {Failure} `admission` 429 when there is no room for that key.
 	 */
@@ -23,7 +23,7 @@ export interface Visit {
 }
 
 /**
- * What a request counts by: the id of its sender, else what `limits.key` says, else its address.
+ * The key a request is counted by: the id of its sender, else the result of `limits.key`, else its address.
  *
  * @throws {Failure} `admission`: 500 when `limits.key` throws, 503 when it does not settle in time, 403 or
  *   the status of `error()` when it denies.
@@ -33,7 +33,7 @@ export async function readKey(
 	identity: RealtimeIdentity | null,
 	{ key, timeoutMs }: { key: RealtimeLimits['key']; timeoutMs: number }
 ): Promise<string> {
-	// The space tells an id from an address.
+	// The space separates ids from addresses.
 	if (identity) return `id ${identity.id}`;
 	try {
 		if (key) return String(await callApp('limits.key', timeoutMs, () => key(event)));
@@ -46,7 +46,7 @@ export async function readKey(
 	}
 }
 
-/** Streams in all and by key. */
+/** Number of streams, in total and by key. */
 class Tally {
 	total = 0;
 	readonly #byKey = new Map<string, number>();
@@ -85,7 +85,7 @@ export class Admission {
 	}
 
 	/**
-	 * The key that a request counts by; `undefined` where keys are not counted.
+	 * The key a request is counted by; `undefined` if keys are not counted.
 	 *
 	 * @throws {Failure} `admission`: 500 when `limits.key` throws, 503 when it does not settle in time,
 	 *   403 or the status of `error()` when it denies.
@@ -97,7 +97,7 @@ export class Admission {
 	}
 
 	/**
-	 * Admits a request for as long as it waits for the app.
+	 * Admits a request while it waits for callbacks of the app.
 	 *
 	 * @throws {Failure} `admission`: 429 when there is no room for another stream, 503 when the process
 	 *   authorizes as many as it may.
@@ -123,7 +123,7 @@ export class Admission {
 	}
 
 	/**
-	 * Takes places to authorize the channels of one request. Each is given back with `leaveStarting`.
+	 * Takes places to authorize the channels of one request. Give each one back with `leaveStarting`.
 	 *
 	 * @returns how many may be authorized at the same time, at least one.
 	 * @throws {Failure} `admission` 503 when the process authorizes as many as it may.
@@ -141,7 +141,7 @@ export class Admission {
 	}
 
 	/**
-	 * Checks a stream that has just been counted: others may have begun since it was admitted.
+	 * Checks a stream that has just been counted: others may have started since it was admitted.
 	 *
 	 * @throws {Failure} `admission` 429 when there is no room for it.
 	 */
@@ -158,13 +158,13 @@ export class Admission {
 	#checkTotal(others: number): void {
 		const { maxStreams = Infinity } = this.#limits;
 		if (others < maxStreams) return;
-		throw full(`This server has ${maxStreams} open streams, as many as it may have.`);
+		throw full(`This server has ${maxStreams} open streams, which is its limit.`);
 	}
 
 	#checkKey(others: number): void {
 		const { maxStreamsPerKey = Infinity } = this.#limits;
 		if (others < maxStreamsPerKey) return;
-		throw full(`You have ${maxStreamsPerKey} open streams, as many as you may have.`);
+		throw full(`You have ${maxStreamsPerKey} open streams, which is your limit.`);
 	}
 }
 
@@ -174,7 +174,7 @@ function full(message: string): Failure {
 	});
 }
 
-/** Pages that are refused at the same moment should not all come back at the same moment. */
+/** Pages that are refused together should not all come back together. */
 function busy(): Failure {
 	const seconds = 1 + Math.floor(Math.random() * RETRY_AFTER_SECONDS);
 	const text = 'This server is authorizing as many streams as it may; try again in a moment.';

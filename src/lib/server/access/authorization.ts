@@ -11,17 +11,17 @@ import type { Match } from './registry.js';
 
 /** Who makes a request. */
 export interface AuthorizedReader {
-	/** What `identify` said when it began. */
+	/** The result of `identify` when the request began. */
 	identity: RealtimeIdentity | null;
 	/** Asks again. @throws {Failure} when the app cannot tell. */
 	identify(): Promise<RealtimeIdentity | null>;
 }
 
 /**
- * The rights of one request to one channel, asked of the app's callbacks.
+ * What one request may do with one channel, as the app's callbacks decide it.
  *
- * Before a stream starts, whatever `authorize` throws denies. While it is open, only a denial denies: an
- * app whose database is away has not said no.
+ * Before a stream starts, anything that `authorize` throws denies access. While the stream is open, only a
+ * real denial does: an app whose database is unavailable has not said no.
  */
 export class Authorization {
 	readonly #match: Match;
@@ -50,7 +50,7 @@ export class Authorization {
 	/**
 	 * Asks `authorize` once. @returns the topics that may be read.
 	 *
-	 * @throws {Failure} `authorization`: 403, the status of SvelteKit's `error()` where that was thrown, or
+	 * @throws {Failure} `authorization`: 403, the status of SvelteKit's `error()` if that was thrown, or
 	 *   503 when `authorize` does not settle in time.
 	 */
 	async authorize(): Promise<ReadonlySet<string>> {
@@ -72,8 +72,8 @@ export class Authorization {
 	/**
 	 * Asks who the reader is now, and whether all topics may still be read.
 	 *
-	 * @throws {Failure} `reauthorization`: 403 when one of them may not, the status of `error()` where that
-	 *   was thrown, or 503 when the app cannot tell.
+	 * @throws {Failure} `reauthorization`: 403 when one of them may not, the status of `error()` if that was
+	 *   thrown, or 503 when the app cannot tell.
 	 */
 	async recheck(): Promise<void> {
 		this.#identity = await this.#asked();
@@ -83,10 +83,10 @@ export class Authorization {
 	}
 
 	/**
-	 * Asks whether a message may be sent. Answers at once where the app's callback does.
+	 * Asks whether a message may be sent. Synchronous if the app's callback is.
 	 *
-	 * @throws {Failure} `reauthorization`: 403 when it may not, the status of `error()` where that was
-	 *   thrown, or 503 when the app cannot tell.
+	 * @throws {Failure} `reauthorization`: 403 when it may not, the status of `error()` if that was thrown, or
+	 *   503 when the app cannot tell.
 	 */
 	checkMessage(message: RealtimeTopicEnvelope): void | Promise<void> {
 		const { config, topics } = this.#match;
@@ -154,7 +154,7 @@ export class Authorization {
 	}
 }
 
-/** Whatever is thrown at the start denies: `throw new Error('Missing authenticated user')`. */
+/** Anything thrown before the start denies: `throw new Error('Missing authenticated user')`. */
 function refusedStart(error: CallbackError): Failure {
 	const { kind, cause, callback } = error;
 	if (kind !== 'fault') {

@@ -6,21 +6,21 @@ import { inTime } from '../runtime/deadline.js';
 import { unref } from '../runtime/runtime.js';
 
 /**
- * What is read of a body, and mostly dropped: many clients read an answer only once they have written
- * everything.
+ * How many bytes of a body are read, even if they are dropped: many clients read the answer only after they
+ * have sent everything.
  */
 const MAX_READ_BYTES = 256 * MAX_BODY_BYTES;
 
 /** How long, in milliseconds, a body may take to arrive. */
 const READ_MS = 30_000;
 
-/** How long, in milliseconds, a client that would write on has for reading the answer. */
+/** How long, in milliseconds, a client that is still sending has to read the answer. */
 const LINGER_MS = 1_000;
 
 /**
  * Reads the body of a POST.
  *
- * @param maxBytes More is dropped.
+ * @param maxBytes Anything beyond this is dropped.
  * @throws {Failure} `request-validation` 400 or 408, or `admission` 413.
  */
 export async function readBody(
@@ -47,7 +47,7 @@ export async function readBody(
 		const text = await inTime(read(), READ_MS, late);
 		if (bytes <= maxBytes) return { text, bytes };
 	} catch (error) {
-		// SvelteKit's adapters have a limit of their own, past which they drop what still comes.
+		// SvelteKit's adapters have their own limit and drop everything beyond it.
 		const isDropped = !(error instanceof Failure) && thrownStatus(error, 400) === 413;
 		const { req } = (platform ?? {}) as { req?: NodeBody };
 		detached(() =>
@@ -68,14 +68,14 @@ export async function readBody(
 	throw tooLarge();
 }
 
-/** What Node shows of a body. */
+/** The part of Node's request that we use. */
 interface NodeBody {
-	/** Whether all of it has come. */
+	/** Whether all of it has arrived. */
 	complete?: boolean;
 	destroy?(): void;
 }
 
-/** Ends what may still be coming of a body. */
+/** Stops the rest of a body that is still arriving. */
 function cut(reader: ReadableStreamDefaultReader<Uint8Array>, req: NodeBody | undefined): void {
 	reader.cancel().catch(() => {});
 	if (req?.complete === false) req.destroy?.();

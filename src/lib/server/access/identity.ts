@@ -3,26 +3,26 @@ import type { CallbackError } from '../failure/callback.js';
 import { callApp } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 
-/** Who a reader is: an id, and whatever else your app wants to know of it. */
+/** Who a reader is: an id, and anything else your app wants to know about it. */
 export interface RealtimeIdentity {
 	/** Unique for each user; not empty. */
 	readonly id: string;
 	readonly [attribute: string]: unknown;
 }
 
-/** Names the reader behind a request; `null` for one that has no name, such as a visitor. */
+/** Identifies the reader behind a request; `null` for an anonymous one, such as a visitor. */
 export type RealtimeIdentify = (context: {
 	locals: App.Locals;
 	event: RequestEvent;
 }) => RealtimeIdentifyResult | PromiseLike<RealtimeIdentifyResult>;
 
-/** What `identify` answers: an id, an id with attributes, or `null`. */
+/** The result of `identify`: an id, an id with attributes, or `null`. */
 export type RealtimeIdentifyResult = string | RealtimeIdentity | null;
 
 /**
  * Asks the app once who is behind a request.
  *
- * @throws {Failure} `admission`: 500 when `identify` throws or answers with something else, 503 when it
+ * @throws {Failure} `admission`: 500 when `identify` throws or returns something else, 503 when it
  *   does not settle in time, 403 or the status of `error()` when it denies.
  */
 export async function readIdentity(
@@ -42,7 +42,7 @@ export async function readIdentity(
 	const identity = typeof answer === 'string' ? { id: answer } : answer;
 	if (isIdentity(identity)) return identity;
 	const cause = new TypeError(
-		'identify must return a non-empty string, an object with such an `id`, or null for a reader without a name.'
+		'identify must return a non-empty string, an object with such an `id`, or null for an anonymous reader.'
 	);
 	throw new Failure('admission', 500, TEXT.identity, { cause, callback: 'identify' });
 }

@@ -6,7 +6,7 @@ import { unref } from '../runtime/runtime.js';
 /** What is refused first when the process is under pressure: `background`, and `critical` last. */
 export type RealtimePriority = 'critical' | 'normal' | 'background';
 
-/** Limits of the process. Past one of them, new streams and events are refused; open streams live on. */
+/** Limits of the process. Over one of them, new streams and events are refused; open streams stay open. */
 export interface RealtimePressure {
 	/** How late, in milliseconds, timers run: the longest delay of the last 2 seconds. @default no limit */
 	eventLoopDelayMs?: number;
@@ -18,7 +18,7 @@ export interface RealtimePressure {
 	rssMb?: number;
 }
 
-/** What was measured last, by the names of the limits. */
+/** The latest measurements, by the names of the limits. */
 export type PressureReading = Required<RealtimePressure>;
 
 const NOTHING_MEASURED: Readonly<PressureReading> = {
@@ -52,12 +52,12 @@ interface Utilization {
 	readonly utilization: number;
 }
 
-/** Node's event loop, where the runtime shows it. */
+/** Node's event loop, if the runtime has it. */
 const eventLoop = performance as unknown as {
 	eventLoopUtilization?(now?: Utilization, before?: Utilization): Utilization;
 };
 
-/** Measures how busy the process is, where the app set limits. Owned by its endpoint, ended by `close`. */
+/** Measures how busy the process is, if the app set limits. Owned by its endpoint, ended by `close`. */
 export class Pressure {
 	readonly #limits: readonly (readonly [name: keyof RealtimePressure, limit: number])[];
 	readonly #timer: ReturnType<typeof setInterval> | undefined;
@@ -81,7 +81,7 @@ export class Pressure {
 		this.#timer = detached(() => unref(setInterval(() => this.#measure(), SAMPLE_MS)));
 	}
 
-	/** What was measured last; zeros where there are no limits. */
+	/** The latest measurements; zeros if there are no limits. */
 	get reading(): PressureReading {
 		return { ...this.#reading };
 	}
@@ -91,12 +91,12 @@ export class Pressure {
 		return Math.max(0, ...this.#limits.map(([name, limit]) => this.#reading[name] / limit));
 	}
 
-	/** What readers of open streams are told; `undefined` where nothing is refused. */
+	/** The text for readers of open streams; `undefined` if nothing is refused. */
 	get text(): string | undefined {
 		return this.accepts('normal') ? undefined : TEXT;
 	}
 
-	/** @throws {RealtimeError} `INVALID_OPTION` for what is no priority. */
+	/** @throws {RealtimeError} `INVALID_OPTION` if it is not a priority. */
 	accepts(priority: RealtimePriority): boolean {
 		if (!Object.hasOwn(REFUSED_AT, priority)) {
 			throw new RealtimeError(
@@ -110,7 +110,7 @@ export class Pressure {
 	/** @throws {Failure} `admission` 503 with `Retry-After` when the process is under pressure. */
 	check(priority: RealtimePriority = 'normal'): void {
 		if (this.accepts(priority)) return;
-		// Pages that are refused at the same moment should not all come back at the same moment.
+		// Pages that are refused together should not all come back together.
 		const seconds = 1 + Math.floor(Math.random() * 5);
 		throw new Failure('admission', 503, TEXT, { headers: { 'retry-after': String(seconds) } });
 	}
@@ -153,4 +153,4 @@ export class Pressure {
 }
 
 const TEXT =
-	'This server is busy: it takes no new streams or events for now. Try again in a moment.';
+	'This server is busy and accepts no new streams or events for now. Try again in a moment.';

@@ -6,23 +6,25 @@ import { Failure, TEXT } from '../failure/failure.js';
 import type { RealtimeIdentity } from './identity.js';
 import type { RealtimeRate } from './options.js';
 
-/** Kinds of what a page can send. Each is counted by itself, so that none uses up what another needs. */
+/**
+ * Kinds of requests that a page can send. Each is counted separately, so that none uses up another's limit.
+ */
 export type RateKind = 'stream' | 'history' | 'presence' | 'answer' | 'event' | `event ${string}`;
 
-/** A rule that only shows whether a key is kept out. */
+/** A rule that only checks whether a key is blocked. */
 const NO_RULE: RateRule = { points: 1, intervalMs: 1 };
 
-/** What rates are limited with. */
+/** What limiting rates needs. */
 export interface RateLimiterOptions {
 	rate: RealtimeRate | undefined;
-	/** The backend's; what it does not answer is counted in this process. */
+	/** The backend's store; this process counts when it does not answer. */
 	store: RateLimitStore | undefined;
 	callbackTimeoutMs: number;
-	/** A sender was refused. */
+	/** Called when a sender was refused. */
 	refused(kind: RateKind): void;
 }
 
-/** How often each sender may do what, and who is kept out. */
+/** How often each sender may do what, and which senders are blocked. */
 export class RateLimiter {
 	readonly #options: RateLimiterOptions;
 	readonly #memory = new MemoryRateLimitStore();
@@ -32,7 +34,7 @@ export class RateLimiter {
 	}
 
 	/**
-	 * What a request is counted by; `undefined` where that cannot be told and no rate is limited.
+	 * The key a request is counted by; `undefined` if it is not known and no rate is limited.
 	 *
 	 * @throws {Failure} `admission`: 500 when `limits.rate.key` throws, 503 when it does not settle in
 	 *   time, 403 or the status of `error()` when it denies.
@@ -47,7 +49,7 @@ export class RateLimiter {
 			if (key) return String(await callApp('limits.rate.key', callbackTimeoutMs, () => key(event)));
 			return identity ? idKey(identity.id) : event.getClientAddress();
 		} catch (error) {
-			// Not every host knows its clients' addresses.
+			// Some hosts do not know their clients' addresses.
 			if (!rate) return undefined;
 			if (error instanceof CallbackError) {
 				throw error.asFailure('admission', { denied: TEXT.denied, fault: TEXT.counting }, 500);
@@ -59,9 +61,9 @@ export class RateLimiter {
 	/**
 	 * Counts what a sender does.
 	 *
-	 * @param cost What it takes of the rule's points.
-	 * @param rule One of its own. @default `limits.rate`
-	 * @throws {Failure} `admission` 429 with `Retry-After` when it does too much, or is kept out.
+	 * @param cost Points that it takes from the rule's bucket.
+	 * @param rule A rule of its own. @default `limits.rate`
+	 * @throws {Failure} `admission` 429 with `Retry-After` when it does too much, or is blocked.
 	 */
 	async check(
 		kind: RateKind,
@@ -85,9 +87,9 @@ export class RateLimiter {
 	}
 
 	/**
-	 * Keeps a sender out: in this process, and where the backend counts, in all of them.
+	 * Blocks a sender: in this process or, if the backend counts, in all of them.
 	 *
-	 * @param ms How long; 0 lets it in again.
+	 * @param ms Duration in milliseconds; 0 unblocks it.
 	 */
 	async ban(key: string, ms: number): Promise<void> {
 		const keys = sendersOf(key).map(banKey);
@@ -107,12 +109,12 @@ export class RateLimiter {
 	}
 }
 
-/** What a key may stand for: the id of an identity, an address, or what `limits.rate.key` returned. */
+/** What a key can be: the id of an identity, an address, or the result of `limits.rate.key`. */
 export function sendersOf(key: string): string[] {
 	return [key, idKey(key)];
 }
 
-/** The space tells an id from an address. */
+/** The space separates ids from addresses. */
 function idKey(id: string): string {
 	return `id ${id}`;
 }

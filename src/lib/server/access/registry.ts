@@ -14,19 +14,19 @@ import type { RealtimeChannelConfig } from './options.js';
 
 /** A registry entry that a request asked for. */
 export interface Match {
-	/** Key of the entry. */
+	/** Key of the entry in the registry. */
 	entry: string;
 	config: RealtimeChannelConfig;
 	channel: ResolvedChannel;
-	/** The topics asked for; without a list, all that the channel defines. */
+	/** The requested topics; without a list, all topics of the channel. */
 	topics: string[];
 }
 
 type Found = Omit<Match, 'topics'>;
 
 /**
- * Milliseconds that other entries have to answer after one has matched. What takes longer is not waited
- * for: a resolver that hangs must not hold up requests for channels that are not its own.
+ * Milliseconds that other entries have to answer after one has matched. Slower ones are not waited for: a
+ * resolver that hangs must not hold up requests for the channels of other entries.
  */
 const OTHERS_MS = 100;
 
@@ -34,7 +34,7 @@ const OTHERS_MS = 100;
 export class Registry {
 	/** The entries by their keys. */
 	readonly entries: ReadonlyMap<string, RealtimeChannelConfig>;
-	/** Milliseconds that a callback of the app may take. */
+	/** Time limit, in milliseconds, of a callback of the app. */
 	readonly callbackTimeoutMs: number;
 	readonly #report: Report;
 
@@ -62,7 +62,7 @@ export class Registry {
 	/**
 	 * Finds the entry whose channel has the requested name.
 	 *
-	 * @throws {Failure} `channel-resolution`: 400, 500, 503 when a resolver does not settle in time, 403 or
+	 * @throws {Failure} `channel-resolution`: 400 or 500, 503 when a resolver does not settle in time, 403 or
 	 *   the status of `error()` when one denies; `topic-validation`: 400.
 	 */
 	async resolve(event: RequestEvent, subscription: SubscriptionRequest): Promise<Match> {
@@ -98,8 +98,8 @@ export class Registry {
 	}
 
 	/**
-	 * The feed that serves a channel: it listens to all of its topics, whoever reads which of them. A
-	 * type-only channel lists none, so that each set of requested topics is a feed of its own.
+	 * The feed that serves a channel: it listens to all topics of the channel, whichever of them are read. A
+	 * type-only channel lists none, so each set of requested topics has its own feed.
 	 */
 	feedSpec(
 		{
@@ -124,7 +124,7 @@ export class Registry {
 	}
 
 	/**
-	 * The feed of a channel that server code names, and the topics of it that are wanted.
+	 * The feed of a channel that server code names, and the wanted topics.
 	 *
 	 * @throws {RealtimeError} `UNKNOWN_TOPIC` for a topic that the channel does not define.
 	 */
@@ -150,10 +150,10 @@ export class Registry {
 	}
 
 	/**
-	 * The entries that may serve a channel of this name. One whose own name is fixed serves that name alone;
-	 * where there is one of this name, no other serves it.
+	 * The entries that may serve a channel of this name. An entry with a fixed name serves only that name, and
+	 * no other entry serves it.
 	 *
-	 * @param isMeant Whether an entry is of the channel's definition.
+	 * @param isMeant Whether an entry uses the channel's definition.
 	 */
 	entriesOf(
 		name: string,
@@ -200,8 +200,8 @@ export class Registry {
 }
 
 /**
- * An entry has no channel for a name, because it lacks what its channel's name is made of. For a resolver
- * that is one way to say that a name is not its own.
+ * An entry has no channel for a name, because a part of its channel's name is missing. This is one way for a
+ * resolver to say that the name belongs to another entry.
  */
 class NoMatch {
 	readonly cause: RealtimeError;
@@ -213,7 +213,7 @@ class NoMatch {
 	}
 }
 
-/** The name of an entry's channel, where it does not depend on a request. */
+/** The name of an entry's channel, if it does not depend on the request. */
 function fixedName({ channel, channelParams }: RealtimeChannelConfig): string | undefined {
 	if (typeof channelParams === 'function') return undefined;
 	try {
@@ -223,7 +223,7 @@ function fixedName({ channel, channelParams }: RealtimeChannelConfig): string | 
 	}
 }
 
-/** Whether parameters, or some of them, are missing. */
+/** Whether some or all parameters are missing. */
 function isIncomplete(params: unknown): boolean {
 	if (typeof params !== 'object' || params === null) return params === undefined || params === null;
 	const values = Object.values(params);
@@ -231,7 +231,7 @@ function isIncomplete(params: unknown): boolean {
 }
 
 function latestOf(config: RealtimeChannelConfig | undefined): string[] {
-	// What is newest for one reader may be hidden from another, who needs the one before.
+	// The newest message may be hidden from a reader, who then needs the one before.
 	if (config?.view) return [];
 	return Object.entries<boolean | undefined>(config?.latest ?? {})
 		.filter(([, isLatest]) => isLatest)
@@ -242,7 +242,7 @@ function isTimeout(error: unknown): boolean {
 	return error instanceof CallbackError && error.kind === 'timeout';
 }
 
-/** A resolver may throw at names that are not its own: it matters only where nobody else matched. */
+/** A resolver may throw for names of other entries: that matters only if no entry matched. */
 function notFound(errors: readonly unknown[]): Failure {
 	const error = errors.find(isTimeout) ?? errors.find((error) => !(error instanceof NoMatch));
 	if (error !== undefined) return unresolved(error);
@@ -263,7 +263,7 @@ function requestedTopics(
 	{ config: { run }, channel: { name, topics: defined } }: Found,
 	{ topics: requested }: SubscriptionRequest
 ): string[] {
-	// A type-only channel lists no topics: any name may be its own.
+	// A type-only channel lists no topics: any name is valid.
 	const isOpen = defined.length === 0;
 	const available = run ? [...defined, RUN_TOPIC] : defined;
 	if (!requested) {

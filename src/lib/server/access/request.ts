@@ -13,7 +13,7 @@ import { isDeeperThan } from '../runtime/depth.js';
 import { Failure } from '../failure/failure.js';
 import { readBody, tooLarge } from './body.js';
 
-/** Bounds of what a browser may send. */
+/** Limits on what a browser may send. */
 export interface RequestLimits {
 	maxSubscriptions: number;
 	/** Topics of one subscription. */
@@ -22,24 +22,24 @@ export interface RequestLimits {
 	maxNameLength: number;
 }
 
-/** How many times as many topics as one subscription a request may name. */
+/** How many times more topics a request may name than one subscription. */
 const TOPICS_OF_REQUEST = 10;
 
 /**
- * Bytes that a cursor adds to its subscription, at most: `,"lastEventId":"…"` with a cursor of 80
- * characters. The client adds them by itself, so that they are not what the page asked for.
+ * Most bytes that a cursor adds to its subscription: `,"lastEventId":"…"` with a cursor of 80 characters. The
+ * client adds them, not the page, so they do not count.
  */
 const CURSOR_BYTES = 128;
 
-/** A request for a stream, as it was understood. */
+/** A parsed request for a stream. */
 export interface ParsedRequest {
 	kind: 'stream';
 	subscriptions: SubscriptionRequest[];
-	/** Whether it named one channel, and is answered with HTTP errors. */
+	/** Whether it names a single channel. If so, errors are HTTP errors. */
 	isSingle: boolean;
 }
 
-/** What the body of a POST asks for: each kind has a field of its name. */
+/** What the body of a POST asks for: each kind has a field of that name. */
 export type ParsedBody =
 	| ParsedRequest
 	| { kind: 'event'; event: { event: unknown } }
@@ -47,7 +47,7 @@ export type ParsedBody =
 	| { kind: 'presence'; presence: PresenceRequest }
 	| { kind: 'answer'; answer: AnswerRequest };
 
-/** Anything but a primitive becomes `null`. */
+/** Turns everything but primitives into `null`. */
 const paramValue = z.union([z.string(), z.number(), z.boolean(), z.null()]).catch(null);
 
 const LIMIT = 'limit must be a positive whole number';
@@ -101,8 +101,7 @@ const manySchema = z.object({
 });
 
 /**
- * Refuses a request that a page of another site makes: it would act with the
- * cookies of this one.
+ * Refuses a request from a page of another site: it would act with the cookies of this one.
  *
  * @throws {Failure} `request-validation` 403.
  */
@@ -111,7 +110,7 @@ export function checkSite(request: Request): void {
 	throw new Failure('request-validation', 403, 'Cross-site streams are not allowed');
 }
 
-/** Deepest nesting of what a page says about itself. */
+/** Deepest nesting of the data that a page sends about itself. */
 const MAX_DEPTH = 64;
 
 /**
@@ -131,7 +130,7 @@ export async function parsePost(event: RequestEvent, limits: RequestLimits): Pro
 	} catch {
 		throw new Failure('request-validation', 400, 'Invalid JSON body');
 	}
-	// A request that subscribes is a stream, whatever else it has.
+	// A request with subscriptions is a stream, even if it has other fields.
 	if (isKind(body, 'event') && !isKind(body, 'channel') && !isKind(body, 'subscriptions')) {
 		checkBytes(bytes, []);
 		return { kind: 'event', event: body };
@@ -222,10 +221,10 @@ export function parseGet(request: Request, url: URL, limits: RequestLimits): Par
 	return single({ ...subscription, lastEventId: lastEventId(request, subscription) }, limits);
 }
 
-/** No cursor has two hyphens. */
+/** A date has two hyphens or more; a cursor never has. */
 const DATE = /^\d{4}-\d\d-\d\d(T|$)/;
 
-/** Whether a text is a moment in ISO 8601. */
+/** Whether a text is a date in ISO 8601. */
 export function isDate(text: string): boolean {
 	return DATE.test(text) && !Number.isNaN(Date.parse(text));
 }
@@ -240,7 +239,7 @@ function single(subscription: Checked, limits: RequestLimits): ParsedRequest {
 	return { kind: 'stream', subscriptions: [normalize(subscription, limits)], isSingle: true };
 }
 
-/** Whether a body has the field that tells its kind. */
+/** Whether a body has the field of this kind. */
 function isKind<TKind extends string>(body: unknown, kind: TKind): body is Record<TKind, unknown> {
 	return typeof body === 'object' && body !== null && Object.hasOwn(body, kind);
 }
@@ -257,7 +256,7 @@ function normalize(subscription: Checked, limits: RequestLimits): SubscriptionRe
 		);
 	}
 	checkNames([channel, ...(topics ?? []), ...Object.keys(params)], limits.maxNameLength);
-	// The client adds cursors by itself: a low limit for names must not end a page that resumes.
+	// The client adds cursors by itself: a low limit for names must not stop a page from resuming.
 	checkNames([lastEventId ?? '', since ?? ''], Math.max(limits.maxNameLength, CURSOR_BYTES));
 	if (topics && topics.length > limits.maxTopics) {
 		throw new Failure(
@@ -276,7 +275,7 @@ function normalize(subscription: Checked, limits: RequestLimits): SubscriptionRe
 	};
 }
 
-/** What an `EventSource` sends when it reconnects is newer than what the page started with. */
+/** The cursor that an `EventSource` sends when it reconnects is newer than the one the page started with. */
 function lastEventId(request: Request, { lastEventId }: Checked): string | undefined {
 	return request.headers.get('last-event-id') ?? lastEventId;
 }
@@ -300,7 +299,10 @@ function checkNames(names: readonly string[], maxLength: number): void {
 	);
 }
 
-/** @throws {Failure} `request-validation` 400 for what a walk over it would overflow the stack with. */
+/**
+ * @throws {Failure} `request-validation` 400 for a body nested so deeply that walking it would overflow the
+ * stack.
+ */
 function checkDepth(value: unknown): void {
 	if (!isDeeperThan(MAX_DEPTH, value)) return;
 	throw new Failure(
@@ -310,7 +312,7 @@ function checkDepth(value: unknown): void {
 	);
 }
 
-/** What was accepted once must be accepted with its cursors, too: they do not count. */
+/** A request that was accepted once must also be accepted with its cursors, so they do not count. */
 function checkBytes(
 	bytes: number,
 	subscriptions: readonly Pick<SubscriptionRequest, 'lastEventId'>[]

@@ -10,22 +10,22 @@ import type { Authorization } from './authorization.js';
 import type { RealtimeChannelConfig } from './options.js';
 
 /**
- * What a reader gets of an entry: the entry, another one in its place, or `null` for nothing.
+ * What a reader gets for an entry: the entry, another one in its place, or `null` for nothing.
  *
  * Throws, or rejects with, a `Failure` when the reader may read no further.
  */
 export type View = (entry: LogEntry) => Answer<LogEntry | null>;
 
-/** A reader, as `view` is told of it. */
+/** The reader that `view` is called for. */
 export interface Viewer {
 	event: RequestEvent;
 	params: RealtimeRequestParams;
 }
 
 /**
- * The `view` of an entry of the registry for one reader; `undefined` where it has none.
+ * The `view` of a registry entry for one reader; `undefined` if the entry has none.
  *
- * What it throws ends the reader's channel, as with `reauthorize`: the message is never let through.
+ * If it throws, the reader's channel ends, as with `reauthorize`: the message is never sent.
  */
 export function createView(
 	{ view }: Pick<RealtimeChannelConfig, 'view'>,
@@ -42,7 +42,7 @@ export function createView(
 		try {
 			const seen = callApp('view', timeoutMs, () =>
 				whenReady(
-					// A copy of its own: what one reader's view changes in it is not for others to see.
+					// Each reader gets a copy: what its view changes in it must not show up for others.
 					view({
 						event,
 						locals: event.locals,
@@ -59,7 +59,7 @@ export function createView(
 	};
 }
 
-/** The entry with what a view answered; what tells where it belongs stays as it was. */
+/** The entry with the result of a view; its topic, kind and position stay as they were. */
 function seenOf(entry: LogEntry, seen: unknown): LogEntry | null {
 	if (seen === null) return null;
 	if (typeof seen !== 'object') {
@@ -76,14 +76,14 @@ function seenOf(entry: LogEntry, seen: unknown): LogEntry | null {
 		...(history && { history })
 	};
 	const payload = JSON.stringify(message);
-	// Whoever sees a message as it is shares its encoding.
+	// Readers whose view changes nothing share the encoding.
 	return payload === entry.payload ? entry : entry.as(payload);
 }
 
 /**
- * What each message passes on its way to a reader.
+ * The checks that each message passes on its way to a reader.
  *
- * @param authorization Asked before, where each message is checked.
+ * @param authorization Asked first, if each message is checked.
  */
 export function createCheck(
 	authorization: Authorization | undefined,

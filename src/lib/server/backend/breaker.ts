@@ -5,19 +5,19 @@ import type { RealtimeMetric } from '../metrics/metric.js';
 import { unref } from '../runtime/runtime.js';
 import { reasonOf } from './errors.js';
 
-/** `half-open`: one call is on its way to find out whether the backend is back. */
+/** `half-open`: one call is checking whether the backend is back. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /** Failures in a row that open the breaker. */
 const MAX_FAILURES = 3;
 
-/** First and longest ceiling, in milliseconds, of the time until a call is let through again. */
+/** First and highest upper bound, in milliseconds, of the time until a call is let through again. */
 const MIN_OPEN_MS = 1_000;
 const MAX_OPEN_MS = 5_000;
 
 /**
- * Stands before every call to a backend: gives it a time limit, and while the backend is away refuses
- * calls at once instead of letting each of them wait. One per backend, for all of its parts.
+ * Guards every call to a backend: gives it a time limit, and refuses calls at once while the backend is
+ * unavailable, so that they do not all wait. One per backend, for all of its parts.
  */
 export class Breaker {
 	readonly #name: string;
@@ -30,14 +30,14 @@ export class Breaker {
 	readonly #listeners = new Set<(state: BreakerState, error: unknown) => void>();
 	#state: BreakerState = 'closed';
 	#failures = 0;
-	/** How often it opened since the backend last answered. */
+	/** How often it has opened since the backend last answered. */
 	#openings = 0;
-	/** What the last call failed with. */
+	/** The error of the last call. */
 	#cause: unknown;
-	/** By the process's own clock, which nobody sets. */
+	/** By the monotonic clock of the process. */
 	#retryAtMs = 0;
 
-	/** @param timeoutMs How long, in milliseconds, one call may take. */
+	/** @param timeoutMs Time limit of one call, in milliseconds. */
 	constructor(name: string, timeoutMs: number) {
 		this.#name = name;
 		this.#timeoutMs = timeoutMs;
@@ -54,18 +54,18 @@ export class Breaker {
 	}
 
 	/**
-	 * Calls the backend. The promise always settles in time; what comes later is of no use.
+	 * Calls the backend. The promise always settles in time; a later answer is ignored.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend is away, fails, or does not answer in time.
+	 * @throws {RealtimeError} `BACKEND` when the backend is unavailable, fails, or does not answer in time.
 	 */
 	async run<T>(call: () => T | PromiseLike<T>): Promise<T> {
 		const isProbe = this.#state !== 'closed';
 		if (isProbe && !this.#isDue()) {
-			throw this.#error('is away; it will be tried again', this.#cause);
+			throw this.#error('is unavailable; it will be tried again', this.#cause);
 		}
 		if (isProbe) {
 			this.#state = 'half-open';
-			// A request that ends on Workers takes its calls with it: another one tries after this time.
+			// On Workers a call dies with its request, so another one tries after this time.
 			this.#retryAtMs = performance.now() + 2 * this.#timeoutMs;
 		}
 		const startedMs = performance.now();
@@ -124,7 +124,7 @@ export class Breaker {
 
 	#failed(error: unknown, isProbe: boolean): void {
 		const isClosed = this.#state === 'closed';
-		// A call from before the breaker opened says nothing new.
+		// A call that started before the breaker opened tells nothing new.
 		if (isClosed ? ++this.#failures < MAX_FAILURES : !isProbe) return;
 		this.#retryAtMs =
 			performance.now() + MIN_OPEN_MS / 2 + backoffMs(this.#openings++, MIN_OPEN_MS, MAX_OPEN_MS);

@@ -9,10 +9,10 @@ import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice, ReplayStore } from './replay.js';
 import type { StreamDirectory } from './streams.js';
 
-/** A store that takes longer to answer, in milliseconds, fails. */
+/** Time limit, in milliseconds, of an answer of a store. */
 export const STORE_TIMEOUT_MS = 10_000;
 
-/** A store whose answers come in time and are what they should be, or fail. */
+/** A store whose calls fail unless a valid answer comes in time. */
 export interface GuardedStore extends ReplayStore {
 	append(
 		...args: Parameters<ReplayStore['append']>
@@ -22,10 +22,10 @@ export interface GuardedStore extends ReplayStore {
 }
 
 /**
- * Puts a time limit on every call to a store and checks its answers, so that whoever calls it only has
- * to handle success and failure. A call that answers at once still answers at once.
+ * Puts a time limit on every call to a store and checks its answers, so that callers only have to handle
+ * success and failure. A synchronous call stays synchronous.
  *
- * Appending has no limit: events that a store took late would come after those that followed them.
+ * Appending has no time limit: events that a store stores late would come after later ones.
  */
 export function guardStore(store: ReplayStore): GuardedStore {
 	const { appendAndRead, clear } = store;
@@ -55,9 +55,9 @@ export function guardStore(store: ReplayStore): GuardedStore {
 	};
 }
 
-/** The replay store of a backend: every answer comes in time, or the call rejects. */
+/** The replay store of a backend: every call answers in time or rejects. */
 export interface SharedStore {
-	/** Appends events and reads what follows `cursor`, which contains them if they are new. */
+	/** Appends events and reads what follows `cursor`. This includes the events if they are new. */
 	append(
 		log: string,
 		events: readonly ReplayEvent[],
@@ -84,7 +84,7 @@ export interface GuardedBackend {
 	readonly streams: StreamDirectory | undefined;
 }
 
-/** How long, in milliseconds, one call to a backend may take. */
+/** Time limit of one call to a backend, in milliseconds. */
 const BACKEND_TIMEOUT_MS = 2_000;
 
 const guarded = new WeakMap<RealtimeBackend, GuardedBackend>();
@@ -93,21 +93,21 @@ const guarded = new WeakMap<RealtimeBackend, GuardedBackend>();
 const users = new WeakMap<RealtimeBackend, number>();
 
 /**
- * Counts an endpoint among the users of its backend; the last one ends the backend's own connections.
+ * Counts an endpoint as a user of its backend. The last one to leave ends the backend's own connections.
  *
- * @returns a function that takes it out again.
+ * @returns a function that removes it again.
  */
 export function retainBackend(backend: RealtimeBackend): () => void {
 	users.set(backend, (users.get(backend) ?? 0) + 1);
 	return () => {
 		const left = users.get(backend)! - 1;
 		users.set(backend, left);
-		// What fails to end is of no use to anybody any more.
+		// If this fails, nobody needs the connection any more.
 		if (left === 0) void new Promise((resolve) => resolve(backend.close?.())).catch(() => {});
 	};
 }
 
-/** Puts a backend behind its breaker; it is the same one for all endpoints that name the backend. */
+/** Puts a backend behind its breaker, which all endpoints that name the backend share. */
 export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 	let guard = guarded.get(backend);
 	if (!guard) {
@@ -141,7 +141,7 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 	return guard;
 }
 
-/** The same store, each of whose calls goes through the breaker. */
+/** The same store, with every call going through the breaker. */
 function guardCalls<TStore extends object>(
 	store: TStore,
 	breaker: Breaker,
@@ -183,7 +183,7 @@ function guardBus(bus: BackendBus, breaker: Breaker): BackendBus {
 	return {
 		isTransactional: bus.isTransactional ?? false,
 		publish(log, event, options) {
-			// What becomes of the app's own transaction says nothing about the backend.
+			// A failure of the app's own transaction says nothing about the backend.
 			if (options?.tx !== undefined) return bus.publish(log, event, options);
 			return breaker.run(() => bus.publish(log, event, options));
 		},
@@ -219,12 +219,12 @@ function checkCursor(cursor: string): void {
 	);
 }
 
-/** Rejects when the answer takes too long; what comes later is of no use. */
+/** Rejects when the answer takes too long; a later answer is ignored. */
 function answered<T, R>(answer: Answer<T>, then: (value: T) => R): R | Promise<R> {
 	return inTime(whenReady(answer, then), STORE_TIMEOUT_MS, noAnswer);
 }
 
-/** What a store that does not answer fails with. */
+/** The error of a store that does not answer. */
 export function noAnswer(): Error {
 	return new Error(`The replay store has not answered for ${STORE_TIMEOUT_MS / 1000} s.`);
 }

@@ -1,10 +1,10 @@
-/** What is known of an id when a process wants to run it. */
+/** The state of an id when a process wants to run it. */
 export type IdempotencyState =
-	/** Nobody has run it: the caller does, and holds the lease that `token` names. */
+	/** Nobody has run it: the caller may, and holds the lease that `token` names. */
 	| { status: 'first'; token: string }
-	/** Somebody runs it now; ask again after a while. */
+	/** It is running now; ask again after a while. */
 	| { status: 'running' }
-	/** It was run; `result` is JSON. */
+	/** It has run; `result` is JSON. */
 	| { status: 'done'; result: string }
 	/** The id was used with other data. */
 	| { status: 'conflict' };
@@ -17,8 +17,8 @@ export interface IdempotencyStore {
 	/**
 	 * Asks to run an id.
 	 *
-	 * @param hash Tells whether two uses of the id have the same data.
-	 * @param leaseMs Milliseconds after which another may run it, unless the lease is renewed.
+	 * @param hash A hash of the data, to tell whether two uses of the id have the same data.
+	 * @param leaseMs Milliseconds after which another caller may run it, unless the lease is renewed.
 	 */
 	begin(id: string, options: { hash: string; leaseMs: number }): PromiseLike<IdempotencyState>;
 	/** Extends the lease. @returns whether the token still holds it. */

@@ -10,7 +10,7 @@ export interface ReplayOptions {
 	maxAgeMs?: number;
 	/** Most bytes kept for all channels of the process; the oldest message goes first. @default 16_777_216 */
 	maxBytes?: number;
-	/** A clock in milliseconds, of which only differences count. @default performance.now, which nobody sets */
+	/** A clock in milliseconds; only differences matter. @default performance.now */
 	now?: () => number;
 }
 
@@ -18,14 +18,16 @@ interface Entry {
 	readonly log: Log;
 	readonly kind: ReplayEvent['kind'];
 	readonly topic: string | null;
-	/** Gone once the entry is dropped, so that what still lists it does not hold its text. */
+	/** Removed when the entry is dropped, so that lists that still have the entry do not hold its text. */
 	payload: string | undefined;
 	readonly bytes: number;
 	readonly atMs: number;
 	readonly sequence: number;
 }
 
-/** Events of one channel: `entries[head…]`, in order; of a latest-value topic only the newest has a payload. */
+/**
+ * Events of one channel: `entries[head…]`, in order. Of a latest-value topic only the newest has a payload.
+ */
 interface Log {
 	readonly epoch: string;
 	readonly maxEvents: number;
@@ -41,15 +43,15 @@ interface Log {
 	superseded: number;
 }
 
-/** What an entry costs besides its payload, roughly. */
+/** Approximate cost of an entry besides its payload. */
 const ENTRY_BYTES = 160;
 
-/** The part of every epoch that says which process it is of. */
+/** The part of every epoch that identifies the process. */
 const PROCESS = Math.random().toString(36).slice(2, 10);
 
 let epochs = 0;
 
-/** The log kept in this process: a ring per channel, and one budget of bytes over all of them. */
+/** The log kept in this process: a ring per channel, and one budget of bytes for all of them. */
 export class MemoryReplayStore implements ReplayStore {
 	readonly #maxEvents: number;
 	readonly #maxAgeMs: number;
@@ -57,7 +59,7 @@ export class MemoryReplayStore implements ReplayStore {
 	readonly #now: () => number;
 	readonly #logs = new Map<string, Log>();
 	readonly #limits = new Map<string, LogLimits>();
-	/** All entries, oldest first, from `#oldest` on; some were dropped by their own log already. */
+	/** All entries, oldest first, from `#oldest` on. Some may have been dropped by their own log already. */
 	#order: Entry[] = [];
 	#oldest = 0;
 	#bytes = 0;
@@ -75,7 +77,7 @@ export class MemoryReplayStore implements ReplayStore {
 		return { bytes: this.#bytes, events: this.#size };
 	}
 
-	/** Gives a channel bounds of its own; takes effect with its next epoch. */
+	/** Gives a channel its own bounds, from its next epoch on. */
 	limit(channel: string, limits: LogLimits): void {
 		this.#limits.set(channel, limits);
 	}
@@ -135,7 +137,7 @@ export class MemoryReplayStore implements ReplayStore {
 		this.clear(channel);
 	}
 
-	/** Erases a channel's log, which goes on in a new epoch. */
+	/** Erases a channel's log. It continues in a new epoch. */
 	clear(channel: string): void {
 		const log = this.#logs.get(channel);
 		if (!log) return;
@@ -179,7 +181,7 @@ export class MemoryReplayStore implements ReplayStore {
 	#dropOldest(): void {
 		const entry = this.#order[this.#oldest++]!;
 		if (entry.payload === undefined) return;
-		// Entries leave their log oldest first: before one that is still there are superseded ones only.
+		// Entries leave their log oldest first: before one that is still there, there are only superseded ones.
 		while (entry.payload !== undefined) this.#dropFirst(entry.log);
 	}
 
@@ -197,7 +199,7 @@ export class MemoryReplayStore implements ReplayStore {
 		}
 	}
 
-	/** Of a latest-value topic the log keeps one. */
+	/** The log keeps one message of a latest-value topic. */
 	#supersede(log: Log, entry: Entry): void {
 		const { topic } = entry;
 		if (topic === null || !log.latest.has(topic)) return;
@@ -218,7 +220,7 @@ export class MemoryReplayStore implements ReplayStore {
 		this.#size--;
 	}
 
-	/** Lets go of entries that are gone from their logs, once they outnumber the kept ones. */
+	/** Forgets entries that are gone from their logs, once they outnumber the kept ones. */
 	#compact(): void {
 		if (this.#order.length < 256 || this.#order.length < this.#size * 2) return;
 		this.#order = this.#order.slice(this.#oldest).filter(({ payload }) => payload !== undefined);
@@ -226,7 +228,7 @@ export class MemoryReplayStore implements ReplayStore {
 	}
 }
 
-/** Index of the first entry after a sequence, found by halving. */
+/** Index of the first entry after a sequence, by binary search. */
 function indexAfter({ entries, head }: Log, sequence: number): number {
 	let low = head;
 	let high = entries.length;

@@ -1,28 +1,28 @@
 import type { IdempotencyState, IdempotencyStore } from './idempotency.js';
 
-/** What is known of one id. Without a result it is running, for as long as its lease lasts. */
+/** The state of one id. Without a result it is running, as long as its lease lasts. */
 interface RunRecord {
 	readonly hash: string;
 	readonly token: string;
 	readonly result?: string;
-	/** When the lease or the record ends, by the process's own clock. */
+	/** When the lease or the record ends, by the monotonic clock of the process. */
 	readonly untilMs: number;
 	readonly bytes: number;
 }
 
-/** What a record costs besides its texts, roughly. */
+/** Approximate cost of a record besides its texts. */
 const RECORD_BYTES = 200;
 
-/** Bounds of the memory that is kept for what ran. */
+/** Bounds of the memory that is used for what has run. */
 export interface MemoryIdempotencyOptions {
 	/** Most bytes kept; the oldest record goes first. @default 16_777_216 */
 	maxBytes?: number;
 }
 
-/** Remembers what ran in this process. Answers at once. */
+/** Remembers what has run in this process. Answers at once. */
 export class MemoryIdempotencyStore implements IdempotencyStore {
 	readonly #maxBytes: number;
-	/** In the order in which they were last written. */
+	/** Least recently written first. */
 	readonly #records = new Map<string, RunRecord>();
 	#bytes = 0;
 	#tokens = 0;
@@ -83,7 +83,7 @@ export class MemoryIdempotencyStore implements IdempotencyStore {
 
 	#put(id: string, record: Pick<RunRecord, 'hash' | 'token' | 'result'>, lifeMs: number): void {
 		this.#delete(id);
-		// A string takes two bytes a character at most.
+		// A string takes at most two bytes per character.
 		const { length: characters } = id + record.hash + (record.result ?? '');
 		const bytes = RECORD_BYTES + 2 * characters;
 		this.#records.set(id, { ...record, untilMs: performance.now() + lifeMs, bytes });
@@ -96,13 +96,13 @@ export class MemoryIdempotencyStore implements IdempotencyStore {
 		this.#records.delete(id);
 	}
 
-	/** Forgets what is over, and what there is no room for. */
+	/** Forgets what has expired, and what there is no room for. */
 	#trim(): void {
 		const nowMs = performance.now();
 		for (const [id, { result, untilMs }] of this.#records) {
 			const isOver = untilMs <= nowMs;
 			if (!isOver && this.#bytes <= this.#maxBytes) return;
-			// What runs now must not run twice.
+			// What is running now must not run twice.
 			if (isOver || result !== undefined) this.#delete(id);
 		}
 	}

@@ -9,7 +9,7 @@ import type {
 
 interface Lease {
 	streams: number;
-	/** By the process's own clock. */
+	/** By the monotonic clock of the process. */
 	endMs: number;
 }
 
@@ -21,13 +21,13 @@ interface Entry {
 	readonly leases: Map<string, Lease>;
 }
 
-/** Members kept in this process. What nobody is in takes no memory. */
+/** Members kept in this process. An empty channel takes no memory. */
 export class MemoryPresenceStore implements PresenceStore {
 	readonly #channels = new Map<string, Map<string, Entry>>();
 	readonly #listeners = new Map<string, Set<PresenceListener>>();
 	#version: number;
 
-	/** @param version The one before the first: no less than any that was handed out before. */
+	/** @param version The version before the first: at least as high as any that was handed out before. */
 	constructor(version = 0) {
 		this.#version = version;
 	}
@@ -67,7 +67,7 @@ export class MemoryPresenceStore implements PresenceStore {
 		}
 		const nowMs = performance.now();
 		const lease = entry.leases.get(owner);
-		// Whoever read the members since the lease ran out did not see it.
+		// Readers of the members since the lease expired did not see it.
 		const isSame = lease?.streams === streams && lease.endMs > nowMs;
 		entry.leases.set(owner, { streams, endMs: nowMs + leaseMs });
 		if (!isSame) this.#changed(channel, [[isNew ? 'join' : 'update', id, entry]]);
@@ -132,14 +132,14 @@ export class MemoryPresenceStore implements PresenceStore {
 		};
 	}
 
-	/** Calls `check` of every listener, as a line does that was restored. */
+	/** Calls `check` of every listener, as a restored connection does. */
 	check(): void {
 		for (const listeners of this.#listeners.values()) {
 			for (const listener of listeners) listener.check();
 		}
 	}
 
-	/** Ends leases. @returns the member, if that ended its last one. */
+	/** Ends leases. @returns the member, if this ended its last lease. */
 	#drop(
 		channel: string,
 		id: string,

@@ -2,27 +2,27 @@ import type { RateDecision, RateLimitStore, RateRule } from './rateLimit.js';
 
 interface Bucket {
 	tokens: number;
-	/** When `tokens` was counted, by the process's own clock. */
+	/** When `tokens` was counted, by the monotonic clock of the process. */
 	atMs: number;
-	/** Until when the key is kept out. */
+	/** When the block of the key ends. */
 	blockedUntilMs: number;
-	/** When the bucket is full and forgetting it changes nothing. */
+	/** When the bucket is full, so that forgetting it changes nothing. */
 	fullAtMs: number;
 }
 
-/** Keys that are remembered. */
+/** Most keys that are remembered. */
 const MAX_KEYS = 10_000;
 
 /**
- * Token buckets in the memory of this process. Of more keys than it may remember, it forgets the one
- * that was not used for longest; a key that is kept out goes last.
+ * Token buckets in the memory of this process. If there are too many keys, it forgets the least recently used
+ * one; blocked keys go last.
  */
 export class MemoryRateLimitStore implements RateLimitStore {
 	readonly #buckets = new Map<string, Bucket>();
 	readonly #blocked = new Map<string, Bucket>();
 	readonly #maxKeys: number;
 
-	/** @param maxKeys Keys that are remembered, and as many that are kept out. */
+	/** @param maxKeys Most keys that are remembered, and most keys that are blocked. */
 	constructor(maxKeys: number = MAX_KEYS) {
 		this.#maxKeys = maxKeys;
 	}
@@ -51,7 +51,7 @@ export class MemoryRateLimitStore implements RateLimitStore {
 			return refused(blockMs);
 		}
 		this.#remember(this.#buckets, key, bucket);
-		// More than the bucket holds is never there.
+		// The bucket never has more than it can hold.
 		return refused(((Math.min(cost, points) - bucket.tokens) * intervalMs) / points);
 	}
 

@@ -1,20 +1,19 @@
-/** A member of a channel, as the backend keeps it: one per id, whatever the number of its streams. */
+/** A member of a channel, as the backend keeps it: one per id, however many streams it has. */
 export interface PresenceMember {
 	id: string;
-	/** JSON of what the server and the member's pages say about it. */
+	/** JSON of the data that the server and the member's pages gave. */
 	data: string;
 	/** Open streams of this member, in all processes. */
 	streams: number;
 	/** When it joined, in milliseconds since the epoch. */
 	joinedAt: number;
 	/**
-	 * Rises with each change of the channel, so that whoever hears of two changes of a member knows
-	 * which is the newer one.
+	 * Rises with each change of the channel, so that of two changes of a member the newer one is known.
 	 */
 	version: number;
 }
 
-/** A change of a channel's members; a leave carries the member as it was last, with a version of its own. */
+/** A change of a channel's members. A leave carries the last state of the member, with a new version. */
 export interface PresenceChange {
 	type: 'join' | 'update' | 'leave';
 	member: PresenceMember;
@@ -27,27 +26,27 @@ export interface PresenceLease {
 	leaseMs: number;
 }
 
-/** Somebody who listens to a channel's members. None of its methods may throw. */
+/** A listener of a channel's members. None of its methods may throw. */
 export interface PresenceListener {
-	/** Changes of all processes, this one included, in order. */
+	/** Changes of all processes, including this one, in order. */
 	changes(changes: readonly PresenceChange[]): void;
 	/**
-	 * Changes may have been missed: read `members`.
+	 * Changes may have been missed: read `members` again.
 	 *
 	 * @param isForgotten Whether the store may have lost the leases of the listener's owner as well, so that it
 	 *   has to `join` again.
 	 */
 	check(isForgotten?: boolean): void;
-	/** Leases ran out: somebody has to call `reap`. Only where the store `holdsLeases`. */
+	/** Leases have expired: somebody has to call `reap`. Only where the store `holdsLeases`. */
 	due?(): void;
 }
 
-/** What a process says about one of its members. */
+/** What a process reports about one of its members. */
 export interface PresenceHolding {
 	id: string;
-	/** Data of a member that is new; one that is there keeps its own. */
+	/** Data for a new member; an existing one keeps its data. */
 	data: string;
-	/** Streams of the member in this process. */
+	/** Number of the member's streams in this process. */
 	streams: number;
 	/**
 	 * When it joined, where it was a member before, for a store that `holdsLeases` and may have forgotten it. In
@@ -57,24 +56,24 @@ export interface PresenceHolding {
 	joinedAt?: number;
 }
 
-/** What came of a `join`. */
+/** The result of a `join`. */
 export type PresenceJoined =
-	/** `isNew`: it was not a member before, in the whole fleet. */
+	/** `isNew`: it was not a member in any process before. */
 	| { isFull: false; isNew: boolean; member: PresenceMember }
-	/** It is not a member, and the channel has as many as it may have. */
+	/** It is not a member, because the channel is full. */
 	| { isFull: true };
 
 /**
  * Who is in a channel, in all processes. Each process holds a lease for each of its members and renews
- * them; those of a process that died run out, and exactly one process gets to announce the leave.
+ * them; those of a process that died expire, and exactly one process announces the leave.
  */
 export interface PresenceStore {
 	/**
-	 * Process `owner` has a member, with so many streams. Saying the same again changes nothing but the
-	 * lease; one that had run out is a change, because `members` left it out meanwhile.
+	 * Process `owner` reports a member, with its number of streams. Reporting the same again only renews the
+	 * lease. If the lease had expired it is a change, because `members` left the member out meanwhile.
 	 *
-	 * @param limits.leaseMs Milliseconds after which the lease runs out unless it is renewed.
-	 * @param limits.maxMembers Members that the channel may have, counted in the same step.
+	 * @param limits.leaseMs Milliseconds after which the lease expires unless it is renewed.
+	 * @param limits.maxMembers Most members of the channel, checked in the same step.
 	 */
 	join(
 		channel: string,
@@ -82,26 +81,26 @@ export interface PresenceStore {
 		holding: PresenceHolding,
 		limits: { leaseMs: number; maxMembers?: number | undefined }
 	): PromiseLike<PresenceJoined>;
-	/** Replaces the data of members; whoever is not a member stays none. */
+	/** Replaces the data of members. It adds no members. */
 	update(channel: string, changes: readonly { id: string; data: string }[]): PromiseLike<void>;
 	/**
 	 * Gives up the lease of process `owner`.
 	 *
-	 * @returns the member, if that was its last lease, so that it left.
+	 * @returns the member, if that was its last lease and it has left.
 	 */
 	leave(channel: string, owner: string, id: string): PromiseLike<PresenceMember | null>;
-	/** The members whose leases have not run out, oldest first. */
+	/** The members whose leases have not expired, oldest first. */
 	members(channel: string): PromiseLike<readonly PresenceMember[]>;
 	/**
-	 * Makes all leases that `owner` holds run out in `leaseMs` milliseconds.
+	 * Makes all leases that `owner` holds expire in `leaseMs` milliseconds.
 	 *
-	 * @returns how many these are; fewer than the process thinks means that some ran out.
+	 * @returns how many there are. If this is fewer than the process expects, some have expired.
 	 */
 	renew(owner: string, leaseMs: number): PromiseLike<number>;
 	/**
-	 * Removes leases that ran out, and with the last one the member.
+	 * Removes expired leases, and with its last lease the member.
 	 *
-	 * @returns members that this call removed; no other process gets them.
+	 * @returns members that this call removed. No other process gets them.
 	 */
 	reap(): PromiseLike<readonly { channel: string; member: PresenceMember }[]>;
 	/**
@@ -111,9 +110,9 @@ export interface PresenceStore {
 	 */
 	readonly holdsLeases?: boolean;
 	/**
-	 * Hears of the changes of a channel.
+	 * Listens to the changes of a channel.
 	 *
-	 * @param lease Whose leases last as long as this line does, and `leaseMs` milliseconds longer; only where the
+	 * @param lease Leases that last as long as this line does, and `leaseMs` milliseconds longer. Only where the
 	 *   store `holdsLeases`.
 	 * @returns a function that removes the listener.
 	 */

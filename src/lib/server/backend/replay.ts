@@ -3,13 +3,13 @@ import type { Answer } from '../runtime/thenable.js';
 
 /** One event of a channel's log. */
 export interface ReplayEvent {
-	/** The same for the same message in every process that receives it. */
+	/** Identifies the message: every process that receives it computes the same key. */
 	readonly key: string;
-	/** A `resync` concerns the readers of every topic. */
+	/** A `resync` is for the readers of every topic. */
 	readonly kind: 'message' | 'resync';
 	/** Topic of a message; `null` for a `resync`. */
 	readonly topic: string | null;
-	/** JSON of what is sent. */
+	/** The JSON that is sent. */
 	readonly payload: string;
 }
 
@@ -21,12 +21,12 @@ export interface ReplayedEvent extends Omit<ReplayEvent, 'key' | 'kind'> {
 	readonly cursor: string;
 }
 
-/** What follows a cursor. */
+/** The events after a cursor. */
 export interface ReplaySlice {
 	events: readonly ReplayedEvent[];
-	/** Set when messages between the cursor and the first of `events` are gone. */
+	/** Set if messages between the cursor and the first of `events` are gone. */
 	missed?: Exclude<ResyncReason, 'upstream-gap'>;
-	/** Set when `limit` cut the slice: more events follow its last one. */
+	/** Set if `limit` cut the slice: more events follow. */
 	more?: boolean;
 }
 
@@ -34,7 +34,7 @@ export interface ReplaySlice {
 export interface ReplayBounds {
 	/** Cursor before the oldest event. */
 	first: string;
-	/** Cursor at the newest event; equal to `first` where there is none. */
+	/** Cursor at the newest event; equal to `first` if there is none. */
 	last: string;
 	/** Whether nobody has ever appended to this log. @default true when `last` has the sequence 0 */
 	isNew?: boolean;
@@ -48,25 +48,24 @@ export interface ReplayLimits {
 	maxAgeMs?: number;
 }
 
-/** What a store is told of one log. */
+/** Settings of one log. */
 export interface LogLimits extends ReplayLimits {
-	/** Topics of which only the newest message is of use; a store may keep more of them. */
+	/** Topics of which only the newest message matters. A store may keep more. */
 	latest?: readonly string[];
 }
 
 /**
- * Where the recent messages of channels are kept. A store in this process answers at once. One that
- * several processes share may answer with promises, and gives the same message the same cursor in all
- * of them. When a store throws, rejects, or has not answered for 10 seconds, the channel's streams end
- * and come back.
+ * Where the recent messages of channels are kept. A store in this process answers at once. A store that
+ * several processes share may answer with promises. It gives a message the same cursor in all of them. If a
+ * store throws, rejects, or does not answer within 10 seconds, the channel's streams end and come back.
  *
- * A log is named by a text that tells channel, registry entry and topics. A cursor is
+ * The name of a log contains its channel, registry entry and topics. A cursor is
  * `<epoch>-<sequence>`: the epoch (letters, digits, `_` and `.`, at most 64) names one life of the log,
  * and the sequence counts its events from 1. Other cursors are refused.
  *
- * A cursor beyond the end of its epoch was handed out, so that a server that lost the end of the log is
- * behind it. The store then begins a new epoch, because readers drop what they take for repeats. Two
- * cursors of different epochs do not mean that anything is missing: only `since` can tell.
+ * A cursor beyond the end of its epoch means that the server has lost the end of the log. The store then
+ * begins a new epoch, because readers would take new messages for repeats and drop them. Two cursors of
+ * different epochs do not mean that anything is missing: only `since` can tell.
  */
 export interface ReplayStore {
 	/**
@@ -76,12 +75,12 @@ export interface ReplayStore {
 	 */
 	append(log: string, events: readonly ReplayEvent[]): Answer<readonly string[]>;
 	/**
-	 * What follows `cursor`, in order; with `missed` when messages after it are gone.
+	 * The events after `cursor`, in order; with `missed` if messages after it are gone.
 	 *
-	 * @param limit Most events to return; a store may return fewer, and then sets `more`.
+	 * @param limit Most events to return. A store may return fewer, and then sets `more`.
 	 */
 	since(log: string, cursor: string, limit?: number): Answer<ReplaySlice>;
-	/** Where the log stands. An unknown log begins a new epoch. */
+	/** Where the log begins and ends. An unknown log begins a new epoch. */
 	bounds(log: string): Answer<ReplayBounds>;
 	/**
 	 * Appends events and returns what follows `cursor`, in one round trip. Without it the feed calls
@@ -93,12 +92,12 @@ export interface ReplayStore {
 		cursor: string,
 		limit: number
 	): Answer<ReplaySlice>;
-	/** Gives a log bounds of its own; called before its first use. */
+	/** Gives a log its own bounds. Called before its first use. */
 	limit?(log: string, limits: LogLimits): void;
-	/** Nobody in this process listens to the log any more. */
+	/** Called when nobody in this process listens to the log any more. */
 	release?(log: string): void;
-	/** Erases a log; whoever resumes from before is told that messages are missing. */
+	/** Erases a log. A reader that resumes from an earlier cursor is told that messages are missing. */
 	clear?(log: string): Answer<void>;
-	/** What is kept now, where the store can tell. */
+	/** What is kept now, if the store can tell. */
 	readonly size?: { readonly events: number; readonly bytes: number };
 }

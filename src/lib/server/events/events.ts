@@ -28,13 +28,13 @@ import { parseEvent, requestIdOf, type ParsedEvent } from './request.js';
 /** Who sent an event. */
 export interface Sender {
 	identity: RealtimeIdentity | null;
-	/** What ids, and the rates of single events, are counted by. */
+	/** The key that ids and the rates of single events are counted by. */
 	key: string;
-	/** What it counts as where the endpoint's rate is limited. */
+	/** The key that the endpoint's rate is counted by. */
 	address: string | undefined;
 }
 
-/** A message that a handler emits, on its way. */
+/** A message that a handler is emitting. */
 export interface HandlerEmit {
 	/** Id of the event whose handler emits. */
 	clientEventId: string;
@@ -42,10 +42,10 @@ export interface HandlerEmit {
 	emitted: (message: EmittedMessage) => void;
 }
 
-/** What the events of an endpoint work with. */
+/** What handling events needs. */
 export interface EventsOptions {
 	events: Readonly<Record<string, RealtimeEventConfig>>;
-	/** Tells what this app remembers from what others do in one backend. */
+	/** Separates the records of this app from those of others in the same backend. */
 	app: string;
 	once: Once;
 	rates: RateLimiter;
@@ -59,9 +59,9 @@ export interface EventsOptions {
 	meters: Pick<EndpointMeters, 'events' | 'handling'>;
 	/** @throws {Failure} `admission` 503 when the process is under pressure. */
 	checkPressure(priority: RealtimePriority | undefined): void;
-	/** @throws {Failure} `admission` when the app cannot tell. */
+	/** @throws {Failure} `admission` when the app cannot identify the sender. */
 	identify(event: RequestEvent): Promise<Sender>;
-	/** What a handler is given of the endpoint. */
+	/** The parts of the endpoint that a handler gets. */
 	tools(emit: HandlerEmit): { emit: unknown; publish: unknown };
 	inngest: unknown;
 }
@@ -74,10 +74,10 @@ const WAIT_MS = 15_000;
 /** How long, in milliseconds, a handler may take, unless its entry says otherwise. */
 const RUN_TIMEOUT_MS = 60_000;
 
-/** Messages that an answer lists; of more, the newest. */
+/** Most messages that a response lists; if there are more, the newest. */
 const MAX_EMITTED = 1_000;
 
-/** Issues that an answer lists. */
+/** Most issues that a response lists. */
 const MAX_ISSUES = 50;
 
 /** An event on its way through the server. */
@@ -89,7 +89,7 @@ interface Visit {
 	readonly config: RealtimeEventConfig;
 	sender: Sender;
 	channel: string | undefined;
-	/** Whether `onEvent` hears of it another time: from the request that ran it, or when that has ended. */
+	/** Whether `onEvent` is called at another time: by the request that ran it, or when that has ended. */
 	isHeardElsewhere: boolean;
 }
 
@@ -99,7 +99,7 @@ interface Visit {
  */
 export class Events {
 	readonly #options: EventsOptions;
-	/** By the name of the event; a map, so that no name is one of an object's own. */
+	/** By the name of the event. A map, so that names like `constructor` are safe. */
 	readonly #configs = new Map<string, RealtimeEventConfig>();
 	readonly #running = new Set<AbortController>();
 	#handling = 0;
@@ -153,7 +153,7 @@ export class Events {
 	readonly once: RealtimeOnce = (key, fn, options) =>
 		this.#once(['once', key], fn, options?.ttlMs ?? this.#options.dedupeMs);
 
-	/** Asks the handlers that run to end. */
+	/** Asks running handlers to stop. */
 	close(): void {
 		for (const controller of this.#running) controller.abort(closing());
 	}
@@ -213,7 +213,7 @@ export class Events {
 					return toJson(answer, `What the handler of event "${parsed.name}" returned`);
 				}
 			);
-			// Only the request that ran it is heard of; a repeat tells nothing new.
+			// Only the request that ran it is reported; a repeat is nothing new.
 			if (!isRepeat) this.#audit(visit, answer!.status, 200, answer!.emitted);
 			return json;
 		} catch (error) {
@@ -226,7 +226,7 @@ export class Events {
 		}
 	}
 
-	/** @throws {Failure} `admission` 429 when it sends too much, or is kept out. */
+	/** @throws {Failure} `admission` 429 when it sends too much, or is blocked. */
 	async #checkRate({ config: { event, rate, cost }, sender }: Visit): Promise<void> {
 		const { rates } = this.#options;
 		await rates.check('event', sender.address, cost);
@@ -256,8 +256,7 @@ export class Events {
 
 	/**
 	 * @returns the output of the event's schema.
-	 * @throws {Failure} `event-validation`: 409 for a version that nobody knows, 422 for data that does not
-	 *   match.
+	 * @throws {Failure} `event-validation`: 409 for an unknown version, 422 for data that does not match.
 	 */
 	async #validate(visit: Visit): Promise<unknown> {
 		const { parsed, config } = visit;
@@ -266,7 +265,7 @@ export class Events {
 		try {
 			visit.channel = eventChannel(config.event, input);
 		} catch {
-			// Data that does not match need not name a channel.
+			// Data that does not match may name no channel.
 		}
 		try {
 			result = await callApp('schema', this.#options.callbackTimeoutMs, () =>
@@ -313,7 +312,7 @@ export class Events {
 				}
 			}) as Pick<Context, 'emit' | 'publish'>)
 		};
-		// Whoever waits for it has a time limit of their own.
+		// Callers that wait for it have their own time limit.
 		const returned = await callApp('run', false, () =>
 			config.run!(context as never, data as never)
 		);
@@ -330,7 +329,7 @@ export class Events {
 		}
 		try {
 			await send.call(this.#options.inngest, {
-				// Inngest drops an event whose id it knows, whoever sent it.
+				// Inngest drops an event whose id it knows, even from another sender.
 				id: `${(await hashOf(sender.key)).slice(0, 16)}:${parsed.id}`,
 				name: parsed.name,
 				data,
@@ -355,7 +354,7 @@ export class Events {
 		return (json === '' ? undefined : JSON.parse(json)) as never;
 	}
 
-	/** Ids of one sender are its own: nobody can use up or read those of another. */
+	/** Each sender has its own ids: nobody can use up or read those of another. */
 	#eventKey({ parsed, sender }: Visit): string {
 		return this.#key('id', sender.key, parsed.id);
 	}
@@ -430,9 +429,10 @@ export class Events {
 }
 
 /**
- * Data of the present version.
+ * Brings data to the current version.
  *
- * @throws {Failure} `event-validation` 409 when there is no way to it, 422 when the way does not take it.
+ * @throws {Failure} `event-validation` 409 when no `upgrade` leads there, 422 when an `upgrade` rejects the
+ *   data.
  */
 function upgraded(
 	{ event, upgrade = {} }: RealtimeEventConfig,
@@ -459,7 +459,7 @@ function upgraded(
 	return input;
 }
 
-/** What the page gets of what a handler returned. */
+/** The part of a handler's result that the page gets. */
 async function resultOf({ event }: RealtimeEventConfig, returned: unknown): Promise<unknown> {
 	if (!event.result) return returned;
 	const result = await event.result['~standard'].validate(returned);
@@ -468,7 +468,7 @@ async function resultOf({ event }: RealtimeEventConfig, returned: unknown): Prom
 	const where = path.length > 0 ? ` (at ${path.join('.')})` : '';
 	throw new RealtimeError(
 		'INVALID_MESSAGE',
-		`The handler of event "${event.name}" returned what its \`result\` does not allow: ${message}${where}.`
+		`The handler of event "${event.name}" returned something that its \`result\` does not allow: ${message}${where}.`
 	);
 }
 
@@ -482,7 +482,7 @@ function plainIssue({ message, path = [] }: StandardSchemaV1.Issue): EventIssue 
 }
 
 /**
- * JSON of what the app returned, empty for `undefined`.
+ * The app's result as JSON, empty for `undefined`.
  *
  * @throws {RealtimeError} `INVALID_MESSAGE` when it has none.
  */
@@ -495,14 +495,14 @@ function toJson(value: unknown, what: string): string {
 	}
 }
 
-/** Whether nobody has run the event for this request: its id is another's, or the backend is away. */
+/** Whether the event did not run: its id is used for another event, or the backend is unavailable. */
 function hasNotBegun(error: unknown): boolean {
 	return (
 		error instanceof OnceConflict || (error instanceof RealtimeError && error.code === 'BACKEND')
 	);
 }
 
-/** The failure that a run which did not end well amounts to. */
+/** The failure to report for a run that failed. */
 function runFailure(error: unknown): Failure {
 	if (error instanceof Failure) return error;
 	if (error instanceof OnceConflict) {

@@ -11,27 +11,27 @@ const LEASE_MS = 30_000;
 const MIN_POLL_MS = 20;
 const MAX_POLL_MS = 1_000;
 
-/** How long, in milliseconds, a result is tried to be recorded while the store is away. */
+/** How long, in milliseconds, to keep trying to record a result while the store is unavailable. */
 const RECORD_MS = 5_000;
 
 /** How one key is run. */
 export interface OnceRun {
-	/** Tells whether two uses of the key have the same data. */
+	/** A hash of the data, to tell whether two uses of the key have the same data. */
 	hash: string;
 	/** How long, in milliseconds, the result is remembered. */
 	ttlMs: number;
 	/** How long, in milliseconds, to wait for the result of another process. */
 	waitMs?: number | undefined;
 	/**
-	 * How long, in milliseconds, the wait for the work may take; then it ends with `CALLBACK_TIMEOUT`. The
-	 * work goes on under its lease, and what comes of it is recorded.
+	 * How long, in milliseconds, to wait for the work; then the wait ends with `CALLBACK_TIMEOUT`. The work
+	 * continues under its lease, and its result is recorded.
 	 */
 	timeoutMs?: number | undefined;
-	/** Given what comes of work that takes longer than `timeoutMs`; nothing where the lease was lost. */
+	/** Called with the result of work that took longer than `timeoutMs`; `undefined` if the lease was lost. */
 	onLate?: ((result: Promise<string | undefined>) => void) | undefined;
 }
 
-/** What came of a run, and whether it was another one's. */
+/** The result of a run, and whether it was another run's. */
 export interface OnceResult {
 	/** JSON, or empty for `undefined`. */
 	json: string;
@@ -41,7 +41,7 @@ export interface OnceResult {
 /** A key was used with other data. */
 export class OnceConflict extends Error {}
 
-/** Another process runs the key, and has not ended in time. */
+/** Another process is running the key, and did not finish in time. */
 export class OnceBusy extends Error {}
 
 interface Running {
@@ -49,7 +49,7 @@ interface Running {
 	readonly result: Promise<string>;
 }
 
-/** Runs what has a key once: in this process by itself, between processes by what the store remembers. */
+/** Runs work once per key: within this process, and between processes through the store. */
 export class Once {
 	readonly #store: IdempotencyStore;
 	readonly #leaseMs: number;
@@ -61,13 +61,13 @@ export class Once {
 	}
 
 	/**
-	 * Runs `work`, unless its key was run before: then the result is that of the first run. When `work`
-	 * fails, the key may be run again. The lease is renewed until `work` settles, however long that takes.
+	 * Runs `work`, unless its key has run before: then it returns the result of the first run. If `work` fails,
+	 * the key may run again. The lease is renewed until `work` settles, however long that takes.
 	 *
 	 * @param work Returns JSON, or an empty text.
 	 * @throws {OnceConflict} when the key was used with another hash.
 	 * @throws {OnceBusy} when another process has not ended within `waitMs`.
-	 * @throws {RealtimeError} `BACKEND` when the store is away, `CALLBACK_TIMEOUT` after `timeoutMs`; and
+	 * @throws {RealtimeError} `BACKEND` when the store is unavailable, `CALLBACK_TIMEOUT` after `timeoutMs`; and
 	 *   what `work` throws.
 	 */
 	async run(key: string, run: OnceRun, work: () => Promise<string>): Promise<OnceResult> {
@@ -84,7 +84,7 @@ export class Once {
 		}
 	}
 
-	/** @param repeats Called when the result is another one's. */
+	/** @param repeats Called if the result is another run's. */
 	async #ask(
 		key: string,
 		run: OnceRun,
@@ -102,7 +102,7 @@ export class Once {
 			if (state.status === 'first') {
 				const json = await this.#hold(key, state.token, run, work);
 				if (json !== undefined) return json;
-				// It took so long that another process has run it: what counts is what that one recorded.
+				// It took so long that another process has run it: use the result that the other one recorded.
 			} else if (state.status === 'done') {
 				repeats();
 				return state.result;
@@ -112,7 +112,7 @@ export class Once {
 		}
 	}
 
-	/** Runs the work under a lease. @returns nothing where the lease was lost meanwhile. */
+	/** Runs the work under a lease. @returns `undefined` if the lease was lost meanwhile. */
 	async #hold(
 		key: string,
 		token: string,
@@ -120,7 +120,7 @@ export class Once {
 		work: () => Promise<string>
 	): Promise<string | undefined> {
 		const renew = (): void => {
-			// One that is away is asked again with the next turn.
+			// A store that is unavailable is asked again next time.
 			Promise.resolve(this.#store.renew(key, token, this.#leaseMs)).catch(() => {});
 		};
 		const renewing = detached(() => unref(setInterval(renew, this.#leaseMs / 3)));
@@ -140,7 +140,7 @@ export class Once {
 		});
 	}
 
-	/** @returns nothing where the lease was lost. */
+	/** @returns `undefined` if the lease was lost. */
 	async #record(
 		key: string,
 		token: string,
@@ -166,11 +166,11 @@ function sleep(ms: number): Promise<void> {
 function timeout(timeoutMs: number): RealtimeError {
 	return new RealtimeError(
 		'CALLBACK_TIMEOUT',
-		`The handler did not settle within ${timeoutMs} ms. It goes on, and is not run again until it has ended.`
+		`The handler did not settle within ${timeoutMs} ms. It continues, and the event does not run again until it has ended.`
 	);
 }
 
-/** A hash that tells data apart. */
+/** A hash of the data. */
 export async function hashOf(text: string): Promise<string> {
 	const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
 	return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -12,24 +12,25 @@ import type { RateRule } from '../backend/rateLimit.js';
 
 type MaybePromise<T> = T | PromiseLike<T>;
 
-/** What `authorize` of an event is given. */
+/** The argument of an event's `authorize`. */
 export interface RealtimeEventAuthorizeContext {
 	locals: App.Locals;
 	/** The request that carries it. */
 	event: RequestEvent;
-	/** Id of the event, as the page made it. */
+	/** Id of the event, chosen by the page. */
 	id: string;
-	/** What `identify` said; `null` for a sender without a name. */
+	/** The result of `identify`; `null` for an anonymous sender. */
 	identity: RealtimeIdentity | null;
-	/** From the request's header `X-Request-ID`; made where that is missing. */
+	/** The request's header `X-Request-ID`, or a new id if that is missing. */
 	requestId: string;
-	/** What was sent, not validated yet. */
+	/** The data as it was sent, not validated yet. */
 	data: unknown;
 }
 
 /**
- * Runs `fn` once for a key, and remembers what it returned, as JSON. Called again it returns the same; at
- * the same time in two processes, the second waits for the first. When `fn` fails, the key may run again.
+ * Runs `fn` once for a key and remembers its result, as JSON. Another call with the same key returns the same
+ * result. If two processes call it at the same time, the second waits for the first. If `fn` fails, the key
+ * may run again.
  */
 export type RealtimeOnce = <T>(
 	key: string,
@@ -43,7 +44,7 @@ export interface RealtimeOnceOptions {
 	ttlMs?: number;
 }
 
-/** What the handler of an event is given besides the data. */
+/** What the handler of an event gets besides the data. */
 export interface RealtimeEventContext<TEmit, TPublish, TInngest> extends Omit<
 	RealtimeEventAuthorizeContext,
 	'data'
@@ -58,7 +59,7 @@ export interface RealtimeEventContext<TEmit, TPublish, TInngest> extends Omit<
 	inngest: TInngest;
 	/** Aborts when the handler has run for longer than `timeoutMs`, or the endpoint is closed. */
 	signal: AbortSignal;
-	/** Runs a part of the handler once, also when the handler fails later and is tried again. */
+	/** Runs a part of the handler once, even if the handler fails later and runs again. */
 	once: RealtimeOnce;
 }
 
@@ -70,7 +71,7 @@ export interface RealtimeEventConfig<
 	/** The definition that the page sends with. */
 	event: TEvent;
 	/**
-	 * Who may send it: `true` lets it pass. To refuse, return anything else, or throw SvelteKit's
+	 * Who may send it: only `true` allows it. To refuse, return anything else, or throw SvelteKit's
 	 * `error(4xx)` or `RealtimeDenied`, whose text the page sees.
 	 */
 	authorize: (context: RealtimeEventAuthorizeContext) => MaybePromise<boolean>;
@@ -78,29 +79,29 @@ export interface RealtimeEventConfig<
 	 * What the event does, once per id. Without it, the event goes to Inngest as
 	 * `inngest.send({ id, name, data, v })`.
 	 *
-	 * When it throws, the event may be sent again and then runs again: put what must not happen twice
-	 * into `context.once`. SvelteKit's `error()` and `RealtimeDenied` reach the page with their text and
-	 * status; of anything else it sees a fixed text and 500.
+	 * If it throws, the event may be sent again and then runs again: put work that must not happen twice into
+	 * `context.once`. SvelteKit's `error()` and `RealtimeDenied` reach the page with their text and status; for
+	 * anything else, the page gets a fixed text and 500.
 	 */
 	run?: (context: TContext, data: EventData<TEvent>) => MaybePromise<EventReturn<TEvent>>;
 	/**
-	 * How long it is taken while the process is under pressure (`limits.pressure`): `background` is refused
-	 * first, `critical` last. @default 'normal'
+	 * Its priority while the process is under pressure (`limits.pressure`): `background` is refused first,
+	 * `critical` last. @default 'normal'
 	 */
 	priority?: RealtimePriority;
-	/** How often one sender may send it; past that 429 with `Retry-After`. @default no limit */
+	/** How often one sender may send it; beyond that, 429 with `Retry-After`. @default no limit */
 	rate?: RateRule;
-	/** What it takes of the points of `limits.rate`; 0 does not count. @default 1 */
+	/** How many points of `limits.rate` it takes; 0 takes none. @default 1 */
 	cost?: number;
 	/**
-	 * Translates what old pages send: `{ 1: (data) => … }` makes data of version 2 from that of version 1.
-	 * Data goes from version to version until it is of the present one, and is validated then. What has
-	 * no way there is refused with 409, and the page is told to reload.
+	 * Translates data from old pages: `{ 1: (data) => … }` turns data of version 1 into data of version 2. Data
+	 * goes from version to version up to the current one, and is then validated. If a step is missing, the event
+	 * is refused with 409, and the page is told to reload.
 	 */
 	upgrade?: Record<number, (data: never) => unknown>;
 	/**
-	 * How long, in milliseconds, `run` may take. Past that its `signal` aborts, the page is told 503 and asks
-	 * again, and gets the answer as soon as there is one: the id does not run again until `run` has settled.
+	 * Time limit of `run`, in milliseconds. After that, its `signal` aborts, and the page gets 503 and asks
+	 * again until there is an answer: the id does not run again until `run` has settled.
 	 *
 	 * @default 60_000
 	 */
@@ -109,22 +110,22 @@ export interface RealtimeEventConfig<
 	dedupeMs?: number;
 }
 
-/** What became of an event. */
+/** The outcome of an event. */
 export type RealtimeEventOutcome =
 	/** The handler ran. */
 	| 'done'
-	/** Inngest has it. */
+	/** It was sent to Inngest. */
 	| 'queued'
 	/** It was refused: `status` says why. */
 	| 'refused'
-	/** The handler, or what it needs, failed. */
+	/** The handler failed, or something that it needs. */
 	| 'failed';
 
-/** What `onEvent` hears. */
+/** The argument of `onEvent`. */
 export interface RealtimeEventAudit {
 	id: string;
 	name: string;
-	/** Name of the channel that the event belongs to, where it says so. */
+	/** Name of the channel that the event belongs to, if it names one. */
 	channel?: string;
 	/** Who sent it: what ids are scoped to. */
 	key: string;
@@ -141,8 +142,8 @@ export interface RealtimeEventAudit {
 }
 
 /**
- * Called once for each event that ran, was queued, was refused or failed; not for a repeat, which is
- * answered with what is remembered. Of a handler that takes longer than `timeoutMs` it hears what became
- * of it in the end; that it is late, `onFailure` hears at once. It cannot hold an answer up or break it.
+ * Called once for each event that ran, was queued, was refused or failed; not for a repeat, which gets the
+ * remembered answer. If a handler takes longer than `timeoutMs`, `onFailure` is called at once, and this when
+ * the handler has ended. It can neither delay nor break an answer.
  */
 export type RealtimeOnEvent = (audit: RealtimeEventAudit) => void;

@@ -5,13 +5,13 @@ export interface ParsedEvent {
 	name: string;
 	id: string;
 	data: unknown;
-	/** Version of the schema that the page was built with; absent, the server's own. */
+	/** Version of the schema that the page was built with. @default the server's version */
 	version: number | undefined;
-	/** Tells whether two events of one id are the same: JSON of the name and the data. */
+	/** JSON of the name and the data, to tell whether two events with one id are the same. */
 	text: string;
 }
 
-/** What fits into a log, a header and a key: visible ASCII. */
+/** Characters that are safe in a log, a header and a key: visible ASCII. */
 const ID = /^[\x21-\x7e]{1,128}$/;
 
 /** Deepest nesting of the data. */
@@ -40,7 +40,7 @@ export function parseEvent(body: { event: unknown }): ParsedEvent {
 	};
 }
 
-/** Makes JSON of equal data equal: a page may build it again in another order. */
+/** Makes the JSON of equal data equal: a page may build the data again in another order. */
 function inOrder(_key: string, value: unknown): unknown {
 	if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
 	return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -53,8 +53,8 @@ export function requestIdOf({ headers }: Request): string {
 }
 
 /**
- * Refuses data that a handler is likely to stumble over: nested so deeply that a walk overflows the stack,
- * or with the key `__proto__`, which changes an object's prototype where it is copied.
+ * Refuses data that is dangerous for handlers: nested so deeply that walking it overflows the stack, or with
+ * the key `__proto__`, which changes the prototype of an object that it is copied to.
  */
 function checkData(data: unknown): void {
 	let level: unknown[] = [data];

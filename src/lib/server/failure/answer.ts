@@ -1,6 +1,6 @@
 import type { Failure } from './failure.js';
 
-/** The answer to a request that failed. */
+/** The response to a request that failed. */
 export function failureResponse({ status, body, headers }: Failure, message: string): Response {
 	return new Response(JSON.stringify({ error: message, ...body }), {
 		status,

@@ -23,18 +23,18 @@ export type RealtimeCallback =
 	| 'run'
 	| 'schema';
 
-/** Milliseconds that a callback may take, unless configured. */
+/** Default time limit of a callback, in milliseconds. */
 export const CALLBACK_TIMEOUT_MS = 10_000;
 
 /**
- * A callback of the app gave no answer. What that means:
+ * A callback of the app gave no answer, for one of these reasons:
  *
  * - `denial`: it threw `RealtimeDenied`;
  * - `refusal`: it threw SvelteKit's `error()`;
  * - `fault`: it threw anything else;
  * - `timeout`: it did not settle in time.
  *
- * Its `cause` is what was thrown, or a `RealtimeError` that says how long was waited.
+ * Its `cause` is what was thrown, or a `RealtimeError` that says how long we waited.
  */
 export class CallbackError extends Error {
 	readonly callback: RealtimeCallback;
@@ -47,11 +47,10 @@ export class CallbackError extends Error {
 	}
 
 	/**
-	 * The failure that this amounts to. The app's own text reaches the browser only where the app meant
-	 * it to.
+	 * The failure to report. The app's text reaches the browser only if the app meant it to.
 	 *
-	 * @param texts What the browser is told of a denial without a text, and of a fault.
-	 * @param faultStatus HTTP status of a fault; one of a timeout is always 503.
+	 * @param texts The browser's texts for a denial without a text, and for a fault.
+	 * @param faultStatus HTTP status of a fault; that of a timeout is always 503.
 	 */
 	asFailure(
 		stage: RealtimeServerFailureStage,
@@ -69,10 +68,10 @@ export class CallbackError extends Error {
 }
 
 /**
- * Calls back into the app. Every call goes through here, in the async context that its caller chose, so
- * that a callback that never settles holds nothing up. Answers at once where the callback does.
+ * Calls back into the app. Every call goes through here, in the async context that its caller chose, so that
+ * a callback that never settles holds nothing up. Synchronous if the callback is.
  *
- * @param timeoutMs How long it may take; `false` where the caller has a limit of its own.
+ * @param timeoutMs Its time limit; `false` if the caller has its own.
  * @throws {CallbackError} when it throws, rejects, or does not settle within `timeoutMs`.
  */
 export function callApp<T>(
@@ -100,8 +99,8 @@ function kindOf(thrown: unknown): CallbackError['kind'] {
 }
 
 /**
- * Whether SvelteKit's `error()` made this. Told by its shape, for an app may hold another copy of
- * SvelteKit; errors of HTTP clients have a status too, but those are instances of `Error`.
+ * Whether SvelteKit's `error()` made this. It goes by the shape, because an app may have another copy of
+ * SvelteKit. Errors of HTTP clients have a status, too, but they are instances of `Error`.
  */
 function isHttpError(thrown: unknown): boolean {
 	if (thrown instanceof Error) return false;

@@ -42,7 +42,7 @@ export const TEXT = {
 	historyAway: 'The history cannot be read right now; try again in a moment.',
 	store: 'The replay store failed; the stream starts anew.',
 	backendAway: (name: string) =>
-		`The backend "${name}" is away: messages arrive, but what is published meanwhile cannot be replayed.`,
+		`The backend "${name}" is unavailable: messages arrive, but what is published meanwhile cannot be replayed.`,
 	backendBack: (name: string) => `The backend "${name}" is back.`,
 	resolution: 'The requested realtime channel could not be resolved.',
 	counting: 'The stream could not be counted.',
@@ -50,7 +50,7 @@ export const TEXT = {
 	hook: 'A hook of presence failed.',
 	stopping: 'This server is stopping.',
 	closed: 'This realtime endpoint was closed.',
-	eventsBusy: 'This server handles as many events as it may; try again in a moment.',
+	eventsBusy: 'This server cannot handle more events right now; try again in a moment.',
 	eventDenied: 'Not allowed to send this event.',
 	eventUnchecked: 'The event could not be checked; it will be tried again.',
 	eventInvalid: 'The data of the event does not match its schema.',

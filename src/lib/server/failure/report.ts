@@ -11,28 +11,28 @@ export interface RealtimeServerFailureContext {
 	stage: RealtimeServerFailureStage;
 	/** The text that the browser will see, unless `onFailure` returns another. */
 	message: string;
-	/** HTTP status of the answer, or the one that a failing stream would have had. */
+	/** HTTP status of the response, or the status that an open stream would have had. */
 	status: number;
-	/** The channel, where it is known: as it was requested, control characters included. */
+	/** The channel, if it is known: as it was requested, including control characters. */
 	channelId?: string;
 	topics?: readonly string[];
 	/**
 	 * The callback of your app that threw or did not settle within `callbackTimeoutMs`: `authorize`,
-	 * `reauthorize`, `view`, `channelParams`, `identify`, `limits.key` or `schema`; of an event also `upgrade` and
-	 * `run`, which has a limit of its own.
+	 * `reauthorize`, `view`, `channelParams`, `identify`, `limits.key` or `schema`; of an event also `upgrade`
+	 * and `run`, which has its own limit.
 	 */
 	callback?: string;
 	/**
 	 * What was thrown, or a `RealtimeError` with the code `CALLBACK_TIMEOUT`. Never sent to the browser.
 	 */
 	error?: unknown;
-	/** The request; absent where a failure does not belong to one request. */
+	/** The request; absent if a failure does not belong to one request. */
 	event?: RequestEvent;
-	/** Of an event that a page sent: its name. */
+	/** The name of the event, if a page sent one. */
 	eventName?: string;
-	/** Of an event that a page sent: its id, as the page made it. */
+	/** The id of the event that the page chose, if a page sent one. */
 	eventId?: string;
-	/** Of an event that a page sent: the request's header `X-Request-ID`, or what was made in its place. */
+	/** The request's header `X-Request-ID`, or the new id in its place, if a page sent an event. */
 	requestId?: string;
 }
 
@@ -88,7 +88,7 @@ function logFailure(failure: RealtimeServerFailureContext): void {
 	const where = channelId === undefined ? '' : ` on ${quoted(channelId)}`;
 	const by = callback === undefined ? '' : ` in ${callback}`;
 	const text = `[sveltekit-inngest] ${stage} failed${where}${by}: ${printable(message)}`;
-	// An error of this package says all there is to say; a stack would show nothing but the package.
+	// The text of an error of this package says everything; its stack would only show this package.
 	if (error instanceof RealtimeError) console.error(`${text} ${printable(error.message)}`);
 	else console.error(text, error);
 }

@@ -1,6 +1,8 @@
 import type { LogEntry } from './entry.js';
 
-/** Entries of one tick for all readers of the same topics. Their bytes are joined once, for the first reader. */
+/**
+ * Entries of one tick for all readers of the same topics. The first reader joins their bytes, once for all.
+ */
 export class Batch {
 	readonly entries: readonly LogEntry[];
 	/** Whether some readers have received a part of it before. */
@@ -17,7 +19,7 @@ export class Batch {
 	}
 }
 
-/** @returns the parts as one array; a single part as it is. */
+/** @returns the parts as one array; a single part is not copied. */
 export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
 	if (parts.length === 1) return parts[0]!;
 	const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));

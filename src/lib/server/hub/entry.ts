@@ -4,17 +4,17 @@ import { encodeEvent } from '../../protocol/frame.js';
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import type { ReplayedEvent, ReplayEvent } from '../backend/replay.js';
 
-/** What precedes the time of publishing in the JSON of an envelope. */
+/** The text before the time of publishing in the JSON of an envelope. */
 const CREATED_AT = '"createdAt":"';
 
-/** An event with its position. What is derived from it is made once, and only where it is needed. */
+/** An event with its position. Everything derived from it is computed once, when it is first needed. */
 export class LogEntry {
-	/** Empty where it is in no log: sent to some readers alone. */
+	/** Empty if it is in no log: it was sent to certain readers only. */
 	readonly cursor: string;
 	readonly kind: ReplayEvent['kind'];
 	/** `null` for a `resync`, which goes to the readers of every topic. */
 	readonly topic: string | null;
-	/** Era of the log before which it was handed on already; 0 where it is new. */
+	/** Era of the log before which it was delivered already; 0 if it is new. */
 	readonly heardBefore: number;
 	readonly #payload: string;
 	#envelope: RealtimeTopicEnvelope | undefined;
@@ -32,14 +32,17 @@ export class LogEntry {
 		return (this.#frame ??= encodeEvent(EVENT[this.kind], this.#payload, this.cursor || undefined));
 	}
 
-	/** Its size: exact once it is encoded for a reader, before that the characters of its JSON. */
+	/**
+	 * Its size in bytes: exact once it is encoded for a reader, before that the number of characters of its
+	 * JSON.
+	 */
 	get bytes(): number {
 		return this.#frame?.length ?? this.#payload.length;
 	}
 
 	/** When it was published, in milliseconds; read without parsing the message. */
 	get createdMs(): number | undefined {
-		// After the data, where quotes are escaped, the text cannot occur again.
+		// The text cannot occur in the data, where quotes are escaped.
 		const at = this.#payload.lastIndexOf(CREATED_AT);
 		if (at < 0) return undefined;
 		const start = at + CREATED_AT.length;
@@ -47,7 +50,7 @@ export class LogEntry {
 		return Number.isNaN(createdMs) ? undefined : createdMs;
 	}
 
-	/** JSON of what is sent. */
+	/** The JSON that is sent. */
 	get payload(): string {
 		return this.#payload;
 	}
@@ -57,27 +60,27 @@ export class LogEntry {
 		return (this.#envelope ??= JSON.parse(this.#payload) as RealtimeTopicEnvelope);
 	}
 
-	/** The same message, marked as published before its reader's subscription began. */
+	/** The same message, marked as published before its reader subscribed. */
 	get asHistory(): LogEntry {
 		return this.as(`${this.#payload.slice(0, -1)},"history":true}`);
 	}
 
-	/** Another message in the same place. */
+	/** Another message at the same position. */
 	as(payload: string): LogEntry {
 		const { cursor, kind, topic } = this;
 		return new LogEntry({ cursor, kind, topic, payload });
 	}
 }
 
-/** A question to some readers alone. Like a message, it is checked before it is sent. */
+/** A question to certain readers only. Like a message, it is checked before it is sent. */
 export class AskEntry extends LogEntry {
 	readonly #text: string;
 	#asking: Uint8Array | undefined;
 
 	/**
 	 * @param options.payload JSON of the message that is checked.
-	 * @param options.text JSON of what is sent.
-	 * @param options.isOver Whether it only says that nobody waits any more, which is not checked.
+	 * @param options.text The JSON that is sent. @param options.isOver Whether it only says that nobody waits
+	 *   any more; this is not checked.
 	 */
 	constructor({
 		topic,
@@ -99,7 +102,7 @@ export class AskEntry extends LogEntry {
 	}
 }
 
-/** @returns whether a position lies after another; positions of different epochs do. */
+/** @returns whether a position comes after another; positions of different epochs always do. */
 export function isAfter(cursor: string, other: string | null): boolean {
 	return other === null || (compareCursors(cursor, other) ?? 1) > 0;
 }

@@ -1,7 +1,7 @@
 import type { RealtimeTopicEnvelope } from '../../protocol/types.js';
 import type { SourceMessage } from './source.js';
 
-/** The message as it goes over the wire, with its data as the topic's schema gives it. */
+/** The message as it is sent, with its data as the topic's schema returns it. */
 export function envelopeOf(message: SourceMessage, data: unknown): RealtimeTopicEnvelope {
 	const { channel, topic, runId, fnId, envId, kind, streamId, clientEventId } = message;
 	const created = new Date(message.createdAt ?? Date.now());
@@ -19,13 +19,13 @@ export function envelopeOf(message: SourceMessage, data: unknown): RealtimeTopic
 	};
 }
 
-/** Keys of messages remembered, to count those that are alike. */
+/** Most keys of messages that are remembered, to count equal ones. */
 const MAX_REMEMBERED = 1_000;
 
 /**
- * Keys under which messages are stored: the message's own, and how many before it were alike. Two
- * processes that receive the same messages make the same keys. The own key is made of the data as it
- * came, because what a schema makes of it may differ from process to process.
+ * Keys under which messages are stored: a fingerprint, and how many messages with the same fingerprint came
+ * before. Two processes that receive the same messages compute the same keys. The fingerprint uses the data
+ * as it came, because the output of a schema may differ between processes.
  */
 export class EventKeys {
 	readonly #occurrences = new Map<string, number>();

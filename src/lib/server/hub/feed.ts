@@ -29,18 +29,18 @@ export interface FeedHost {
 	readonly meters: HubMeters;
 }
 
-/** What a log of either kind tells its feed. */
+/** What any kind of log tells its feed. */
 export type FeedLogEvents = LogEvents & SharedLogEvents & FollowedLogEvents;
 
-/** Bounds of a feed, for tests to reach. */
+/** Bounds of a feed, which tests lower. */
 export interface FeedBounds {
-	/** Messages that may wait for an asynchronous schema. */
+	/** Most messages that may wait for an asynchronous schema. */
 	maxValidating?: number;
-	/** Keys of messages remembered, to count those that are alike. */
+	/** Most keys of messages that are remembered, to count equal ones. */
 	maxKeys?: number;
 }
 
-/** Keys of emitted events that are remembered. */
+/** Most keys of emitted events that are remembered. */
 const MAX_EMITTED = 10_000;
 
 /**
@@ -51,23 +51,23 @@ export class Feed implements SourceListener {
 	readonly channel: string;
 	readonly topics: readonly string[];
 	readonly log: Log;
-	/** `connecting` until first confirmed; `lost` while the source is away. */
+	/** `connecting` until first confirmed; `lost` while the source is unavailable. */
 	status: 'connecting' | 'live' | 'lost' = 'connecting';
 	readonly #host: FeedHost;
 	readonly #readers: Readers;
 	readonly #validation: Validation;
 	readonly #keys: EventKeys;
 	readonly #meter: FeedMeter;
-	/** What was handed on since the last flush. */
+	/** Entries delivered since the last flush. */
 	#unflushed: LogEntry[] = [];
-	/** Cursors of what was emitted here, by key. */
+	/** Cursors of messages emitted here, by key. */
 	readonly #emitted = new Map<string, Answer<string>>();
-	/** Who waits for what comes at a cursor to be handed on. */
+	/** Callers that wait until the entry at a cursor is delivered. */
 	readonly #awaited = new Map<() => void, string>();
 	#wasLive = false;
-	/** Counts the turns of the source: what a store answers late must not undo the turn after. */
+	/** Counts the changes of the source's state: a late answer of a store must not undo a later change. */
 	#turn = 0;
-	/** The store failed, so that messages are missing from the log. */
+	/** The store failed, so messages are missing from the log. */
 	#owesGap = false;
 	#storeFailures: { readonly count: number; readonly last: unknown } = {
 		count: 0,
@@ -86,7 +86,7 @@ export class Feed implements SourceListener {
 		  }
 		| undefined;
 
-	/** @param createLog Makes the log that calls the feed back. */
+	/** @param createLog Creates the log, which calls the feed back. */
 	constructor(
 		spec: Pick<FeedSpec, 'channel' | 'entry' | 'topics' | 'definitions' | 'callbackTimeoutMs'>,
 		options: { createLog: (events: FeedLogEvents) => Log; host: FeedHost; bounds?: FeedBounds }
@@ -135,24 +135,24 @@ export class Feed implements SourceListener {
 		return this.#meter.read();
 	}
 
-	/** A reader was told that messages may be missing. */
+	/** Call this when a reader was told that messages may be missing. */
 	countMissed(reason: ResyncReason): void {
 		this.#meter.missed(reason);
 	}
 
-	/** Whether it was live at any time, so that there is something to come back to. */
+	/** Whether it was ever live, so that there is something to come back to. */
 	get wasLive(): boolean {
 		return this.#wasLive;
 	}
 
-	/** Position up to which everything was handed to the readers; `null` before the feed is live. */
+	/** Position up to which everything was delivered to the readers; `null` before the feed is live. */
 	get position(): string | null {
 		return this.#position;
 	}
 
 	/** Adds a reader, which receives everything that comes from now on. */
 	attach(reader: FeedReader): void {
-		// What others receive now does not belong to the new reader's request.
+		// What other readers receive must not run in the context of the new reader's request.
 		detached(() => {
 			if (this.#owesGap && this.#wasLive) this.gap();
 			this.flush();
@@ -164,7 +164,7 @@ export class Feed implements SourceListener {
 		this.#readers.detach(reader);
 	}
 
-	/** Hands on what is pending: to each reader, everything of this tick at once. */
+	/** Delivers what is pending: to each reader, everything of this tick at once. */
 	flush(): void {
 		const { cursor } = this.log;
 		this.#readers.flush();
@@ -183,7 +183,7 @@ export class Feed implements SourceListener {
 		this.#unflushed = [];
 	}
 
-	/** Resolves with the number of readers, once what is at a cursor has been handed to them. */
+	/** Resolves with the number of readers, once the entry at a cursor has been delivered to them. */
 	async delivered(cursor: string): Promise<number> {
 		if (!this.#hasHandedOn(cursor)) {
 			await new Promise<void>((resolve) => this.#awaited.set(resolve, cursor));
@@ -192,14 +192,14 @@ export class Feed implements SourceListener {
 	}
 
 	#hasHandedOn(cursor: string): boolean {
-		// In another epoch it will never come.
+		// If the epoch has changed, it will never come.
 		return this.#position !== null && (compareCursors(this.#position, cursor) ?? 0) >= 0;
 	}
 
 	/**
-	 * The frame that says how the feed is now; made once per moment for all readers.
+	 * The frame with the current state of the feed; created once for all readers.
 	 *
-	 * @param options With a `cursor` for a reader that is ahead of the feed.
+	 * @param options Has a `cursor` for a reader that is ahead of the feed.
 	 */
 	healthFrame(
 		nowMs: number,
@@ -239,7 +239,7 @@ export class Feed implements SourceListener {
 		const turn = ++this.#turn;
 		const announce = (isComplete: boolean): void => {
 			if (turn !== this.#turn) return;
-			// A log that goes on has not seen what came meanwhile. Before the first time nobody followed it.
+			// A log that continues has not seen what came meanwhile. Before the first time nobody followed it.
 			if (this.#wasLive) this.gap();
 			else {
 				if (!isComplete) this.#appendGap(true);
@@ -259,7 +259,7 @@ export class Feed implements SourceListener {
 			this.#storeFailed(error);
 			this.#validation.release();
 		};
-		// What comes before the log has been opened belongs after a gap that this may find.
+		// This may find a gap. What arrives before the log is open belongs after it.
 		this.#validation.hold();
 		try {
 			void whenReady(this.log.open(), ({ isComplete }) => announce(isComplete), fail);
@@ -278,7 +278,7 @@ export class Feed implements SourceListener {
 
 	failed(error: Error): void {
 		if (!this.#wasLive) this.#fail(TEXT.upstream, error);
-		// Readers wait on; their endpoints are told when it is for another reason.
+		// Readers keep waiting; their endpoints are told when the reason changes.
 		else if (error.message !== this.#lastFailure) this.#reportLoss(error);
 	}
 
@@ -294,8 +294,8 @@ export class Feed implements SourceListener {
 	/**
 	 * Publishes an event without the source. An event whose key was emitted before is not published again.
 	 *
-	 * @returns its cursor; of one that the store takes later, a cursor from which it is not missing.
-	 * @throws what the store failed with; the event can then be emitted again.
+	 * @returns its cursor; if the store takes it later, a cursor from which it is not missed.
+	 * @throws the error of the store; the event can then be emitted again.
 	 */
 	async emit(event: ReplayEvent): Promise<Published> {
 		const known = this.#emitted.get(event.key);
@@ -313,7 +313,7 @@ export class Feed implements SourceListener {
 		}
 	}
 
-	/** Appends an event. @throws what the store failed with meanwhile. */
+	/** Appends an event. @throws the error of the store, if it failed meanwhile. */
 	#store(event: ReplayEvent): Answer<string> {
 		const { count } = this.#storeFailures;
 		this.log.append(event);
@@ -324,7 +324,7 @@ export class Feed implements SourceListener {
 		});
 	}
 
-	/** The log was erased: whoever follows is told that messages may be missing. */
+	/** The log was erased: readers are told that messages may be missing. */
 	cleared(): void {
 		this.gap();
 	}
@@ -389,14 +389,14 @@ export class Feed implements SourceListener {
 			kind: 'message',
 			topic: message.topic,
 			payload,
-			// Only a store shared with other processes asks for it.
+			// Only a store that is shared with other processes asks for it.
 			get key() {
 				return (key ??= keys.keyOf(message));
 			}
 		});
 	}
 
-	/** Calls back when what was appended has been handed on: at once, where the store is in memory. */
+	/** Calls back when everything appended has been delivered: at once, if the store is in memory. */
 	#afterLog(callback: () => void): void {
 		void whenReady(this.log.settled(), callback);
 	}

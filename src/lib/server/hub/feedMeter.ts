@@ -4,13 +4,13 @@ import type { LogEntry } from './entry.js';
 
 /** How busy a channel is. */
 export interface Busyness {
-	/** Messages per second, of late. */
+	/** Messages per second, recently. */
 	messagesPerSecond: number;
 	/** Bytes of those messages per second, each counted once. */
 	bytesPerSecond: number;
 }
 
-/** Counts what one feed hands on, once per message and not per reader. */
+/** Counts what one feed delivers, once per message and not per reader. */
 export class FeedMeter {
 	readonly #meters: HubMeters;
 	readonly #label: string;
@@ -29,7 +29,7 @@ export class FeedMeter {
 		this.#lag = meters.lag.of(this.#label);
 	}
 
-	/** Counts entries that were handed to the readers just now. */
+	/** Counts entries that were just delivered to the readers. */
 	count(entries: readonly LogEntry[], readers: number): void {
 		const nowMs = Date.now();
 		let messages = 0;

@@ -19,7 +19,7 @@ export interface FollowedLogEvents {
 
 /**
  * A channel's log in a backend that receives the channel's messages itself. This process appends nothing:
- * it follows what the backend has, and validates it, because the backend knows no schemas.
+ * it follows the backend's log and validates the messages, because the backend knows no schemas.
  */
 export class FollowedLog implements Log {
 	cursor: string | null = null;
@@ -30,7 +30,7 @@ export class FollowedLog implements Log {
 	readonly #key: string;
 	readonly #spec: FeedSpec;
 	readonly #events: FollowedLogEvents;
-	/** What came, in order: handed on one after the other, as schemas may answer late. */
+	/** What arrived, in order. It is delivered one after the other, because schemas may answer late. */
 	#work: Promise<void> | undefined;
 	#isReleased = false;
 
@@ -70,7 +70,7 @@ export class FollowedLog implements Log {
 	append(): void {}
 
 	async since(cursor: string, limit = PAGE_EVENTS): Promise<LogSlice> {
-		// A position beyond the end would begin a new epoch. A reader may have made it up.
+		// A position beyond the end would begin a new epoch. But a reader may have made it up.
 		if (isBeyond(cursor, this.cursor)) {
 			const { last } = await this.#store.bounds(this.#key);
 			if (isBeyond(cursor, last)) return { entries: [], missed: 'restart' };
@@ -78,7 +78,7 @@ export class FollowedLog implements Log {
 		const slice = await this.#store.since(this.#key, cursor, limit);
 		const { entries, ...rest } = readSlice(slice);
 		const valid = await this.#validated(entries);
-		// A page that is empty now must not look like the end of the log.
+		// A page that became empty must not look like the end of the log.
 		if (rest.more && valid.length === 0) return this.since(entries.at(-1)!.cursor, limit);
 		return { ...rest, entries: valid };
 	}
@@ -96,7 +96,7 @@ export class FollowedLog implements Log {
 		this.#store.release(this.#key);
 	}
 
-	/** Does one thing after the other; at once, where nothing is under way. */
+	/** Runs tasks one after the other; at once if none is running. */
 	#then(next: () => void | Promise<void>): void {
 		if (this.#isReleased) return;
 		const done = this.#work
@@ -125,7 +125,7 @@ export class FollowedLog implements Log {
 		});
 	}
 
-	/** Reads what came while the line was down. */
+	/** Reads what came while the connection was down. */
 	async #readOn(): Promise<void> {
 		try {
 			for (let more = true; more && !this.#isReleased;) {
@@ -133,12 +133,12 @@ export class FollowedLog implements Log {
 				const { entries, missed } = readSlice(slice);
 				more = slice.more === true && entries.length > 0;
 				if (missed) this.#events.entries([this.#gap(missed)]);
-				// The log began anew: whoever follows goes on at its end.
+				// The log started again: readers continue at its end.
 				if (missed && entries.length === 0) this.cursor = (await this.bounds()).last;
 				await this.#handOn(entries);
 			}
 		} catch {
-			// The line breaks soon, and its next turn reads on.
+			// The connection will break soon, and reading continues after the reconnect.
 		}
 	}
 
@@ -152,7 +152,7 @@ export class FollowedLog implements Log {
 		});
 	}
 
-	/** The entries that match the schemas of their topics, with their data as the schemas give it. */
+	/** The entries that match the schemas of their topics, with the data that the schemas return. */
 	#validated(entries: LogEntry[]): LogEntry[] | Promise<LogEntry[]> {
 		const results = entries.map((entry) => this.#validate(entry));
 		if (results.every((result) => !(result instanceof Promise))) {
@@ -193,7 +193,7 @@ export class FollowedLog implements Log {
 	}
 }
 
-/** Whether a cursor lies after a position of the same epoch. */
+/** Whether a cursor comes after a position of the same epoch. */
 function isBeyond(cursor: string, position: string | null): boolean {
 	return position !== null && (compareCursors(cursor, position) ?? 0) > 0;
 }

@@ -20,18 +20,18 @@ import type { FeedReader } from './readers.js';
 import { SharedLog } from './sharedLog.js';
 import type { FeedSpec, RealtimeSource, SourceState } from './source.js';
 
-/** What a hub is made with. */
+/** Options of a hub. */
 export interface HubOptions {
-	/** Tells the logs of this app from those of others in one backend. */
+	/** Separates the logs of this app from those of others in the same backend. */
 	app: string;
 	/** Where messages come from, unless a feed names another source. The hub ends it. */
 	source: RealtimeSource;
-	/** Where logs are kept, or, with a backend that keeps them, where they go on while that is away. */
+	/** Where logs are kept or, if a backend keeps them, where they continue while it is unavailable. */
 	store: GuardedStore;
 	/** Bounds that the endpoint sets for every log of the backend. */
 	limits?: ReplayLimits | false | undefined;
 	backend?: GuardedBackend | undefined;
-	/** Milliseconds that a feed is kept after its last reader. */
+	/** How long, in milliseconds, a feed is kept after its last reader. */
 	lingerMs: number;
 	/** Most feeds kept without a reader; the one whose last reader left first is dropped. @default 1_000 */
 	maxWarmFeeds?: number | undefined;
@@ -49,37 +49,37 @@ interface Running {
 /** Feeds without a reader. Each costs a subscription at Inngest and a log. */
 const MAX_WARM_FEEDS = 1_000;
 
-/** How a hub is doing. All endpoints that share an Inngest client share its hub. */
+/** The state of a hub. All endpoints that share an Inngest client share its hub. */
 export interface HubStats {
-	/** Channels that are listened to, those kept warm included. */
+	/** Channels that are listened to, including those kept warm. */
 	feeds: number;
-	/** Where messages come from, by name; the default is `inngest`. */
+	/** The sources of messages, by name; the default is `inngest`. */
 	sources: Record<string, { state: SourceState; sockets: number }>;
 	/** Messages that arrived. */
 	messages: number;
 	/** Messages refused: invalid, unreadable, or of no known stream. */
 	drops: number;
-	/** What the replay store of this process keeps, where it can tell. */
+	/** What the replay store of this process keeps, if it can tell. */
 	replay: { events: number; bytes: number };
-	/** The backend that processes share, and what lives in it; absent without one. */
+	/** The backend that processes share, and the parts it has; absent without one. */
 	backend?: { name: string; state: BreakerState; parts: readonly string[] };
 }
 
-/** How busy one channel is. */
+/** How busy a channel is. */
 export interface BusyChannel extends Busyness {
 	/** Its name. */
 	channel: string;
 }
 
-/** Bounds of a log in a backend that is to keep none: processes exchange messages through it. */
+/** Bounds of a backend's log when replay is off: processes still exchange messages through it. */
 const EXCHANGE_LIMITS: ReplayLimits = { maxEvents: 100, maxAgeMs: 60_000 };
 
-/** Whoever reads a log just once is told nothing. */
+/** A log that is read just once tells nobody anything. */
 const NO_FOLLOWER = { entries() {}, invalid() {} };
 
 /**
  * The feeds of one source by channel. A feed lives from its first reader until `lingerMs` after its
- * last. Owned by whoever made it, ended by `close`.
+ * last. Owned by its creator, ended by `close`.
  */
 export class Hub implements FeedHost {
 	readonly wheel = new Wheel();
@@ -95,7 +95,7 @@ export class Hub implements FeedHost {
 	readonly #bounds: FeedBounds;
 	readonly #feeds = new Map<string, Running>();
 	readonly #running = new WeakMap<Feed, Running>();
-	/** Feeds without a reader, the one that lost its last reader first at the front. */
+	/** Feeds without a reader. The one that has been without for longest comes first. */
 	readonly #warm = new Set<Running>();
 	readonly #logKeys = new Set<string>();
 	readonly #dirty = new Set<Feed>();
@@ -138,14 +138,14 @@ export class Hub implements FeedHost {
 		};
 	}
 
-	/** What is counted here and by the sources. */
+	/** The metrics of this hub and of its sources. */
 	readMeters(): RealtimeMetric[] {
 		const sources = [this.#source, ...this.#otherSources.keys()];
 		return [
 			...this.meters.read(),
 			total(
 				'source_connections_total',
-				'Connections that a source has opened: the first one, and each that took the place of another.',
+				'Connections that a source has opened: the first one, and each replacement.',
 				sources.map(({ name, connections = 0 }) => [{ source: name }, connections])
 			),
 			total(
@@ -185,7 +185,7 @@ export class Hub implements FeedHost {
 	leave(feed: Feed, reader?: FeedReader): void {
 		if (reader) feed.detach(reader);
 		const running = this.#running.get(feed);
-		// Its hub may have been closed before.
+		// The hub may have been closed before.
 		if (!running || --running.users > 0) return;
 		const stop = (): void => this.#stop(running);
 		// A feed that never came live has nothing to come back to.
@@ -198,7 +198,7 @@ export class Hub implements FeedHost {
 	/**
 	 * Publishes an event to a channel without its source.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend that carries it is away, `UNSUPPORTED` where it
+	 * @throws {RealtimeError} `BACKEND` when the backend that carries it is unavailable, `UNSUPPORTED` if it
 	 *   cannot be part of a transaction.
 	 */
 	async emit(spec: FeedSpec, event: ReplayEvent, options: BusPublishOptions): Promise<Published> {
@@ -223,15 +223,15 @@ export class Hub implements FeedHost {
 	}
 
 	/**
-	 * Resolves with the number of this process's readers once what was emitted has been handed to them;
-	 * `undefined` where nobody reads here.
+	 * Resolves with the number of this process's readers once the emitted message has been delivered to them;
+	 * `undefined` if nobody reads here.
 	 */
 	delivered(spec: FeedSpec, cursor: string): Promise<number> | undefined {
 		const feed = this.#feeds.get(this.#key(spec))?.feed;
 		return feed && feed.readers > 0 ? feed.delivered(cursor) : undefined;
 	}
 
-	/** Whether what is emitted here reaches other hubs. */
+	/** Whether messages emitted here reach other hubs. */
 	get isExchanging(): boolean {
 		return this.#backend?.bus !== undefined;
 	}
@@ -244,7 +244,7 @@ export class Hub implements FeedHost {
 	/**
 	 * Reads a channel's log.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend that keeps it is away.
+	 * @throws {RealtimeError} `BACKEND` when the backend that keeps it is unavailable.
 	 */
 	async readLog<T>(
 		spec: FeedSpec,
@@ -273,7 +273,7 @@ export class Hub implements FeedHost {
 	/**
 	 * Erases a channel's log, in all processes.
 	 *
-	 * @throws {RealtimeError} `UNSUPPORTED` where the store cannot.
+	 * @throws {RealtimeError} `UNSUPPORTED` if the store cannot.
 	 */
 	async clear(spec: FeedSpec): Promise<void> {
 		const store = this.#backend?.replay ?? this.#store;
@@ -287,7 +287,7 @@ export class Hub implements FeedHost {
 		this.#feeds.get(this.#key(spec))?.feed.cleared();
 	}
 
-	/** Leaves a feed as a reader would, who waits until it is live: what was emitted is kept for others. */
+	/** Leaves a feed once it is live, as a reader would: the emitted messages are kept for others. */
 	#leaveOnceLive(feed: Feed): void {
 		const reader: FeedReader = {
 			topics: new Set(),
@@ -314,7 +314,7 @@ export class Hub implements FeedHost {
 		this.meters.drops.of(cause).value++;
 	}
 
-	/** Stops keeping feeds warm: nobody will come back, and a socket would hold the process. */
+	/** Stops keeping feeds warm: nobody will come back, and an open socket would keep the process alive. */
 	drain(): void {
 		this.#draining = true;
 		for (const running of [...this.#warm]) this.#stop(running);
@@ -325,7 +325,7 @@ export class Hub implements FeedHost {
 		this.#source.close();
 	}
 
-	/** Two feeds differ by channel, registry entry, topics, or the definitions that validate them. */
+	/** Feeds differ by channel, registry entry, topics, or the definitions that validate them. */
 	#key({ channel, entry, topics, definitions }: FeedSpec): string {
 		let id = this.#definitionIds.get(definitions);
 		if (id === undefined) this.#definitionIds.set(definitions, (id = this.#definitionCount++));
@@ -369,7 +369,7 @@ export class Hub implements FeedHost {
 		return new ChannelLog(store, logKey, events);
 	}
 
-	/** Whether the backend receives the channel's messages, and not this process. */
+	/** Whether the backend receives the channel's messages instead of this process. */
 	#follows({ source }: FeedSpec): boolean {
 		return this.#backend?.feed !== undefined && !source;
 	}
@@ -396,8 +396,8 @@ export class Hub implements FeedHost {
 	}
 
 	/**
-	 * Name of a feed's log, the same in every process that serves the same registry. Two definitions
-	 * under one key have a log each, as their messages may differ.
+	 * Name of a feed's log, the same in every process with the same registry. Two definitions under one key have
+	 * separate logs, because their messages may differ.
 	 */
 	#takeLogKey(spec: FeedSpec): string {
 		const name = this.#logName(spec);
@@ -427,7 +427,7 @@ export class Hub implements FeedHost {
 	}
 }
 
-/** The stats of several hubs as of one. */
+/** Combines the stats of several hubs. */
 export function sumStats(hubs: readonly Hub[]): HubStats {
 	const all = hubs.map(({ stats }) => stats);
 	const sum = (read: (stats: HubStats) => number): number =>
@@ -446,7 +446,7 @@ export function sumStats(hubs: readonly Hub[]): HubStats {
 	};
 }
 
-/** Sources by name; of the same name as one. */
+/** Combines sources by name. */
 function sumSources(
 	sources: readonly Pick<RealtimeSource, 'name' | 'state' | 'sockets'>[]
 ): HubStats['sources'] {

@@ -6,7 +6,9 @@ import { unref } from '../runtime/runtime.js';
 import { isThenable, whenReady } from '../runtime/thenable.js';
 import { LogEntry } from './entry.js';
 
-/** Events that may wait for an asynchronous store; past that they are dropped and announced. */
+/**
+ * Most events that may wait for an asynchronous store; beyond that they are dropped, and a gap is announced.
+ */
 const MAX_WAITING = 10_000;
 
 /** Most events that are read from the store at once. */
@@ -18,54 +20,54 @@ export interface LogSlice {
 	missed?: ReplaySlice['missed'];
 	/** More entries follow the last one. */
 	more?: boolean;
-	/** Where a reader goes on whose own position is unknown; without it, with whatever comes. */
+	/** Where a reader continues if its position is unknown. @default with the next message */
 	position?: string;
 }
 
 /** What a log tells its feed. */
 export interface LogEvents {
 	entries(entries: readonly LogEntry[]): void;
-	/** The store dropped entries before they could be handed on. */
+	/** The store dropped entries before they could be delivered. */
 	missed(): void;
 	/** @returns the event that says that messages may be missing. */
 	gapEvent(key: string): ReplayEvent;
 	error(error: unknown): void;
 }
 
-/** A channel's log: numbers and keeps events, and hands them on in one order. */
+/** A channel's log: numbers and keeps events, and delivers them in one order. */
 export interface Log {
-	/** Cursor of the last entry handed on; `null` until a store that answers later has told it. */
+	/** Cursor of the last delivered entry; `null` until an asynchronous store has answered. */
 	readonly cursor: string | null;
-	/** What is limited now, in words for people; `undefined` where nothing is. */
+	/** A text for people that says what is limited now; `undefined` if nothing is. */
 	readonly limitation: string | undefined;
-	/** How often the log has come back to a backend that was away. */
+	/** How often the log has returned to a backend after an outage. */
 	readonly era: number;
 	/**
-	 * Learns where the log stands, once the feed receives messages.
+	 * Finds out where the log ends, once the feed receives messages.
 	 *
-	 * @returns whether it has everything up to now: because it is new, or because another process was
-	 *   there; as a promise only where the store needs one.
+	 * @returns whether it has everything up to now, because it is new or because another process was listening;
+	 *   a promise only if the store is asynchronous.
 	 */
 	open(): Promise<{ isComplete: boolean }> | { isComplete: boolean };
-	/** @param isQuiet Whether nobody is to receive the event who follows the log now. */
+	/** @param isQuiet Whether to hide the event from those who follow the log now. */
 	append(event: ReplayEvent, isQuiet?: boolean): void;
 	/**
 	 * @param limit Most entries; a log may return fewer.
-	 * @returns entries after `cursor`, as a promise only where the store needs one.
+	 * @returns entries after `cursor`; a promise only if the store is asynchronous.
 	 */
 	since(cursor: string, limit?: number): Promise<LogSlice> | LogSlice;
-	/** @returns where it begins and ends, as a promise only where the store needs one. */
+	/** @returns where it begins and ends; a promise only if the store is asynchronous. */
 	bounds(): Promise<ReplayBounds> | ReplayBounds;
-	/** Resolves when everything appended so far has been handed on; nothing where that is so already. */
+	/** Resolves when everything appended so far has been delivered; `undefined` if it has been already. */
 	settled(): Promise<void> | undefined;
 	/** Nobody needs the log any more. */
 	release(): void;
 }
 
 /**
- * A channel's log: puts events into the store and hands them on in the store's order. A store that
- * answers at once is never awaited. With one that several processes share, the log of the store is what
- * is handed on, so that all processes send one order, whichever of them received a message first.
+ * A channel's log: puts events into the store and delivers them in the store's order. A store that answers at
+ * once is never awaited. If several processes share the store, its log is what is delivered, so that all
+ * processes send the same order, no matter which of them received a message first.
  */
 export class ChannelLog implements Log {
 	cursor: string | null = null;
@@ -89,7 +91,7 @@ export class ChannelLog implements Log {
 
 	open(): Promise<{ isComplete: boolean }> | { isComplete: boolean } {
 		return whenReady(this.#store.bounds(this.#key), (bounds) => {
-			// What is in it already was emitted here.
+			// Everything in it was emitted here.
 			const isComplete = this.cursor !== null || isNewLog(bounds);
 			this.cursor = bounds.last;
 			return { isComplete };
@@ -97,7 +99,7 @@ export class ChannelLog implements Log {
 	}
 
 	append(event: ReplayEvent): void {
-		// What comes late must not begin a new epoch.
+		// A late answer must not begin a new epoch.
 		if (this.#released) return;
 		if (this.#busy) {
 			if (this.#waiting.length === this.#maxWaiting) {
@@ -146,13 +148,13 @@ export class ChannelLog implements Log {
 	}
 
 	/**
-	 * Marks the end of a log with nothing in it, if the store keeps that: nobody could tell later that a
-	 * reader who holds its first position has missed something.
+	 * Marks the end of an empty log, if the store keeps the mark: otherwise nobody could tell later that a
+	 * reader with its first position has missed something.
 	 */
 	#markEnd(): void {
 		const isEmpty = this.cursor !== null && parseCursor(this.cursor)?.sequence === 0;
 		if (!isEmpty || this.#store instanceof MemoryReplayStore) return;
-		// What fails here is of no use to anybody any more.
+		// If this fails, nobody needs the log any more.
 		void (async () =>
 			this.#store.append(this.#key, [this.#events.gapEvent(`end\n${this.cursor}`)]))().catch(
 			() => {}
@@ -177,8 +179,8 @@ export class ChannelLog implements Log {
 	}
 
 	/**
-	 * Waits for events to be stored, and says so as often as that takes too long. It never gives up:
-	 * events that the store took late would come after those that followed them.
+	 * Waits for events to be stored, and reports it each time that this takes too long. It never gives up:
+	 * events that are stored late would come after later ones.
 	 */
 	async #awaited(stored: PromiseLike<unknown>): Promise<void> {
 		const timer = unref(setInterval(() => this.#events.error(noAnswer()), STORE_TIMEOUT_MS));
@@ -189,7 +191,7 @@ export class ChannelLog implements Log {
 		}
 	}
 
-	/** Hands on what the store has after the last entry handed on. */
+	/** Delivers what the store has after the last delivered entry. */
 	async #handOn(): Promise<void> {
 		for (let more: boolean | undefined = true; more;) {
 			if (this.cursor === null) return;
@@ -197,7 +199,7 @@ export class ChannelLog implements Log {
 			let { entries } = slice;
 			({ more } = slice);
 			if (slice.missed && entries.length === 0) {
-				// The store lost the log that this one went on from: what it has now is all new.
+				// The store lost the log that this one continued from: everything it has now is new.
 				this.cursor = (await this.bounds()).first;
 				({ entries, more } = await this.since(this.cursor));
 			}
@@ -211,12 +213,12 @@ export class ChannelLog implements Log {
 	}
 }
 
-/** Whether nothing was ever appended to a log. */
+/** Whether a log has always been empty. */
 export function isNewLog({ first, last, isNew }: ReplayBounds): boolean {
 	return isNew ?? (first === last && last.endsWith('-0'));
 }
 
-/** Whether a slice answers a position that the log does not know. */
+/** Whether a slice is the answer for a position that the log does not know. */
 export function isOfOtherLog({ missed }: Pick<LogSlice, 'missed'>): boolean {
 	return missed !== undefined && missed !== 'expired';
 }

@@ -3,7 +3,7 @@ import type { Report } from '../failure/report.js';
 import { Batch } from './batch.js';
 import type { LogEntry } from './entry.js';
 
-/** Somebody who reads topics of a feed. */
+/** A reader of topics of a feed. */
 export interface FeedReader {
 	readonly topics: ReadonlySet<string>;
 	readonly report: Report;
@@ -20,7 +20,7 @@ interface Group {
 	pending: LogEntry[];
 }
 
-/** The readers of one feed, grouped by their topics, so that what goes to all of a group is made once. */
+/** The readers of one feed, grouped by their topics, so that what a whole group gets is created once. */
 export class Readers {
 	readonly #channel: string;
 	readonly #groups = new Map<string, Group>();
@@ -59,7 +59,7 @@ export class Readers {
 		else this.#reports.delete(reader.report);
 	}
 
-	/** Adds entries to what waits for the readers of their topics, until `flush`. */
+	/** Queues entries for the readers of their topics, until `flush`. */
 	add(entries: readonly LogEntry[]): void {
 		for (const { topics, pending } of this.#groups.values()) {
 			for (const entry of entries) {
@@ -68,7 +68,7 @@ export class Readers {
 		}
 	}
 
-	/** Hands on what waits: each reader gets everything of this tick at once. */
+	/** Delivers the queued entries: each reader gets everything of this tick at once. */
 	flush(): void {
 		for (const group of this.#groups.values()) {
 			if (group.pending.length === 0) continue;
@@ -82,7 +82,7 @@ export class Readers {
 		for (const reader of this.#all()) this.#call(reader, () => reader.changed());
 	}
 
-	/** Lets all readers go; they come back by themselves. */
+	/** Detaches all readers; they come back by themselves. */
 	fail(failure: Failure): void {
 		const texts = this.report(failure);
 		for (const reader of this.#all()) {
@@ -90,7 +90,7 @@ export class Readers {
 		}
 	}
 
-	/** Lets go of readers that are left when the feed ends. */
+	/** Detaches the readers that are left when the feed ends. */
 	end(): void {
 		for (const reader of this.#all()) this.#letGo(reader, TEXT.closed);
 	}
@@ -101,7 +101,7 @@ export class Readers {
 		return new Map([...this.#reports.keys()].map((report) => [report, report(failure, place)]));
 	}
 
-	/** Calls a reader. One that throws is let go, and no other learns of it. */
+	/** Calls a reader. If it throws it is detached, and the others are not affected. */
 	#call(reader: FeedReader, call: () => void): void {
 		try {
 			call();

@@ -3,10 +3,11 @@ import { callApp } from '../failure/callback.js';
 import { whenReady, type Answer } from '../runtime/thenable.js';
 
 /**
- * Asks the schema of a topic about data. Answers at once where the schema does.
+ * Validates data with the schema of a topic. Synchronous if the schema is.
  *
  * @throws {CallbackError} when it throws, rejects, or does not settle within `timeoutMs`.
- * @throws {TypeError} when it answers with neither a value nor issues: the data is not known to be valid.
+ * @throws {TypeError} when it returns neither a value nor issues, so that nobody knows whether the data is
+ *   valid.
  */
 export function askSchema(
 	schema: StandardSchemaV1,
@@ -16,6 +17,6 @@ export function askSchema(
 	const answer = callApp('schema', timeoutMs, () => schema['~standard'].validate(data));
 	return whenReady(answer, (result) => {
 		if (typeof result === 'object' && result && (result.issues || 'value' in result)) return result;
-		throw new TypeError('The schema answered with neither a value nor issues.');
+		throw new TypeError('The schema returned neither a value nor issues.');
 	});
 }

@@ -8,22 +8,22 @@ import { isAfter, LogEntry } from './entry.js';
 import { isOfOtherLog, PAGE_EVENTS, readSlice, type Log, type LogSlice } from './log.js';
 import { RecentTexts } from './recent.js';
 
-/** About how often, in milliseconds, a log is compared with what was handed on. */
+/** About how often, in milliseconds, the log is compared with what was delivered. */
 const CHECK_MS = 15_000;
 
 /** About how long, in milliseconds, a log stays local before the backend is tried again. */
 const RETURN_MS = 1_500;
 
-/** How long, in milliseconds, other processes may take to say that they are live. */
+/** How long, in milliseconds, other processes have to say that they are live. */
 const PROBE_MS = 300;
 
 /** What a shared log tells its feed. */
 export interface SharedLogEvents {
 	entries(entries: readonly LogEntry[]): void;
-	/** Messages may be missing at this point, for those who follow and those who resume. */
+	/** Messages may be missing at this point, for readers that follow and for those that resume. */
 	gap(): void;
 	/**
-	 * @param key The same in every process that misses the same.
+	 * @param key The same in every process that misses the same messages.
 	 * @returns the event that says that messages may be missing.
 	 */
 	gapEvent(key: string): ReplayEvent;
@@ -34,14 +34,14 @@ export interface SharedLogEvents {
 }
 
 /**
- * A channel's log in a backend that several processes share. What any of them appends is handed on here
- * in the order of the backend, so that all send one order. While the backend is away the log goes on in
- * this process's memory, in an epoch of its own: live messages never wait for a backend. Whoever resumes
- * across the change is told that messages may be missing.
+ * A channel's log in a backend that several processes share. Whatever any of them appends is delivered here
+ * in the order of the backend, so that all send the same order. While the backend is unavailable, the log
+ * continues in this process's memory, in its own epoch: live messages never wait for a backend. A reader that
+ * resumes across the change is told that messages may be missing.
  *
- * Each process leaves the backend, and comes back, at a moment of its own, while the others may append the
- * same messages. So that nobody receives one of them twice, the log remembers what it handed on last, and
- * marks what comes again of what came while it was local.
+ * Processes leave the backend and return to it at different moments, and others may append the same messages
+ * meanwhile. So that nobody receives a message twice, the log remembers what it delivered last, and marks
+ * messages that come again after it was local.
  */
 export class SharedLog implements Log {
 	cursor: string | null = null;
@@ -53,34 +53,34 @@ export class SharedLog implements Log {
 	readonly #isGapless: boolean;
 	readonly #events: SharedLogEvents;
 	#waiting: ReplayEvent[] = [];
-	/** Those who wait until what waits, or is on its way, has been handed on. */
+	/** Callers that wait until everything pending has been delivered. */
 	#settling: (() => void)[] = [];
 	#mustRead = false;
 	#busy: Promise<void> | undefined;
-	/** Position at which the log left the backend; `null` where it never knew one. */
+	/** Position at which the log left the backend; `null` if it never knew one. */
 	#leftAt: string | null = null;
 	#isLocal = false;
-	/** The log is on its way back to the backend: what comes now has to get into it. */
+	/** The log is returning to the backend: what arrives now has to get into it. */
 	#isReturning = false;
 	/** Somebody resumed while the log was local, from a position that this process does not know. */
 	#hasGuests = false;
-	/** What was handed on while the log was local. */
+	/** What was delivered while the log was local. */
 	#local = new RecentTexts();
 	/** What came through the backend. */
 	readonly #recent = new RecentTexts();
 	#isDeaf = false;
 	#isReleased = false;
-	/** Gaps that this process announced, and whether those who follow know of them. */
+	/** Gaps that this process announced, and whether its readers know of them. */
 	readonly #ownGaps = new Map<string, { isKnown: boolean }>();
-	/** Whether a gap was handed on last. */
+	/** Whether the last delivered entry was a gap. */
 	#endsWithGap = false;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#stopListening: (() => void) | undefined;
 
 	/**
-	 * @param fallback Where the log goes on while the backend is away.
-	 * @param log `isGapless` where everything comes through the backend, so that nothing is missing from
-	 *   the log while nobody listens.
+	 * @param fallback Where the log continues while the backend is unavailable.
+	 * @param log `isGapless` if everything comes through the backend, so that the log misses nothing while
+	 *   nobody listens.
 	 */
 	constructor(
 		backend: GuardedBackend,
@@ -99,7 +99,7 @@ export class SharedLog implements Log {
 	get limitation(): string | undefined {
 		const { name } = this.#backend;
 		if (this.#isLocal) {
-			return `The backend "${name}" is away: messages arrive, but a reconnect may miss some.`;
+			return `The backend "${name}" is unavailable: messages arrive, but a reconnect may miss some.`;
 		}
 		return this.#isDeaf
 			? `The connection to "${name}" is being restored: messages of other processes may be late.`
@@ -108,7 +108,7 @@ export class SharedLog implements Log {
 
 	async open(): Promise<{ isComplete: boolean }> {
 		const { bus } = this.#backend;
-		// The source may be lost, and back, before the log has been opened.
+		// The source may be lost and come back before the log is open.
 		this.#stopListening ??= bus?.listen(this.#key, {
 			isLive: () => !this.#isLocal && this.#events.isLive(),
 			settled: () => this.settled(),
@@ -122,10 +122,10 @@ export class SharedLog implements Log {
 		if (this.#isReleased) this.#stopListening?.();
 		try {
 			const bounds = await this.#store.bounds(this.#key);
-			// That the log is new proves nothing: a reader may hold its very first position from before.
+			// A new log proves nothing: a reader may still hold its first position.
 			const isComplete = this.#isGapless || ((await bus?.probe?.(this.#key, PROBE_MS)) ?? false);
 			if (this.#isLocal) return { isComplete: true };
-			// Announcements that came meanwhile begin before it, or lead to a read.
+			// Announcements that came meanwhile either start before it or lead to a read.
 			this.cursor ??= bounds.last;
 			this.#scheduleCheck();
 			this.#read();
@@ -137,7 +137,7 @@ export class SharedLog implements Log {
 	}
 
 	append(event: ReplayEvent, isQuiet = false): void {
-		// What comes late must not begin a new epoch.
+		// A late answer must not begin a new epoch.
 		if (this.#isReleased) return;
 		if (event.kind === 'resync') this.#ownGaps.set(event.payload, { isKnown: isQuiet });
 		if (this.#isLocal && !this.#isReturning) return this.#appendLocally([event]);
@@ -155,7 +155,7 @@ export class SharedLog implements Log {
 			}
 		}
 		if (slice && !isOfOtherLog(slice)) return slice;
-		// A reader with a position of another log may have received what this process has not handed on yet.
+		// A reader with a position of another log may have received what this process has not delivered yet.
 		await this.settled();
 		if (!slice || this.#isLocal) return this.#sinceLocally(cursor, limit);
 		return { entries: [], missed: slice.missed!, position: this.cursor! };
@@ -169,7 +169,7 @@ export class SharedLog implements Log {
 
 	/**
 	 * A position beyond the end of the log makes the backend begin a new epoch, because it lost what this
-	 * process handed on. A reader that names one may have made it up, and must not end the epoch of all.
+	 * process delivered. But a reader may have made its position up, and must not end the epoch for all.
 	 */
 	async #sinceOfReader(cursor: string, limit: number): Promise<LogSlice> {
 		if (isBeyond(cursor, this.cursor)) {
@@ -202,7 +202,7 @@ export class SharedLog implements Log {
 		this.#store.release(this.#key);
 	}
 
-	/** Hears of what a process appended. */
+	/** Handles events that a process appended. */
 	#hear(events: readonly ReplayedEvent[]): void {
 		if (this.#isLocal || this.#isReleased || this.cursor === null) return;
 		const next: LogEntry[] = [];
@@ -217,20 +217,20 @@ export class SharedLog implements Log {
 		else this.#handOn(next);
 	}
 
-	/** Compares the log with what was handed on: soon. */
+	/** Soon compares the log with what was delivered. */
 	#read(): void {
 		this.#mustRead = true;
 		this.#work();
 	}
 
-	/** Appends what waits and reads what there is, one call at a time. */
+	/** Appends pending events and reads new ones, one call at a time. */
 	#work(): void {
 		if (this.#busy || this.#isLocal || this.cursor === null) return;
 		this.#busy = this.#drain();
 	}
 
 	async #drain(): Promise<void> {
-		// What comes in one burst is one batch.
+		// Everything that comes in one burst is one batch.
 		await new Promise<void>(afterInput);
 		while (!this.#isLocal && !this.#isReleased && (this.#waiting.length > 0 || this.#mustRead)) {
 			const events = this.#waiting;
@@ -251,7 +251,7 @@ export class SharedLog implements Log {
 			}
 			for (const settle of settling) settle();
 		}
-		// Before anybody goes on, who may append more.
+		// This comes before callers continue, because they may append more.
 		this.#busy = undefined;
 		for (const settle of this.#settling.splice(0)) settle();
 	}
@@ -261,15 +261,15 @@ export class SharedLog implements Log {
 		let { events, more } = slice;
 		const isOtherLog = slice.missed && events.length === 0;
 		if (isOtherLog) {
-			// The backend lost the log that this one went on from. What it still has was handed on before,
-			// but for what was appended now.
+			// The backend lost the log that this one continued from. What it still has was delivered before, except
+			// for what was appended just now.
 			const bounds = await this.#store.bounds(this.#key);
 			const start = stepBack(bounds, appended);
 			({ events, more } = await this.#store.since(this.#key, start, PAGE_EVENTS));
 			this.cursor = start;
 			this.#announceGap(`lost\n${start}`);
 		}
-		// Announcements may have brought some of it meanwhile.
+		// Announcements may have delivered some of it meanwhile.
 		this.#handOn(
 			events
 				.filter(({ cursor }) => isAfter(cursor, this.cursor))
@@ -279,14 +279,14 @@ export class SharedLog implements Log {
 		if (slice.missed && !isOtherLog) this.#events.gap();
 	}
 
-	/** An entry of the backend's log, marked if it was handed on here before. */
+	/** An entry of the backend's log, marked if it was delivered here before. */
 	#entryOf(event: ReplayedEvent): LogEntry {
 		return new LogEntry(event, this.#local.has(event.payload) ? this.era : 0);
 	}
 
 	/**
-	 * @returns whether those who follow have to be told. A gap that another process announces right after
-	 *   one says nothing new to them, as long as this process receives the messages itself.
+	 * @returns whether readers have to be told. A gap that another process announces right after one is nothing
+	 *   new to them, as long as this process receives the messages itself.
 	 */
 	#beginGap(payload: string): boolean {
 		const own = this.#ownGaps.get(payload);
@@ -298,8 +298,8 @@ export class SharedLog implements Log {
 	}
 
 	/**
-	 * Tells those who follow, whose position is of another epoch, at once, and those who resume by an
-	 * event in the log, of which one is enough for all processes.
+	 * Tells readers that follow at once, because their position is of another epoch. Readers that resume learn
+	 * it from an event in the log; one is enough for all processes.
 	 */
 	#announceGap(key: string): void {
 		const event = this.#events.gapEvent(key);
@@ -322,13 +322,13 @@ export class SharedLog implements Log {
 		if (wanted.length > 0) this.#events.entries(wanted);
 	}
 
-	/** Goes on in memory, after what is on its way to the backend. */
+	/** Continues in memory, after events that are being sent to the backend. */
 	async #leaveInOrder(): Promise<void> {
 		await this.#busy;
 		this.#leave([]);
 	}
 
-	/** Goes on in memory, beginning with events that the backend did not take. */
+	/** Continues in memory, starting with events that the backend did not take. */
 	#leave(events: readonly ReplayEvent[]): void {
 		if (this.#isReleased) return;
 		if (this.#isLocal) return this.#appendLocally(events);
@@ -340,7 +340,7 @@ export class SharedLog implements Log {
 		this.cursor = this.#fallback.bounds(this.#key).last;
 		this.#scheduleReturn();
 		this.#events.limited();
-		// Another process appended some of them before, so that they were handed on.
+		// Another process appended some of them before, so they were delivered.
 		this.#appendLocally(
 			pending.filter(({ kind, payload }) => kind === 'resync' || !this.#recent.has(payload))
 		);
@@ -364,7 +364,7 @@ export class SharedLog implements Log {
 	#scheduleCheck(): void {
 		if (!this.#backend.bus) return;
 		this.#schedule(CHECK_MS, () => {
-			// By now every process has appended what it received while the backend was away.
+			// By now every process has appended what it received while the backend was unavailable.
 			this.#local = new RecentTexts();
 			this.#ownGaps.clear();
 			this.#read();
@@ -378,8 +378,8 @@ export class SharedLog implements Log {
 	}
 
 	/**
-	 * Goes back to the backend, if that answers. What came meanwhile is not added to its log: by then it
-	 * would follow newer messages. A gap stands for it.
+	 * Returns to the backend, if that answers. Messages that came meanwhile are not added to its log, because
+	 * they would come after newer ones. A gap stands for them.
 	 */
 	async #return(): Promise<void> {
 		try {
@@ -400,20 +400,20 @@ export class SharedLog implements Log {
 		this.#read();
 	}
 
-	/** Whether nothing happened since the log left the backend, so that it can go on where it was. */
+	/** Whether nothing has happened since the log left the backend, so that it can continue where it was. */
 	get #isUntouched(): boolean {
 		const local = parseCursor(this.#fallback.bounds(this.#key).last);
 		return local?.sequence === 0 && !this.#hasGuests && this.#leftAt !== null;
 	}
 
-	/** Those who left the backend at one position need one gap in the log. */
+	/** Processes that left the backend at the same position need only one gap in the log. */
 	async #appendGap(last: string): Promise<void> {
 		const gap = this.#events.gapEvent(`left\n${this.#leftAt ?? last}`);
 		this.#ownGaps.set(gap.payload, { isKnown: true });
 		await this.#store.append(this.#key, [gap], last, 1);
 	}
 
-	/** The log goes on in the backend. */
+	/** Continues in the backend. */
 	#goOnAt(position: string, isGap: boolean): void {
 		this.#fallback.clear(this.#key);
 		this.#isLocal = false;
@@ -440,7 +440,7 @@ function follows(cursor: string, position: string): boolean {
 	return next?.epoch === before?.epoch && next?.sequence === (before?.sequence ?? 0) + 1;
 }
 
-/** Whether a cursor lies after a position of the same epoch. */
+/** Whether a cursor comes after a position of the same epoch. */
 function isBeyond(cursor: string, position: string | null): boolean {
 	return position !== null && (compareCursors(cursor, position) ?? 0) > 0;
 }

@@ -2,7 +2,7 @@ import type { TopicDefinitions } from '../../protocol/channel.js';
 import type { MessageKind } from '../../protocol/types.js';
 import type { ReplayLimits } from '../backend/replay.js';
 
-/** A message as its source delivered it, before it is validated. */
+/** A message as its source delivered it, not validated yet. */
 export interface SourceMessage {
 	readonly kind: MessageKind;
 	readonly channel: string;
@@ -11,25 +11,25 @@ export interface SourceMessage {
 	readonly runId: string | undefined;
 	readonly fnId: string | undefined;
 	readonly envId: string | undefined;
-	/** As it was written; absent on pieces of a data stream. */
+	/** The time as it was written; absent on pieces of a data stream. */
 	readonly createdAt: string | undefined;
 	readonly streamId: string | undefined;
 	/** Id of the event whose handler published it. */
 	readonly clientEventId?: string | undefined;
 	/**
-	 * What two deliveries of one message have in common, whichever socket or process they came by. Made
-	 * when somebody asks, because it costs a hash of the data.
+	 * A fingerprint that all deliveries of one message share, over all sockets and processes. Computed on
+	 * demand, because it costs a hash of the data.
 	 */
 	key(): string;
 }
 
-/** Somebody who listens to topics of one channel. None of its methods may throw. */
+/** A listener of topics of one channel. None of its methods may throw. */
 export interface SourceListener {
 	readonly channel: string;
 	readonly topics: readonly string[];
-	/** Messages of all topics arrive from now on; called again after each `lost`. */
+	/** Messages of all topics arrive from now on. Called again after each `lost`. */
 	live(): void;
-	/** Messages do not arrive any more; `live` follows when they do again. */
+	/** Messages do not arrive any more. `live` follows when they do again. */
 	lost(error: Error): void;
 	/** An attempt to bring a listener live failed; more follow. */
 	failed(error: Error): void;
@@ -39,7 +39,7 @@ export interface SourceListener {
 	message(message: SourceMessage): void;
 }
 
-/** How requests for tokens went. */
+/** Outcomes of requests for tokens. */
 export interface TokenCounts {
 	readonly given: number;
 	readonly failed: number;
@@ -49,25 +49,25 @@ export interface TokenCounts {
 export type SourceState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 
 /**
- * Where messages come from: Inngest, a database, a test. It holds a connection only while somebody
+ * Where messages come from: Inngest, a database, a test. It keeps a connection open only while anyone
  * listens, and restores it by itself. Owned by a hub, which ends it with `close`.
  */
 export interface RealtimeSource {
-	/** What it is called in `stats()`. */
+	/** Its name in `stats()`. */
 	readonly name: string;
 	readonly state: SourceState;
 	/** Sockets that are open now. */
 	readonly sockets: number;
-	/** Connections opened so far: the first one, and each that took the place of another. */
+	/** Connections opened so far: the first one, and each replacement. */
 	readonly connections?: number;
-	/** Tokens requested so far, where connections need them. */
+	/** Tokens requested so far, if connections need them. */
 	readonly tokens?: TokenCounts;
 	/** Adds a listener. @returns a function that removes it. */
 	listen(listener: SourceListener): () => void;
 	close(): void;
 }
 
-/** A channel to be fed. */
+/** Describes the feed of a channel. */
 export interface FeedSpec {
 	channel: string;
 	/** Key of its registry entry; empty for a channel that is not registered. */
@@ -75,12 +75,12 @@ export interface FeedSpec {
 	/** All topics to listen to, sorted. */
 	topics: readonly string[];
 	definitions: TopicDefinitions;
-	/** Milliseconds that an asynchronous schema may take. */
+	/** Time limit, in milliseconds, of an asynchronous schema. */
 	callbackTimeoutMs?: number | undefined;
 	/** Where its messages come from. @default the hub's source */
 	source?: RealtimeSource | undefined;
-	/** Topics of which only the newest message is of use. */
+	/** Topics of which only the newest message matters. */
 	latest?: readonly string[] | undefined;
-	/** Bounds of its log where they differ from the hub's; `false` keeps none. */
+	/** Bounds of its log, if they differ from the hub's; `false` keeps no messages. */
 	replay?: ReplayLimits | false | undefined;
 }

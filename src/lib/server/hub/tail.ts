@@ -18,24 +18,24 @@ const FIRST_PAGE = 100;
 /** Most entries of one page. */
 const MAX_PAGE = 1_000;
 
-/** Most entries kept while the log is being read; what follows them is read from the log as well. */
+/** Most live entries kept while the log is being read; later ones are read from the log as well. */
 const MAX_OVERTAKING = 1_000;
 
 /** Where a reader starts; without either, with the next message. */
 export interface TailStart {
 	/** Cursor after which to start. */
 	after?: string | undefined;
-	/** Number of messages, the newest of its topics, to start with; `after` wins. */
+	/** Number of recent messages of its topics to start with; `after` wins. */
 	history?: number | undefined;
 }
 
-/** Who takes what a tail reads. */
+/** The consumer of a tail. */
 export interface TailConsumer {
-	/** Whether so much waits that the rest has to wait in the log. */
+	/** Whether so much is waiting that the rest has to wait in the log. */
 	readonly isFull: boolean;
 	/** Takes one entry that was read from the log. */
 	take(entry: LogEntry): void;
-	/** Takes what just came. */
+	/** Takes live entries. */
 	takeBatch(batch: Batch): void;
 	/** Messages are missing before what comes next. */
 	missed(reason: NonNullable<ReplaySlice['missed']>): void;
@@ -50,7 +50,7 @@ export interface TailConsumer {
 /** Live entries that arrive while the log is being read. */
 interface Reading {
 	readonly overtaking: LogEntry[];
-	/** Whether more came than are kept. */
+	/** Whether more arrived than are kept. */
 	isCut: boolean;
 }
 
@@ -58,13 +58,13 @@ interface Reading {
 interface History {
 	/** Cursor of its last entry. */
 	readonly until: string;
-	/** Whether the reader has got any of it. */
+	/** Whether the reader has received any of it. */
 	began: boolean;
 }
 
 /**
  * Reads one feed for one reader: first the log, from where the reader left off, then what arrives live.
- * It reads only as fast as its consumer takes: a consumer that stalls costs a cursor, not messages.
+ * It reads only as fast as its consumer takes: a stalled consumer costs a cursor, not buffered messages.
  * Owned by its consumer, ended by `end`.
  */
 export class Tail implements FeedReader {
@@ -73,15 +73,15 @@ export class Tail implements FeedReader {
 	readonly feed: Feed;
 	readonly #hub: Hub;
 	readonly #consumer: TailConsumer;
-	/** Topics of which only the newest message is of use. */
+	/** Topics of which only the newest message matters. */
 	readonly #latest: ReadonlySet<string>;
-	/** Where to start once the feed is live. Before that its log has nothing to start from. */
+	/** Where to start once the feed is live. Before that, its log has no position to start from. */
 	#waitingStart: TailStart | undefined;
 	/** `null` while this reader follows the feed. */
 	#reading: Reading | null = { overtaking: [], isCut: false };
-	/** How far the log was read, until the feed, whose store is asynchronous, gets there too. */
+	/** How far the log was read, until the feed gets there, too: its store is asynchronous. */
 	#ahead: string | null = null;
-	/** Era of the log in which the reader began, if it began with what the log had. */
+	/** Era of the log in which the reader started, if it started with messages of the log. */
 	#era: number | undefined;
 	#history: History | undefined;
 	#pageSize = FIRST_PAGE;
@@ -106,12 +106,12 @@ export class Tail implements FeedReader {
 		return this.#latest.size > 0;
 	}
 
-	/** Whether the reader has taken everything that the feed had, and gets what arrives at once. */
+	/** Whether the reader has taken everything that the feed had, and gets new entries at once. */
 	get isFollowing(): boolean {
 		return this.#reading === null;
 	}
 
-	/** Position of the last entry taken, where it is ahead of the feed's. */
+	/** Position of the last entry taken, if it is ahead of the feed's. */
 	get ahead(): string | null {
 		return this.#ahead;
 	}
@@ -127,12 +127,12 @@ export class Tail implements FeedReader {
 		}
 	}
 
-	/** Stops following the feed after `cursor`; goes on from the log when the consumer has room. */
+	/** Stops following the feed after `cursor`; continues from the log when the consumer has room. */
 	pauseAfter(cursor: string): void {
 		this.feed.detach(this);
 		this.#reading = { overtaking: [], isCut: false };
 		const goOn = (): void => this.#read(() => this.#catchUp(cursor));
-		// Other work gets its turn between two pages.
+		// Other work can run between two pages.
 		void this.#consumer.drained().then(() => afterInput(goOn));
 	}
 
@@ -163,7 +163,7 @@ export class Tail implements FeedReader {
 		this.#consumer.failed(message);
 	}
 
-	/** Reads the log. Where it answers at once this is done before anything else can happen. */
+	/** Reads the log. If the log answers at once, this is done before anything else can happen. */
 	#read(read: () => void | Promise<void>): void {
 		const fail = (cause: unknown): void => {
 			if (this.#ended) return;
@@ -189,7 +189,7 @@ export class Tail implements FeedReader {
 		this.#history = { until: last, began: false };
 		const { epoch, sequence: end } = parseCursor(last)!;
 		const { sequence: oldest } = parseCursor(first)!;
-		// Further and further back, because messages of other topics may lie between.
+		// Go further and further back, because there may be messages of other topics in between.
 		for (let reach = count; ; reach *= 4) {
 			const from = Math.max(oldest, end - reach);
 			const starts = await this.#findMessages(formatCursor(epoch, from), last);
@@ -214,7 +214,7 @@ export class Tail implements FeedReader {
 		return starts;
 	}
 
-	/** Takes what followed `cursor`, page by page, until it can follow the feed. */
+	/** Takes entries after `cursor`, page by page, until it can follow the feed. */
 	#catchUp(cursor: string): void | Promise<void> {
 		if (this.#ended) return;
 		if (this.#consumer.isFull) return this.pauseAfter(cursor);
@@ -225,7 +225,7 @@ export class Tail implements FeedReader {
 		);
 	}
 
-	/** Entries of a page without those of latest-value topics that a newer one of the page replaces. */
+	/** Entries of a page, without those of latest-value topics that a newer one in the page replaces. */
 	#withoutSuperseded(entries: readonly LogEntry[]): readonly LogEntry[] {
 		if (!this.canSkip) return entries;
 		const newest = new Map(entries.map((entry) => [entry.topic, entry]));
@@ -248,7 +248,7 @@ export class Tail implements FeedReader {
 			for (const [index, entry] of all.entries()) {
 				if (!isAfter(entry.cursor, position)) continue;
 				if (taken > 0 && this.#consumer.isFull) {
-					// What is left of this page will be read again, so that the next one is to be small.
+					// The rest of this page will be read again, so the next one should be small.
 					if (all === entries) this.#pageSize = Math.min(MAX_PAGE, 2 * index);
 					return false;
 				}
@@ -264,7 +264,7 @@ export class Tail implements FeedReader {
 		if (more && position !== null && entries.length > 0) return this.pauseAfter(position);
 		if (!takeAll(reading.overtaking) || reading.isCut) return this.pauseAfter(position!);
 		if (position !== null && isAfter(position, this.feed.position)) this.#ahead = position;
-		// At once: what the feed delivers before would be lost with the entries that overtook.
+		// Do this at once: anything the feed delivers before would be lost with the dropped entries.
 		this.#follow();
 	}
 
@@ -275,7 +275,9 @@ export class Tail implements FeedReader {
 		if (this.feed.status !== 'connecting') this.#consumer.changed();
 	}
 
-	/** Whether what the log has lost before its first entry is history that nobody has begun to read. */
+	/**
+	 * Whether what the log has lost before its first entry is history that the reader has not started to read.
+	 */
 	#isOnlyHistory(first: LogEntry | undefined): boolean {
 		const history = this.#history;
 		if (!history || history.began || !first) return false;
@@ -289,7 +291,7 @@ export class Tail implements FeedReader {
 
 	#take(entry: LogEntry): void {
 		if (!isAfter(entry.cursor, this.#ahead)) return;
-		// Whoever follows the log since before received it then.
+		// A reader that was already following the log received it then.
 		if (entry.heardBefore > 0 && entry.heardBefore !== this.#era) return;
 		this.#ahead = null;
 		const history = this.#history;
@@ -298,13 +300,13 @@ export class Tail implements FeedReader {
 			history.began = true;
 			this.#consumer.take(entry.asHistory);
 		} else if (history.began) {
-			// A gap before the first message concerns nobody who starts with it.
+			// A gap before the first message does not matter to a reader that starts with that message.
 			this.#consumer.take(entry);
 		}
 	}
 }
 
-/** The first batch is kept whatever its size, so that there is a position to go on from. */
+/** The first batch is kept whatever its size, so that there is a position to continue from. */
 function keep(reading: Reading, entries: readonly LogEntry[]): void {
 	const { overtaking } = reading;
 	if (overtaking.length > 0 && overtaking.length + entries.length > MAX_OVERTAKING) {

@@ -5,9 +5,9 @@ import { whenReady, type Answer } from '../runtime/thenable.js';
 import { askSchema } from './schema.js';
 import type { SourceMessage } from './source.js';
 
-/** What becomes of messages, in the order in which they came. */
+/** The outcomes for messages, in the order in which they came. */
 export interface ValidationEvents {
-	/** The message, with its data as the schema gives it. */
+	/** The message, with the data that the schema returned. */
 	valid(message: SourceMessage, data: unknown): void;
 	/**
 	 * The data does not match: `reason` holds the issues, or, with `callback`, why the schema gave no
@@ -16,16 +16,16 @@ export interface ValidationEvents {
 	invalid(message: SourceMessage, reason: unknown, callback?: 'schema'): void;
 	/** Messages may be missing at this point. */
 	gap(): void;
-	/** A message was dropped because too many wait. `first` is set for the first of them. */
+	/** A message was dropped because too many were waiting. `first` is set for the first of them. */
 	overflow(first: boolean): void;
 }
 
-/** Messages that may wait for an asynchronous schema. */
+/** Most messages that may wait for an asynchronous schema. */
 const MAX_WAITING = 10_000;
 
 /**
- * Validates the messages of one channel with the schemas of their topics, in order. A schema that
- * answers at once is never awaited; while one is awaited, what follows waits. Owned by a feed.
+ * Validates the messages of one channel with the schemas of their topics, in order. A schema that answers at
+ * once is never awaited. While one is awaited, later messages wait. Owned by a feed.
  */
 export class Validation {
 	readonly #definitions: TopicDefinitions;
@@ -41,9 +41,9 @@ export class Validation {
 		definitions: TopicDefinitions,
 		events: ValidationEvents,
 		bounds: {
-			/** Messages that may wait for an asynchronous schema, or for `release`. */
+			/** Most messages that may wait for an asynchronous schema, or for `release`. */
 			maxWaiting?: number | undefined;
-			/** Milliseconds that a schema may take; after that the message is invalid. */
+			/** Time limit, in milliseconds, of a schema; after that the message is invalid. */
 			timeoutMs?: number | undefined;
 		} = {}
 	) {
@@ -65,12 +65,12 @@ export class Validation {
 		}
 	}
 
-	/** Lets everything wait that comes from now on. */
+	/** Makes everything wait that comes from now on. */
 	hold(): void {
 		this.#isBusy = true;
 	}
 
-	/** Goes on with what waits since `hold`. */
+	/** Continues with what has waited since `hold`. */
 	release(): void {
 		this.#isBusy = false;
 		this.#overflowed = false;
@@ -80,18 +80,18 @@ export class Validation {
 		}
 	}
 
-	/** Announces a gap after the messages that wait. */
+	/** Announces a gap after the waiting messages. */
 	gap(): void {
 		if (this.#isBusy) this.#waiting.push(null);
 		else this.#events.gap();
 	}
 
-	/** Forgets what waits. */
+	/** Drops the waiting messages. */
 	clear(): void {
 		this.#waiting = [];
 	}
 
-	/** @returns a promise only where the schema answers later; it never rejects. */
+	/** @returns a promise only if the schema is asynchronous; it never rejects. */
 	#validate(message: SourceMessage): void | Promise<void> {
 		const { kind, data, topic } = message;
 		const { valid, invalid } = this.#events;

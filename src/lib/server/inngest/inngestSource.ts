@@ -12,10 +12,10 @@ export interface InngestSourceOptions {
 }
 
 /**
- * Inngest as a source of messages: one supervised socket for all channels, which exists while somebody
- * listens. It is called `inngest` in `stats()`.
+ * Inngest as a source of messages: one supervised socket for all channels, open while anyone listens. Its
+ * name in `stats()` is `inngest`.
  *
- * @throws {RealtimeError} `INVALID_OPTION` when `inngest` is no Inngest client.
+ * @throws {RealtimeError} `INVALID_OPTION` when `inngest` is not an Inngest client.
  */
 export function inngestSource(
 	inngest: InngestClient,

@@ -4,7 +4,7 @@ import type { UpstreamTopic } from './token.js';
 
 interface Entry {
 	readonly listener: SourceListener;
-	/** How many of its topics the current socket does not carry. */
+	/** Number of its topics that the current socket does not carry. */
 	missing: number;
 	isLive: boolean;
 }
@@ -16,13 +16,13 @@ interface Topic {
 }
 
 /**
- * Who listens to which topics, and how that differs from what the current socket carries. A change costs
- * as much as the topics that it concerns, however many others there are.
+ * Who listens to which topics, and how that differs from what the current socket carries. The cost of a
+ * change depends only on the topics that it concerns.
  */
 export class Listeners {
-	/** Topics that somebody listens to and the current socket does not carry. */
+	/** Topics that someone listens to but the current socket does not carry. */
 	readonly missing = new TopicQueue();
-	/** Topics that the current socket carries and nobody listens to. */
+	/** Topics that the current socket carries but nobody listens to. */
 	readonly #surplus = new TopicQueue();
 	readonly #entries = new Set<Entry>();
 	readonly #channels = new Map<string, Map<string, Topic>>();
@@ -76,7 +76,9 @@ export class Listeners {
 		}
 	}
 
-	/** The current socket no longer carries what nobody listens to. @returns a piece of that. */
+	/**
+	 * Removes a piece of the topics that nobody listens to from those of the current socket. @returns the piece.
+	 */
 	takeSurplus(maxBytes: number): UpstreamTopic[] {
 		const piece = this.#surplus.take(maxBytes);
 		for (const id of piece) this.#forget(id);
@@ -98,7 +100,7 @@ export class Listeners {
 		for (const entry of this.#entries) entry.missing = topicsOf(entry.listener).length;
 	}
 
-	/** Tells those who have all of their topics that they are live. */
+	/** Tells listeners that have all of their topics that they are live. */
 	announceLive(): void {
 		for (const entry of this.#ready) {
 			this.#ready.delete(entry);
@@ -108,26 +110,26 @@ export class Listeners {
 		}
 	}
 
-	/** Gives a message to those who are live. */
+	/** Gives a message to the listeners that are live. */
 	deliver(message: SourceMessage): void {
 		const topic = this.#find({ channel: message.channel, name: message.topic });
 		for (const { isLive, listener } of topic?.entries ?? []) if (isLive) listener.message(message);
 	}
 
-	/** Tells those who are live, on these channels or on all, that messages may be missing. */
+	/** Tells live listeners, of these channels or of all, that messages may be missing. */
 	announceGap(channels?: ReadonlySet<string>): void {
 		for (const { isLive, listener } of [...this.#entries]) {
 			if (isLive && (!channels || channels.has(listener.channel))) listener.gap();
 		}
 	}
 
-	/** Tells those who wait that an attempt failed. */
+	/** Tells waiting listeners that an attempt failed. */
 	announceFailure(error: Error): void {
 		for (const { isLive, listener } of [...this.#entries]) if (!isLive) listener.failed(error);
 	}
 
 	/**
-	 * Tells those who were live, and do not get their messages any more, that they are not.
+	 * Tells listeners that were live and do not get their messages any more that they are lost.
 	 *
 	 * @param isServed Whether another socket than the current one still carries a topic.
 	 */

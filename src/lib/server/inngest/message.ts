@@ -38,10 +38,10 @@ class InngestMessage implements SourceMessage {
 	}
 }
 
-/** Where the pieces of a data stream belong: a piece names only its stream. */
+/** The channel and topic of a data stream's pieces: a piece names only its stream. */
 export type StreamTopics = Map<string, { channel: string; topic: string }>;
 
-/** Data streams remembered per socket; one that never ends must not be remembered for ever. */
+/** Most data streams remembered per socket; one that never ends must not be remembered for ever. */
 const MAX_STREAMS = 10_000;
 
 const text = (value: unknown): string | undefined =>
@@ -50,7 +50,7 @@ const text = (value: unknown): string | undefined =>
 /**
  * Reads one frame of the upstream socket.
  *
- * @param streams Open data streams of this socket; starts and ends are entered here.
+ * @param streams Open data streams of this socket; starts and ends are recorded here.
  * @returns the message, `closing` when the server asks to reconnect, `quiet` for a frame that carries
  *   nothing, `refused` for one that cannot be understood.
  */

@@ -1,6 +1,6 @@
 import type { Agent } from 'node:http';
 
-/** What a socket to Inngest must be able to do: the standard `WebSocket` and the one of `ws` are such. */
+/** What a socket to Inngest must offer. The standard `WebSocket` and that of `ws` do. */
 export interface WebSocketLike {
 	addEventListener(type: 'open' | 'error', listener: () => void): void;
 	addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
@@ -15,12 +15,12 @@ export interface WebSocketLike {
 /** How the socket to Inngest is opened. */
 export interface RealtimeUpstreamOptions {
 	/**
-	 * On Node, the agent through which the socket connects: a proxy's, or an `https.Agent` with certificates
-	 * of your own. @default the environment's proxy where `fetch` follows it, else a direct connection
+	 * On Node, the agent through which the socket connects: the agent of a proxy, or an `https.Agent` with your
+	 * own certificates. @default the environment's proxy if `fetch` uses it, otherwise a direct connection
 	 */
 	agent?: Agent;
 	/**
-	 * The class of the socket. One that cannot send pings is believed to be subscribed after 500 ms.
+	 * The class of the socket. If it cannot send pings, a subscription counts as confirmed after 500 ms.
 	 * @default `WebSocket` of the package `ws` on Node, the platform's elsewhere
 	 */
 	WebSocket?: new (url: string) => WebSocketLike;

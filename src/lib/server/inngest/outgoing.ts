@@ -4,21 +4,21 @@ import { CallbackError } from '../failure/callback.js';
 import { askSchema } from '../hub/schema.js';
 import type { Address } from './target.js';
 
-/** Most bytes of a message. Inngest cuts off what follows, and what is left is not JSON any more. */
+/** Most bytes of a message. Inngest cuts off the rest, and what remains is not valid JSON. */
 const MAX_MESSAGE_BYTES = 512 * 1024;
 
-/** A message that is about to be sent. */
+/** A message to be sent. */
 export interface Outgoing {
 	/** The data as JSON. */
 	json: string;
-	/** What its readers get: what the topic's schema makes of that JSON. */
+	/** The data that readers get: the output of the topic's schema for that JSON. */
 	output: unknown;
 }
 
 /**
- * Checks a message as its readers will receive it, after JSON.
+ * Checks a message in the form that its readers will receive, after JSON.
  *
- * @param timeoutMs How long an asynchronous schema may take.
+ * @param timeoutMs Time limit, in milliseconds, of an asynchronous schema.
  * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB,
  *   or does not match the topic's schema as JSON.
  */
@@ -40,7 +40,10 @@ export function describePlace({ channel, topic }: Pick<Address, 'channel' | 'top
 	return `topic "${topic}" of channel "${channel}"`;
 }
 
-/** @throws {RealtimeError} `INVALID_MESSAGE` for what JSON cannot express, or Inngest does not take. */
+/**
+ * @throws {RealtimeError} `INVALID_MESSAGE` for data that JSON cannot express, or that is too large for
+ * Inngest.
+ */
 function toJson(data: unknown, place: string): string {
 	let json: string | undefined;
 	try {
@@ -63,7 +66,7 @@ function toJson(data: unknown, place: string): string {
 }
 
 /**
- * @returns what readers get of the data: what the schema makes of its JSON.
+ * @returns the data that readers get: the output of the schema for its JSON.
  * @throws {RealtimeError} `INVALID_MESSAGE` when the data does not match after it was sent as JSON.
  */
 async function validate(
@@ -74,7 +77,7 @@ async function validate(
 	const result = await outputOf(schema, JSON.parse(json), timeoutMs);
 	if (!('mismatch' in result)) return result.output;
 	const { text, cause } = result.mismatch;
-	// A schema that did not settle is not asked again.
+	// Do not call a schema again that did not settle.
 	const isLate = cause instanceof RealtimeError && cause.code === 'CALLBACK_TIMEOUT';
 	if (isLate) {
 		throw invalid(
@@ -93,7 +96,7 @@ async function validate(
 	);
 }
 
-/** @returns what the schema makes of the data, or why readers would not get it. */
+/** @returns the output of the schema, or why readers would not get the data. */
 async function outputOf(
 	schema: StandardSchemaV1,
 	data: unknown,

@@ -4,7 +4,7 @@ import type { Session } from './session.js';
 /** How long, in milliseconds, a socket may be behind the one that it replaced. */
 const REPEAT_MS = 5_000;
 
-/** What one socket delivered and the next one may bring again. */
+/** What one socket delivered and the next one may deliver again. */
 export class Repeats {
 	readonly #counts = new Map<string, number>();
 	readonly #streams: Set<string>;
@@ -27,7 +27,7 @@ export class Repeats {
 		}
 	}
 
-	/** The first socket delivers no more. */
+	/** The first socket has ended. */
 	seal(): void {
 		this.#untilMs = performance.now() + REPEAT_MS;
 	}
@@ -55,10 +55,10 @@ export class Repeats {
 }
 
 /**
- * The time between `closing` and the switch to another socket. The old socket is read, and what the new
- * one brings is held back. At the switch the held messages follow, except those that the old socket
- * brought too. So nothing is lost, repeated or reordered within a topic. Meanwhile the new socket may be
- * lost and opened again any number of times.
+ * The time between `closing` and the switch to another socket. The old socket is read, and messages of the
+ * new one are held back. At the switch the held messages follow, except those that the old socket delivered,
+ * too. So nothing is lost, repeated or reordered within a topic. Meanwhile the new socket may be lost and
+ * opened again any number of times.
  */
 export class Overlap {
 	readonly old: Session;
@@ -79,7 +79,7 @@ export class Overlap {
 		this.#repeats = new Repeats(this.old.streams.keys(), before);
 	}
 
-	/** The new socket is lost; the old one goes on as if it had never been. */
+	/** The new socket is lost; the old one continues as if it had never existed. */
 	abandon(): void {
 		this.successor = undefined;
 		this.#repeats = undefined;
@@ -99,7 +99,9 @@ export class Overlap {
 		return true;
 	}
 
-	/** Switches to the new socket. @returns what it brought meanwhile, and what it may still repeat. */
+	/**
+	 * Switches to the new socket. @returns the messages it delivered meanwhile, and those it may still repeat.
+	 */
 	end(): { messages: SourceMessage[]; repeats: Repeats | undefined } {
 		const repeats = this.#repeats;
 		repeats?.seal();

@@ -9,7 +9,7 @@ export const MAX_SENT_BYTES = 24 * 1024;
 /** A token's bytes besides its topics: header, signature and claims, with room to spare. */
 const TOKEN_BASE_BYTES = 640;
 
-/** Go writes these as six-byte escapes. */
+/** Go escapes these characters with six bytes. */
 const ESCAPED = /[<>&\u2028\u2029]/g;
 
 const encoder = new TextEncoder();
@@ -33,7 +33,7 @@ export function firstPiece(topics: Iterable<UpstreamTopic>, maxBytes: number): U
 	return piece;
 }
 
-/** Whether a topic fits into a frame at all. A larger frame would cost everybody the socket. */
+/** Whether a topic fits into a frame at all. A larger frame would close the socket for everybody. */
 export function fitsFrame(topic: UpstreamTopic): boolean {
 	return TOKEN_BASE_BYTES + topicBytes(topic) <= MAX_SENT_BYTES;
 }

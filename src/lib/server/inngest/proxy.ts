@@ -1,16 +1,16 @@
 /**
- * The environment's proxy for sockets, as `fetch` uses it. Modules of Node are reached without a static
- * import, so that this file bundles for runtimes that lack them.
+ * The environment's proxy for sockets, as `fetch` uses it. Node's modules are loaded without a static import,
+ * so that this file bundles for runtimes that lack them.
  */
 import type { ClientRequestArgs } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** Where `fetch` of Node finds what it sends its requests with. */
+/** Where Node's `fetch` finds its dispatcher. */
 const DISPATCHERS = ['undici.globalDispatcher.1', 'undici.globalDispatcher.2'];
 
 type CreateConnection = NonNullable<ClientRequestArgs['createConnection']>;
 
-/** The proxy that the environment names for a URL, where `fetch` would use it too. */
+/** The proxy that the environment names for a URL, if `fetch` would use it, too. */
 export function environmentProxy(url: URL): URL | undefined {
 	if (!fetchFollowsEnvironment()) return undefined;
 	const { env } = process;
@@ -51,7 +51,7 @@ function portOf({ port, protocol }: URL): string {
  * Opens connections through a proxy, by `CONNECT`.
  *
  * @param proxy `http:` or `https:`; its user and password are sent along.
- * @param target URL of the socket; for `wss:` TLS is spoken with it through the tunnel.
+ * @param target URL of the socket; for `wss:`, TLS goes through the tunnel.
  */
 export function tunnel(
 	proxy: URL,
@@ -97,7 +97,7 @@ export function tunnel(
 	};
 }
 
-/** An address of IPv6 without its brackets. */
+/** An IPv6 address without its brackets. */
 function bare(hostname: string): string {
 	return hostname.replace(/^\[|\]$/g, '');
 }

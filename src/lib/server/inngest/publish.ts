@@ -13,11 +13,11 @@ interface PublishApi {
 }
 
 /**
- * Publishes one message through Inngest's API, outside of a function. It is validated as its readers will
- * receive it: what JSON makes of the data.
+ * Publishes one message through Inngest's API, outside of a function. It is validated as JSON, in the form
+ * that its readers will receive.
  *
  * @throws {RealtimeError} `INVALID_MESSAGE` when the data cannot be sent as JSON, is larger than 512 KiB,
- *   or does not match the topic's schema as JSON; `UNSUPPORTED` where the Inngest client cannot publish;
+ *   or does not match the topic's schema as JSON; `UNSUPPORTED` if the Inngest client cannot publish;
  *   `UPSTREAM` when Inngest refuses.
  * @param clientEventId Id of the event whose handler publishes.
  */
@@ -40,7 +40,7 @@ export async function publish(
 	}
 	let reason: string | undefined;
 	try {
-		// Inngest's client posts a text as it is.
+		// Inngest's client posts a string unchanged.
 		const api = clientEventId === undefined ? inngestApi : naming(inngestApi, clientEventId);
 		const answer = await api.publish!({ channel, topics: [topic] }, json);
 		if (answer.ok) return;
@@ -54,7 +54,7 @@ export async function publish(
 	);
 }
 
-/** The same client, whose messages carry the id of an event: Inngest hands metadata on as it is. */
+/** The same client, with the id of an event on its messages: Inngest passes metadata on unchanged. */
 function naming(api: PublishApi, clientEventId: string): PublishApi {
 	const getTargetUrl = async (path: string): Promise<URL> => {
 		const url = await api.getTargetUrl!(path);

@@ -1,12 +1,12 @@
 import { firstPiece } from './pieces.js';
 import type { UpstreamTopic } from './token.js';
 
-/** Topics that a channel may take in a row while other channels wait. */
+/** Most topics of one channel in a row while other channels wait. */
 const TURN_TOPICS = 16;
 
 /**
  * A set of topics from which pieces are taken. Channels take turns, so that a channel with thousands of
- * topics does not hold up the others. Taking a piece costs as much as the piece, whatever else waits.
+ * topics does not hold up the others. Taking a piece costs as much as the piece, however much waits.
  */
 export class TopicQueue {
 	readonly #channels = new Map<string, Set<string>>();
@@ -35,7 +35,7 @@ export class TopicQueue {
 		return firstPiece(this.#drain(), maxBytes);
 	}
 
-	/** Removes the topics one by one. A topic leaves the queue when the one after it is asked for. */
+	/** Removes the topics one by one. A topic leaves the queue when the next one is requested. */
 	*#drain(): Generator<UpstreamTopic> {
 		for (const [channel, names] of this.#channels) {
 			let taken = 0;
@@ -44,7 +44,7 @@ export class TopicQueue {
 				names.delete(name);
 				if (++taken === TURN_TOPICS) break;
 			}
-			// The loop comes back to a channel that is entered again, after all others.
+			// The loop comes back to a channel that is added again, after all others.
 			this.#channels.delete(channel);
 			if (names.size > 0) this.#channels.set(channel, names);
 		}

@@ -11,12 +11,12 @@ export class Retry {
 	#atMs = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 
-	/** @param due Called when an attempt that had to wait is due. */
+	/** @param due Called when a delayed attempt is due. */
 	constructor(due: () => void) {
 		this.#due = due;
 	}
 
-	/** Puts the next attempt off. */
+	/** Delays the next attempt. */
 	delay(): void {
 		this.#atMs = performance.now() + backoffMs(this.#failures++, MIN_DELAY_MS, MAX_DELAY_MS);
 	}

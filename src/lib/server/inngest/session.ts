@@ -12,7 +12,7 @@ export interface SessionOptions {
 	readonly upstream: RealtimeUpstreamOptions;
 }
 
-/** What a session tells whoever opened it. */
+/** What a session tells its owner. */
 export interface SessionEvents {
 	message(session: Session, message: SourceMessage): void;
 	/** The server asks for another socket; this session still delivers. */
@@ -29,8 +29,9 @@ const SILENCE_MS = 45_000;
 const BARRIER_TIMEOUT_MS = 10_000;
 
 /**
- * A server that begins to close ignores subscriptions but answers pings, and tells its sockets one after
- * another. A subscription confirmed less than this many milliseconds before may have been ignored.
+ * A server that starts to close ignores subscriptions but answers pings, and tells its sockets one after
+ * another. A subscription that was confirmed less than this many milliseconds before that may have been
+ * ignored.
  */
 const DOUBT_MS = 5_000;
 
@@ -122,7 +123,7 @@ export class Session {
 		this.#added.push({ atMs: nowMs, topics });
 	}
 
-	/** Channels with topics that a server which is closing may have ignored, as they were added recently. */
+	/** Channels with topics that a closing server may have ignored, because they were added recently. */
 	doubtfulChannels(): Set<string> {
 		const nowMs = performance.now();
 		const recent = this.#added.filter(({ atMs }) => nowMs - atMs < DOUBT_MS);
@@ -130,8 +131,8 @@ export class Session {
 	}
 
 	/**
-	 * Drops topics, as many as fit into one frame. Where the environment is unknown the server keeps them,
-	 * and their messages are ignored here.
+	 * Drops topics, as many as fit into one frame. If the environment is unknown, the server keeps them, and
+	 * their messages are ignored here.
 	 */
 	unsubscribe(topics: readonly UpstreamTopic[]): void {
 		const dropped = new Set(topics.map(({ channel, name }) => `${channel}\n${name}`));

@@ -3,7 +3,7 @@ import { isWorkerd } from '../runtime/runtime.js';
 import type { RealtimeUpstreamOptions, WebSocketLike } from './options.js';
 import { environmentProxy, tunnel } from './proxy.js';
 
-/** What a socket tells its owner; nothing is called after `close`. */
+/** What a socket tells its owner. Nothing is called after `close`. */
 export interface SocketEvents {
 	message(text: string): void;
 	/** A sign of life that is not a message. */
@@ -19,15 +19,15 @@ export interface Socket {
 	readonly seesPings: boolean;
 	send(text: string): void;
 	/**
-	 * Resolves when the server has handled everything sent before, because it reads a ping only after what
-	 * came first. Where pings do not exist, it resolves after `SETTLE_MS`. It never rejects; a socket that
-	 * closes leaves it pending.
+	 * Resolves when the server has handled everything sent before: it reads frames in order, so a pong means
+	 * that all earlier ones were read. Without pings it resolves after `SETTLE_MS`. It never rejects; if the
+	 * socket closes, it stays pending.
 	 */
 	barrier(): Promise<void>;
 	terminate(): void;
 }
 
-/** How long, in milliseconds, a subscription is given to take effect where no ping can confirm it. */
+/** How long, in milliseconds, a subscription has to take effect if no ping can confirm it. */
 export const SETTLE_MS = 500;
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -54,7 +54,7 @@ export async function openSocket(
 ): Promise<Socket> {
 	const Class = options.WebSocket ?? (await nodeWebSocket());
 	if (options.signal.aborted) throw options.signal.reason;
-	// In a bundle made for browsers `ws` is a stub that has no prototype to speak of.
+	// In a bundle for browsers `ws` is a stub without a useful prototype.
 	if (Class?.prototype && 'ping' in Class.prototype) {
 		return openNodeSocket(Class as NodeWebSocket, url, events, options);
 	}
@@ -147,7 +147,7 @@ function openPlatformSocket(
 			else reject(cannotConnect(url, why));
 		};
 		const terminate = (why: string): void => {
-			// A platform socket cannot be cut, only closed; its owner need not wait for the answer.
+			// A platform socket cannot be terminated, only closed. Its owner need not wait for the answer.
 			socket.close();
 			end(why);
 		};

@@ -4,7 +4,7 @@ import { Overlap, type Repeats } from './overlap.js';
 import { Session, type SessionEvents, type SessionOptions } from './session.js';
 import type { UpstreamTopic } from './token.js';
 
-/** What happens on the sockets, in the order in which listeners are to learn of it. */
+/** What happens on the sockets, in the order in which listeners must learn of it. */
 export interface SocketsEvents {
 	message(message: SourceMessage): void;
 	/** Messages of these channels, or of all, may be missing. */
@@ -20,9 +20,9 @@ export interface SocketsEvents {
 }
 
 /**
- * The sockets that are read now. One is current, and topics are added to it. Where the server asked for
- * another one, the old socket delivers until the current one has all topics. Sockets that were replaced
- * are read to the end of the data streams that began on them. Owned by the loop, ended by `end`.
+ * The sockets that are read now. One is current, and topics are added to it. If the server asked for a new
+ * socket, the old one delivers until the current one has all topics. Replaced sockets are read until the data
+ * streams that started on them end. Owned by the loop, ended by `end`.
  */
 export class Sockets {
 	readonly #options: SessionOptions;
@@ -30,7 +30,7 @@ export class Sockets {
 	#current: Session | undefined;
 	/** While the current socket replaces an old one. */
 	#overlap: Overlap | undefined;
-	/** What the socket that was replaced last delivered. */
+	/** What the most recently replaced socket delivered. */
 	#repeats: Repeats | undefined;
 	/** Sockets opened so far. */
 	opened = 0;
@@ -60,7 +60,7 @@ export class Sockets {
 		this.#overlap?.begin(this.#repeats);
 		try {
 			const session = await Session.open(this.#options, topics, this.#sessionEvents, signal);
-			// The last listener may have left, or the socket closed, as the answer came.
+			// The last listener may have left, or the socket may have closed, when the answer came.
 			if (signal.aborted || session.closed) {
 				throw new RealtimeError('UPSTREAM', 'The socket to Inngest realtime closed at once.');
 			}
@@ -78,10 +78,10 @@ export class Sockets {
 	}
 
 	/**
-	 * The current socket cannot get all topics. Where it has not taken over yet, it is let go, and the old
-	 * one still delivers.
+	 * The current socket cannot get all topics. If it has not taken over yet, it is closed, and the old one
+	 * still delivers.
 	 *
-	 * @returns whether it was let go.
+	 * @returns whether it was closed.
 	 */
 	abandonCurrent(): boolean {
 		if (!this.#overlap) return false;
@@ -93,8 +93,8 @@ export class Sockets {
 	}
 
 	/**
-	 * The current socket has all topics. It takes over once everything that the old one has to say is
-	 * here: that is when the old one answers.
+	 * The current socket has all topics. It takes over once all messages of the old one are here, that is when
+	 * the old one has answered a ping.
 	 */
 	async handOver(): Promise<void> {
 		const overlap = this.#overlap;

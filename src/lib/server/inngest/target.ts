@@ -21,7 +21,7 @@ export type TopicFunction = (
 	data: never
 ) => Promise<{ channel: string; topic: string; data: unknown }>;
 
-/** What can be published to. */
+/** What a message can be published to. */
 export type PublishTarget = TopicRef | TopicFunction;
 
 /** What is published to a topic: the input of its schema. */
@@ -29,24 +29,24 @@ export type PublishData<TTarget extends PublishTarget> = TTarget extends (
 	data: infer TData
 ) => unknown
 	? TData
-	: // Only the name of inngest's own type tells the payload; nothing in its shape does.
+	: // Only inngest's named type carries the payload; the shape does not show it.
 		TTarget extends Current.TopicRef<infer TData>
 		? TData
 		: unknown;
 
-/** Where something is published to, and what it has to match there. */
+/** Where a message goes, and the schema it must match. */
 export interface Address {
 	channel: string;
 	topic: string;
 	schema: StandardSchemaV1 | undefined;
-	/** The topic's definition, where it is known: what tells which registry entry it is of. */
+	/** The topic's definition, if it is known: it identifies the registry entry. */
 	definition: TopicDefinition | undefined;
 }
 
 /**
- * The address of a topic; of a topic function, the schema is found if its channel is registered.
+ * The address of a topic. The schema of a topic function is found if its channel is registered.
  *
- * @throws {RealtimeError} `INVALID_OPTION` for what is not a topic of a channel.
+ * @throws {RealtimeError} `INVALID_OPTION` if it is not a topic of a channel.
  */
 export async function addressOf(
 	target: PublishTarget,
@@ -57,7 +57,7 @@ export async function addressOf(
 		checkTopic(target);
 		const { channel, topic, config } = target;
 		const known = registered.map(({ topics }) => topics[topic]);
-		// Channels may share a schema. Where inngest hands on the definition itself, that tells more.
+		// Channels may share a schema. If inngest passes on the definition itself, that is more precise.
 		const definition =
 			known.find((candidate) => candidate === config) ??
 			known.find(
@@ -72,7 +72,7 @@ export async function addressOf(
 	const candidates = registered.filter(({ topics }) => Object.hasOwn(topics, topic));
 	const named = candidates.find((candidate) => isNamed(candidate, channel));
 	const definition = asked ?? named?.topics[topic];
-	// On the only channel that has a topic of that name it is likely the one; no more is known of it.
+	// If only one channel has a topic of that name, it is likely this one. Nothing more is known.
 	const likely = candidates.length === 1 ? candidates[0]?.topics[topic] : undefined;
 	return { channel, topic, schema: topicSchema(definition ?? likely), definition };
 }
@@ -87,10 +87,10 @@ function checkTopic(value: unknown): asserts value is { channel: string; topic: 
 }
 
 /**
- * A topic function does not show which topic it is of, and channels may share names of topics. But it
- * asks its definition for the schema as soon as it is called, so the definitions are watched meanwhile.
+ * A topic function does not show which topic it belongs to, and channels may share topic names. But it asks
+ * its definition for the schema as soon as it is called, so we watch the definitions during the call.
  *
- * @returns what the function answered, and the definition that it asked.
+ * @returns the result of the function, and the definition that it asked.
  */
 function callWatched(
 	target: TopicFunction,
@@ -103,7 +103,7 @@ function callWatched(
 		.filter((definition) => 'getSchema' in definition);
 	const restore = definitions.map((definition) => {
 		const own = Object.getOwnPropertyDescriptor(definition, 'getSchema');
-		// Without a schema the function does not validate, which is done here, and better.
+		// Without a schema the function does not validate. We validate here instead, in the form that readers get.
 		const getSchema = (): undefined => void (asked = definition);
 		Reflect.defineProperty(definition, 'getSchema', { value: getSchema, configurable: true });
 		return (): void => {

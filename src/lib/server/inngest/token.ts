@@ -16,7 +16,7 @@ export interface UpstreamTopic {
 /** Inngest's answer: a token that is valid for 60 s, and the environment of its topics. */
 export interface UpstreamToken {
 	jwt: string;
-	/** `null` where the token cannot be read; topics then cannot be unsubscribed. */
+	/** `null` if the token cannot be read; topics then cannot be unsubscribed. */
 	envId: string | null;
 }
 
@@ -40,7 +40,7 @@ const TIMEOUT_TEXT = `none within ${TIMEOUT_MS / 1000} s`;
 /** Talks to the realtime API of one Inngest client. Keys and URL are read at each call, as they may come late. */
 export class TokenClient {
 	readonly #inngest: InngestClient;
-	/** How requests went so far. */
+	/** Outcomes of the requests so far. */
 	readonly counts = { given: 0, failed: 0 };
 
 	/** @throws {RealtimeError} `INVALID_OPTION` when `inngest` is not an Inngest client. */
@@ -81,7 +81,7 @@ export class TokenClient {
 			this.counts.given++;
 			return token;
 		} catch (error) {
-			// Nobody needs the token of a request that was given up.
+			// Nobody needs the token of an aborted request.
 			if (!signal.aborted) this.counts.failed++;
 			throw error;
 		} finally {
@@ -176,7 +176,7 @@ export class TokenClient {
 		);
 	}
 
-	/** Whether the environment says which Inngest is meant. */
+	/** Whether the environment names an Inngest server. */
 	get #isConfigured(): boolean {
 		if (this.#api.hashedKey) return true;
 		return typeof process === 'object' && Boolean(process.env.INNGEST_DEV);

@@ -8,16 +8,16 @@ import { Retry } from './retry.js';
 import type { Session, SessionOptions } from './session.js';
 import { Sockets } from './sockets.js';
 
-/** A socket that lived this long, in milliseconds, ends the count of failed attempts. */
+/** A socket that lived this long, in milliseconds, resets the count of failed attempts. */
 const STABLE_MS = 10_000;
 
-/** Topics that one listener may listen to. */
+/** Most topics of one listener. */
 const MAX_TOPICS = 1_000;
 
 /**
- * Keeps what the sockets carry in agreement with what is listened to. Everything happens in one loop, so
- * that a topic that is added and dropped in any order ends up as it was wanted last. Owned by a hub, ended
- * by `close`.
+ * Keeps the topics of the sockets equal to the topics that are listened to. Everything happens in one loop,
+ * so that after any order of adding and dropping, a topic ends up in the state that was requested last. Owned
+ * by a hub, ended by `close`.
  */
 export class Upstream implements RealtimeSource {
 	readonly name = 'inngest';
@@ -83,7 +83,7 @@ export class Upstream implements RealtimeSource {
 		this.#endIfIdle();
 	}
 
-	/** Brings sockets and listeners into agreement: soon, and in one run at a time. */
+	/** Starts the loop: soon, and only one run at a time. */
 	#reconcile(): void {
 		this.#again = true;
 		if (this.#scheduled) return;
@@ -103,7 +103,7 @@ export class Upstream implements RealtimeSource {
 		this.#scheduled = false;
 	}
 
-	/** One step towards agreement. @returns whether there may be more to do. */
+	/** One step of the loop. @returns whether there may be more to do. */
 	async #step(): Promise<boolean> {
 		if (this.#listeners.size === 0) return false;
 		const session = this.#sockets.current;
@@ -159,7 +159,7 @@ export class Upstream implements RealtimeSource {
 
 	#onClosing(session: Session, error: Error): void {
 		this.#listeners.reset();
-		// The old socket still delivers, so a server that closes each new one can be spared.
+		// The old socket still delivers, so there is no hurry with a server that closes each new one.
 		if (session.ageMs >= STABLE_MS) this.#retry.hurry();
 		else this.#retry.delay();
 		this.#announceLoss(error);
@@ -174,7 +174,7 @@ export class Upstream implements RealtimeSource {
 
 	#onOldClosed(error: Error): void {
 		this.#announceLoss(error);
-		// It may have had messages from before the current socket's subscription.
+		// It may have had messages that came before the current socket's subscription.
 		this.#listeners.announceGap();
 		this.#reconcile();
 	}

@@ -1,6 +1,6 @@
 import type { RealtimeMetric } from './metric.js';
 
-/** One number of a counter. Whoever counts often keeps it. */
+/** One number of a counter. Keep a reference to it if you count often. */
 export interface Count {
 	value: number;
 }
@@ -18,7 +18,7 @@ export class Counter<const TLabels extends readonly string[] = readonly []> {
 		this.#labels = labels;
 	}
 
-	/** The number for these values of the labels. */
+	/** The number for these label values. */
 	of(...values: { [K in keyof TLabels]: string }): Count {
 		const key = values.join('\n');
 		let row = this.#rows.get(key);

@@ -14,13 +14,13 @@ export type StreamEnd =
 	| 'lifetime'
 	/** The server ended it: it stops, drains, or was closed. */
 	| 'server'
-	/** Its page gave no sign of life. */
+	/** Its page had been silent for too long. */
 	| 'silent';
 
-/** What became of a question to `authorize`. */
+/** The outcome of a call of `authorize`. */
 export type AuthorizationOutcome = 'allowed' | 'denied' | 'failed';
 
-/** What one endpoint counts. Nothing here happens once per message and reader, but for two additions. */
+/** The metrics of one endpoint. Per message and reader they cost only two additions. */
 export class EndpointMeters {
 	/** Batches of messages given to readers. */
 	deliveries = 0;
@@ -30,7 +30,7 @@ export class EndpointMeters {
 	bytes = 0;
 	/** Readers closed because they did not keep up. */
 	slowReaders = 0;
-	/** Streams that have begun. */
+	/** Streams that have started. */
 	opened = 0;
 	readonly closed = new Counter('streams_closed_total', 'Streams that ended, by reason.', [
 		'reason'
@@ -60,7 +60,7 @@ export class EndpointMeters {
 	]);
 	readonly handling = new Histogram(
 		'client_event_duration_seconds',
-		'From the request of an event to its answer.',
+		'Time from the request of an event to its answer.',
 		['event']
 	);
 	readonly rateLimited = new Counter(
@@ -75,7 +75,7 @@ export class EndpointMeters {
 
 	read(): RealtimeMetric[] {
 		return [
-			total('streams_opened_total', 'Streams that have begun.', this.opened),
+			total('streams_opened_total', 'Streams that have started.', this.opened),
 			this.closed.read(),
 			this.lifetime.read(),
 			total('deliveries_total', 'Batches of messages given to readers.', this.deliveries),

@@ -6,17 +6,19 @@ import type { RealtimeMetric } from './metric.js';
 export type DropCause =
 	/** Its data does not match the schema of its topic. */
 	| 'invalid'
-	/** Too many waited for an asynchronous schema. */
+	/** Too many were waiting for an asynchronous schema. */
 	| 'overflow'
-	/** Inngest sent what cannot be read. */
+	/** Inngest sent something that cannot be read. */
 	| 'unreadable';
 
-/** What one hub counts. */
+/** The metrics of one hub. */
 export class HubMeters {
-	readonly messages = new Counter('messages_total', 'Messages handed to readers.', ['channel']);
-	readonly bytes = new Counter('message_bytes_total', 'Bytes of those messages, each once.', [
-		'channel'
-	]);
+	readonly messages = new Counter('messages_total', 'Messages delivered to readers.', ['channel']);
+	readonly bytes = new Counter(
+		'message_bytes_total',
+		'Bytes of those messages, counted once each.',
+		['channel']
+	);
 	readonly resyncs = new Counter(
 		'resyncs_total',
 		'Readers that were told that messages may be missing, by reason.',
@@ -25,7 +27,7 @@ export class HubMeters {
 	readonly drops = new Counter('drops_total', 'Messages that were dropped, by cause.', ['cause']);
 	readonly lag = new Histogram(
 		'message_lag_seconds',
-		'From the publishing of a message to its delivery. Clocks of other machines are trusted.',
+		'Time from publishing a message to its delivery. Clocks of other machines are trusted.',
 		['channel']
 	);
 

@@ -2,8 +2,8 @@
 const DECAY_SECONDS = 10;
 
 /**
- * How much there is per second, of late: an average in which what is older counts for less. Without a
- * timer, so that it costs nothing while nothing happens.
+ * The recent amount per second: an average in which older amounts count for less. It needs no timer, so it
+ * costs nothing while nothing happens.
  */
 export class DecayingRate {
 	#total = 0;

@@ -1,6 +1,6 @@
 /**
- * Async contexts of Node, reached without a static import so that the same file bundles for runtimes
- * that lack `node:async_hooks`.
+ * Async contexts of Node, loaded without a static import so that the same file bundles for runtimes that lack
+ * `node:async_hooks`.
  */
 import type { AsyncLocalStorage as Storage, AsyncResource as Resource } from 'node:async_hooks';
 
@@ -39,8 +39,8 @@ function createDetachedContext(): Run {
 }
 
 /**
- * Runs a callback in no request's async context. An endpoint module is loaded by the first request
- * that needs it, so even module scope is inside of that request's context; a shared socket created
- * there would show one user's store to the callbacks of all others.
+ * Runs a callback in no request's async context. An endpoint module is loaded by the first request that needs
+ * it, so even module scope runs inside that request's context. A shared socket created there would show one
+ * user's store to the callbacks of all others.
  */
 export const detached: Run = createDetachedContext();

@@ -2,9 +2,9 @@ import { unref } from './runtime.js';
 import { isThenable, type Answer } from './thenable.js';
 
 /**
- * Waits for an answer, but not for ever. One that is there at once is passed on at once.
+ * Waits for an answer, but not for ever. An immediate answer is returned at once.
  *
- * @param late Makes the error with which the wait ends after `timeoutMs`; what comes later is dropped.
+ * @param late Creates the error that ends the wait after `timeoutMs`; a later answer is dropped.
  */
 export function inTime<T>(answer: Answer<T>, timeoutMs: number, late: () => Error): T | Promise<T> {
 	if (!isThenable(answer)) return answer;

@@ -1,4 +1,7 @@
-/** Whether a value is nested more than so many levels deep; told without recursion, which it could overflow. */
+/**
+ * Whether a value is nested more than so many levels deep. It uses no recursion, which could overflow the
+ * stack.
+ */
 export function isDeeperThan(levels: number, value: unknown): boolean {
 	let level: unknown[] = [value];
 	for (let depth = 0; level.length > 0; depth++) {

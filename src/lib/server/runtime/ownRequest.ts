@@ -1,10 +1,10 @@
 import { isWorkerd } from './runtime.js';
 
 /**
- * On Workers what a request has made, such as its stream, may only be used by that request.
+ * On Workers, only the request that created an object, such as its stream, may use it.
  *
- * @returns a function that runs work in the request of this call, whichever request calls it: at once, or
- *   on Workers a moment later.
+ * @returns a function that runs work in the request of this call, even if another request calls it: at once,
+ *   or on Workers a moment later.
  */
 export function ownRequest(): (work: () => void) => void {
 	if (!isWorkerd) return (work) => work();
@@ -12,10 +12,10 @@ export function ownRequest(): (work: () => void) => void {
 	let wake!: () => void;
 	const run = async (): Promise<void> => {
 		for (;;) {
-			// What waits for a promise goes on in its own request, whoever resolves it.
+			// Code that awaits a promise continues in its own request, even if another one resolves it.
 			await new Promise<void>((resolve) => {
 				wake = resolve;
-				// Work may bring more work.
+				// Work may add more work.
 				if (waiting.length > 0) resolve();
 			});
 			for (const work of waiting.splice(0)) work();

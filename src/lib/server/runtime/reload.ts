@@ -1,8 +1,8 @@
 import { DEV } from 'esm-env';
 
-/** What a reload of its module must not leave behind. */
+/** Something that must be closed when its module is reloaded. */
 interface Reloadable {
-	/** The load of the server's code that made it: what `currentLoad` returned then. */
+	/** The load of the server's code that created it: the result of `currentLoad` at that time. */
 	readonly load: number;
 	/** Ends all streams; their clients come back at once. */
 	endStreams(): void;
@@ -21,25 +21,28 @@ interface DevGlobals {
 	[RELOAD]?: Set<() => void>;
 	/** Set by the Vite plugin: counts how often server code was loaded. */
 	[LOADS]?: number | undefined;
-	/** Counts the endpoints of this process, whichever copy of this module made them. */
+	/** Counts the endpoints of this process, over all copies of this module. */
 	[ENDPOINTS]?: number;
 }
 
 const globals = globalThis as DevGlobals;
 
-/** How often the server's code has been loaded, where the Vite plugin counts that. */
+/** How often the server's code has been loaded, if the Vite plugin counts that. */
 export function serverLoad(): number | undefined {
 	return globals[LOADS];
 }
 
-/** Tells what was made before a reload from what was made after; without the plugin each endpoint may be one. */
+/**
+ * Separates what was created before a reload from what was created after it. Without the plugin, each
+ * endpoint counts as a reload.
+ */
 export function currentLoad(): number {
 	return serverLoad() ?? (globals[ENDPOINTS] = (globals[ENDPOINTS] ?? 0) + 1);
 }
 
 /**
- * In development, closes endpoints that an earlier load of the same route left behind: their sockets,
- * and their streams, which would go on with the old code's `authorize`. Called with each request.
+ * In development, closes endpoints that an earlier load of the same route left behind, with their sockets and
+ * their streams, which would otherwise keep using the old code's `authorize`. Called for each request.
  */
 export function replaceReloaded(routeId: string | null, endpoint: Reloadable): void {
 	// In a production build a route's module is loaded once, and nothing is ever replaced.
@@ -54,7 +57,7 @@ export function replaceReloaded(routeId: string | null, endpoint: Reloadable): v
 	}
 	routes.set(routeId, current);
 	if (known) return;
-	// A stream ended here comes back to the new code, if there is any, else to the same endpoint.
+	// A stream that ends here comes back to the new code, if there is any, otherwise to the same endpoint.
 	(globals[RELOAD] ??= new Set()).add(() => {
 		for (const { endStreams } of routes.get(routeId) ?? []) endStreams();
 	});

@@ -1,4 +1,4 @@
-/** What differs between the runtimes that this package runs on. */
+/** The differences between the runtimes that this package runs on. */
 
 /** Whether this is Cloudflare's runtime, where sockets and timers belong to one request. */
 export const isWorkerd =
@@ -13,7 +13,7 @@ export const afterInput: (callback: () => void) => void =
 		? (callback) => void setImmediate(callback)
 		: (callback) => void setTimeout(callback, 0);
 
-/** Keeps a timer from holding the process open, where timers do that. */
+/** Keeps a timer from holding the process open, if timers do that here. */
 export function unref<T>(timer: T): T {
 	(timer as { unref?: () => void }).unref?.();
 	return timer;

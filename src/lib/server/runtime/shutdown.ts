@@ -1,6 +1,6 @@
 import { isWorkerd } from './runtime.js';
 
-/** What is to be done when the process is asked to stop. */
+/** What to do when the process is asked to stop. */
 interface ShutdownHandler {
 	/** On the signal: SvelteKit's Node adapter waits for open streams before it says that it has closed. */
 	endStreams(): void;
@@ -12,14 +12,14 @@ interface ShutdownHandler {
 type Register = (handler: ShutdownHandler) => () => void;
 
 /**
- * One registration serves all copies of this package in a process, of whatever version: two that listen
- * to a signal would each leave the exit to the other. The first copy puts it here.
+ * One registration serves all copies of this package in a process, of any version: two copies that listen to
+ * a signal would each leave the exit to the other. The first copy puts it here.
  */
 const REGISTER = Symbol.for('sveltekit-inngest.shutdown');
 
 const globals = globalThis as { [REGISTER]?: Register };
 
-/** Registers for the end of the process, on Node. @returns a function that takes it back. */
+/** Registers for the end of the process, on Node. @returns a function that removes it. */
 export function onShutdown(handler: ShutdownHandler): () => void {
 	if (isWorkerd || typeof process !== 'object' || typeof process.on !== 'function') {
 		return () => {};
@@ -32,8 +32,8 @@ function createRegister(): Register {
 
 	const onSignal = (signal: NodeJS.Signals): void => {
 		for (const handler of [...handlers]) attempt(() => handler.endStreams());
-		// Listening to a signal turns off its default, which is to exit. Where nobody else listens, nobody
-		// else will exit either.
+		// Listening to a signal turns off its default, which is to exit. If nobody else listens, nobody else will
+		// exit either.
 		if (process.listenerCount(signal) > 1) return;
 		toggleListeners('off');
 		process.kill(process.pid, signal);
@@ -58,7 +58,7 @@ function createRegister(): Register {
 	};
 }
 
-/** A fault of one handler must not keep the others from their work. */
+/** An error in one handler must not keep the others from running. */
 function attempt(work: () => void): void {
 	try {
 		work();

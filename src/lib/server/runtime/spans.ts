@@ -15,7 +15,7 @@ interface Tracing {
 
 type Attributes = Record<string, string | number>;
 
-/** A part of a trace. */
+/** A span of a trace. */
 export interface Span {
 	setAttribute(name: string, value: string | number): unknown;
 	setStatus(status: { code: number; message?: string }): unknown;
@@ -23,13 +23,13 @@ export interface Span {
 }
 
 const NAME = 'sveltekit-inngest';
-/** Not a literal, so that no bundler looks for what an app may not have. */
+/** Not a literal, so that no bundler looks for a package that an app may not have. */
 const API: string = '@opentelemetry/api';
 
 let loading: Promise<void> | undefined;
 let tracing: Tracing | undefined;
 
-/** Loads `@opentelemetry/api`, once, where the app has it. */
+/** Loads `@opentelemetry/api` once, if the app has it. */
 export function loadTracing(): Promise<void> {
 	return (loading ??= import(/* @vite-ignore */ API).then(
 		(api: Tracing) => void (tracing = api),
@@ -38,14 +38,13 @@ export function loadTracing(): Promise<void> {
 	));
 }
 
-/** Whether this is a part of a trace. */
+/** Whether this code runs within a trace. */
 export function isTraced(): boolean {
 	return tracing?.trace.getActiveSpan() !== undefined;
 }
 
 /**
- * Runs a piece of work within a span of its own, a child of the one around; without
- * `@opentelemetry/api` just runs it.
+ * Runs work in a new span, a child of the current one. Without `@opentelemetry/api` it just runs the work.
  */
 export async function inSpan<T>(
 	name: string,

@@ -1,7 +1,7 @@
-/** An answer that is there at once, or comes later. */
+/** An answer that is either available at once or comes later. */
 export type Answer<T> = T | PromiseLike<T>;
 
-/** Whether a value is to be waited for: a promise of any realm or library, or anything else with `then`. */
+/** Whether a value must be awaited: a promise of any realm or library, or anything else with `then`. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
 	return (
 		((typeof value === 'object' && value !== null) || typeof value === 'function') &&
@@ -10,11 +10,11 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 /**
- * Goes on with a value: at once where it is there, later where it is a thenable. So code that can answer
- * at once is never awaited, and one place decides what has to be awaited.
+ * Continues with a value: at once if it is available, later if it is a thenable. So synchronous code is never
+ * awaited, and one place decides what has to be awaited.
  *
  * @param fail Called instead of `then` when the thenable rejects; by default the rejection is passed on.
- * @returns what `then` or `fail` returns, as a promise only where the value was a thenable.
+ * @returns what `then` or `fail` returns; a promise only if the value was a thenable.
  */
 export function whenReady<T, R>(
 	value: Answer<T>,

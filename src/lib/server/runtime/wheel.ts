@@ -1,7 +1,7 @@
 import { detached } from './context.js';
 import { unref } from './runtime.js';
 
-/** Something that wants to be woken; owned by whoever added it. */
+/** Something that wants to be woken. Owned by whoever added it. */
 export interface WheelEntry {
 	/** Set by the wheel: the step in which the entry is due. */
 	dueStep?: number | undefined;
@@ -19,7 +19,7 @@ const STEP_MS = 50;
 export class Wheel {
 	readonly #steps = new Map<number, Set<WheelEntry>>();
 	#timer: ReturnType<typeof setInterval> | undefined;
-	/** The last step that was taken, counted from the start of the process. */
+	/** The latest step, counted from the start of the process. */
 	#step = 0;
 
 	/** Entries waiting. */
@@ -29,7 +29,7 @@ export class Wheel {
 		return size;
 	}
 
-	/** Wakes `entry` once after `delayMs` or a step later; an entry waits for one moment at a time. */
+	/** Wakes `entry` once after `delayMs` or a step later; an entry can wait for only one moment at a time. */
 	add(entry: WheelEntry, delayMs: number): void {
 		this.delete(entry);
 		if (!this.#timer) this.#start();
@@ -68,7 +68,7 @@ export class Wheel {
 			if (!entries) continue;
 			this.#steps.delete(step);
 			for (const entry of entries) {
-				// One woken before it may have taken it away or put it off.
+				// An entry that was woken before may have removed or delayed this one.
 				if (entry.dueStep !== step) continue;
 				entry.dueStep = undefined;
 				wake(entry, nowMs);
@@ -82,7 +82,7 @@ function wake(entry: WheelEntry, nowMs: number): void {
 	try {
 		entry.wake(nowMs);
 	} catch (error) {
-		// The others must not miss their moment.
+		// The others must still be woken.
 		console.error('[sveltekit-inngest] The heartbeat of a stream failed.', error);
 	}
 }

@@ -5,7 +5,7 @@ import { isWorkerd } from '../runtime/runtime.js';
 export interface BodyEvents {
 	/** Read for the first time. */
 	start(): void;
-	/** The reader has taken everything and asks for more, or has been told that there is none. */
+	/** The reader has taken everything and asks for more, or knows that there is no more. */
 	drained(): void;
 	/** The reader is gone. */
 	cancel(): void;
@@ -16,8 +16,8 @@ type ReadResult = { done: boolean; value: Uint8Array | undefined };
 const DONE: ReadResult = { done: true, value: undefined };
 
 /**
- * How long, in milliseconds, chunks may wait in workerd. It reports that a client has left only where nothing
- * was waiting when it wrote to it: a stream of several channels would go on for ever.
+ * How long, in milliseconds, chunks may wait in workerd. It reports that a client has left only if nothing
+ * was waiting when it wrote: a stream of several channels would go on for ever.
  */
 const STALLED_MS = 5_000;
 
@@ -25,11 +25,11 @@ const STALLED_MS = 5_000;
 const CHUNK_BYTES = 256 * 1024;
 
 /**
- * The body of one SSE response: the chunks that wait for its reader, joined when it comes for them.
+ * The body of one SSE response: the chunks that wait for its reader, joined when the reader asks for them.
  *
- * A server that takes its reader by `getReader()`, as SvelteKit's adapters do, reads without what a web
- * stream does per chunk: one promise, no queue. Whatever else reads it (`pipeThrough` in a hook,
- * `tee`, `for await`) finds the plain stream, with the same chunks. Owned by its connection.
+ * A server that reads with `getReader()`, as SvelteKit's adapters do, saves most of the work of a web stream
+ * per chunk: there is one promise and no queue. Everything else (`pipeThrough` in a hook, `tee`, `for await`)
+ * gets the plain stream, with the same chunks. Owned by its connection.
  */
 export class ResponseBody {
 	readonly stream: ReadableStream<Uint8Array>;
@@ -43,10 +43,10 @@ export class ResponseBody {
 	#wanted = false;
 	#ended = false;
 	#error: Error | undefined;
-	/** The read that waits, where the reader is the direct one. */
+	/** The pending read of the direct reader. */
 	#read: { resolve: (result: ReadResult) => void; reject: (error: Error) => void } | undefined;
 	#isDirect = false;
-	/** The direct reader has been told of the end. */
+	/** The direct reader knows about the end. */
 	#isDone = false;
 
 	constructor(events: BodyEvents) {
@@ -76,7 +76,7 @@ export class ResponseBody {
 		return this.#wanted && this.#queue.length === 0;
 	}
 
-	/** Whether the body has ended and its reader, as far as can be seen, has read it to the end. */
+	/** Whether the body has ended and its reader, as far as we can see, has read it to the end. */
 	get isRead(): boolean {
 		if (!this.#ended) return false;
 		return this.#isDirect ? this.#isDone : (this.#controller.desiredSize ?? 0) >= 0;
@@ -96,7 +96,7 @@ export class ResponseBody {
 		this.#bytes += chunk.length;
 	}
 
-	/** Ends the body; what waits is still read. */
+	/** Ends the body; waiting chunks can still be read. */
 	end(): void {
 		if (this.#ended) return;
 		this.#ended = true;
@@ -107,7 +107,7 @@ export class ResponseBody {
 		this.#tellDone();
 	}
 
-	/** Ends the body with an error and drops what waits. */
+	/** Ends the body with an error and drops the waiting chunks. */
 	error(error: Error): void {
 		this.#ended = true;
 		this.#queue = [];
@@ -118,7 +118,7 @@ export class ResponseBody {
 		this.#read?.reject(error);
 	}
 
-	/** Answers the read that waits, if there is one. */
+	/** Answers the pending read, if there is one. */
 	#tellDone(): void {
 		if (!this.#read) return;
 		this.#isDone = true;
@@ -151,7 +151,7 @@ export class ResponseBody {
 		this.#events.cancel();
 	}
 
-	/** Joins what waits, up to a limit, into one chunk. */
+	/** Joins waiting chunks, up to a limit, into one chunk. */
 	#take(): Uint8Array {
 		let bytes = 0;
 		let count = 0;

@@ -12,36 +12,36 @@ import { ResponseBody } from './body.js';
 export interface ConnectionChannel {
 	/** Its name. */
 	readonly channel: string;
-	/** What may be read. */
+	/** The topics that may be read. */
 	readonly topics: ReadonlySet<string>;
 	/** Who its reader is among the members of the channel. */
 	readonly memberId: string | undefined;
-	/** Sends the channel's health, as a sign of life. */
+	/** Sends the channel's health, to show that the stream is alive. */
 	tick(nowMs: number): void;
-	/** Sends a message to this reader alone, where it may read the topic. @returns whether it may. */
+	/** Sends a message to this reader only, if it may read the topic. @returns whether it may. */
 	send(entry: LogEntry): boolean;
-	/** Whether nothing is read of it any more. */
+	/** Whether it is not read any more. */
 	readonly hasEnded: boolean;
-	/** Whether `recheck` can ask; otherwise only a new request can. */
+	/** Whether `recheck` can ask `authorize`; otherwise only a new request can. */
 	readonly canRecheck: boolean;
 	/** Checks whether the channel may still be read. */
 	recheck(): void;
 	/** Ends the channel for a reason that the reader is told. */
 	fail(failure: Failure): void;
-	/** Lets go of everything. */
+	/** Releases everything. */
 	end(): void;
-	/** Calls what is to happen to this channel from another request's code. */
+	/** Runs code of another request that acts on this channel. */
 	run(work: () => void): void;
 }
 
-/** How the connections of an endpoint are served. */
+/** Settings and callbacks for the connections of an endpoint. */
 export interface ConnectionSettings {
 	readonly wheel: Wheel;
 	/** Milliseconds between two health ticks of each channel; `false` for none. */
 	readonly intervalMs: number | false;
-	/** Most bytes that may wait for a reader; one piece that alone is larger may wait besides. */
+	/** Most bytes that may wait for a reader; in addition, one piece may wait that is larger by itself. */
 	readonly maxBufferedBytes: number;
-	/** Life of a response in milliseconds; `false` for no limit. */
+	/** Lifetime of a response in milliseconds; `false` for no limit. */
 	readonly maxLifetimeMs: number | false;
 	/** Milliseconds between two checks of a channel's right to be read; `false` for none. */
 	readonly recheckMs: number | false;
@@ -65,23 +65,23 @@ export interface ConnectionSettings {
 
 /** One request, as its connection sees it. */
 export interface ConnectionRequest {
-	/** Names the stream; nobody can guess it. */
+	/** A name for the stream that nobody can guess. */
 	readonly name: string;
-	/** Whether it named one channel, whose cursor then rides on health events too. */
+	/** Whether it named a single channel. Health events then carry its cursor, too. */
 	readonly isSingle: boolean;
 	/** Whether it came from a plain `EventSource`. */
 	readonly isPlain: boolean;
-	/** Who reads, where the app named the reader. */
+	/** The identity of the reader, if the app gave one. */
 	readonly identity: { readonly id: string; readonly [attribute: string]: unknown } | null;
-	/** Counts against the streams of this key. */
+	/** The key that its streams are counted by. */
 	readonly key: string | undefined;
-	/** What its sender counts as where rates are limited. */
+	/** The key that its rates are counted by. */
 	readonly sender: string | undefined;
-	/** Destroys the socket under the response, where the platform shows it. */
+	/** Destroys the socket of the response, if the platform gives access to it. */
 	readonly destroySocket: (() => void) | undefined;
 	/** Runs work in this request. */
 	readonly run: (work: () => void) => void;
-	/** Called once a connection that had begun has ended. */
+	/** Called once a connection that had started has ended. */
 	readonly ended?: () => void;
 	/** Starts its channels. */
 	open: ((connection: Connection) => void) | undefined;
@@ -95,10 +95,10 @@ const FAREWELL_MS = 1_000;
 /** Bytes that may wait for the reader before no more messages are replayed. */
 const PAGE_BYTES = 64 * 1024;
 
-/** Bytes that wait for a reader that does not keep up. */
+/** More waiting bytes than this mean that a reader does not keep up. */
 const BEHIND_BYTES = 4 * 1024;
 
-/** Bytes that each channel may say about itself, however small the budget is. */
+/** Bytes of frames other than messages that each channel may send, even if the budget is smaller. */
 const CHANNEL_BYTES = 4 * 1024;
 
 /**
@@ -113,14 +113,14 @@ export class Connection implements WheelEntry {
 	readonly #channels = new Set<ConnectionChannel>();
 	readonly #body: ResponseBody;
 	#heldBytes = 0;
-	/** Sizes of the pieces that wait in the body and before it, and are free, or larger than the whole budget. */
+	/** Sizes of the waiting pieces, in the body or before it, that are free or larger than the whole budget. */
 	#oversized = { written: 0, held: 0 };
 	#started = false;
 	#startedMs = 0;
 	#ended = false;
 	/** Channels that are still being authorized. */
 	#expected = 0;
-	/** Bytes that all channels together may say about themselves. */
+	/** Bytes of frames other than messages that all channels together may send. */
 	#ownBytes = 0;
 	#nextTickMs = Infinity;
 	#nextRecheckMs = Infinity;
@@ -152,7 +152,7 @@ export class Connection implements WheelEntry {
 		return this.#ended || (this.#body.isDrained && !this.hasPage);
 	}
 
-	/** Whether the reader takes less than it is given. */
+	/** Whether the reader takes less than it is sent. */
 	get isBehind(): boolean {
 		return this.#body.bytes + this.#heldBytes > BEHIND_BYTES;
 	}
@@ -176,20 +176,20 @@ export class Connection implements WheelEntry {
 		return this.#body.stream;
 	}
 
-	/** Announces channels to come, so that the stream does not end before they are there. */
+	/** Announces channels that will start, so that the stream does not end before. */
 	expect(count: number): void {
 		this.#expected += count;
 		this.#ownBytes += count * CHANNEL_BYTES;
 	}
 
-	/** One of the expected channels is there. */
+	/** One of the expected channels has started. */
 	add(channel: ConnectionChannel): void {
 		this.#expected--;
 		this.#channels.add(channel);
 		this.#settings.changed(this);
 	}
 
-	/** One of the expected channels will not come: `frame` says why. */
+	/** One of the expected channels will not start: `frame` says why. */
 	refuse(frame: Uint8Array): void {
 		this.#expected--;
 		this.push(frame);
@@ -215,12 +215,12 @@ export class Connection implements WheelEntry {
 		if (!this.#ended) this.#write(chunk, this.#ownBytes);
 	}
 
-	/** Writes what does not count against the budget, to a reader that has room. */
+	/** Writes frames that do not count against the budget, to a reader that has room. */
 	pushFreely(chunk: Uint8Array): void {
 		if (!this.#ended) this.#write(chunk, this.#ownBytes, true);
 	}
 
-	/** Counts bytes that wait elsewhere for this reader, or wait there no more: one piece per call. */
+	/** Counts bytes that start or stop waiting elsewhere for this reader: one piece per call. */
 	hold(bytes: number): void {
 		this.#heldBytes += bytes;
 		const oversized = this.#oversized;
@@ -230,7 +230,7 @@ export class Connection implements WheelEntry {
 		else if (this.#body.isDrained) this.#tellDrained();
 	}
 
-	/** Writes a comment: proxies see it, readers do not. */
+	/** Writes a comment, which proxies see and readers do not. */
 	keepAlive(): void {
 		this.push(KEEPALIVE);
 	}
@@ -241,14 +241,14 @@ export class Connection implements WheelEntry {
 		return new Promise((resolve) => this.#whenDrained.push(resolve));
 	}
 
-	/** Runs work in the request of this connection, where it may be ended. */
+	/** Runs work in the request of this connection, the only one that may end it. */
 	run(work: () => void): void {
 		this.request.run(work);
 	}
 
 	/**
-	 * Ends the stream without a last event, so that the reader comes back at once. What waits can still
-	 * be read for a second.
+	 * Ends the stream without a last event, so that the reader comes back at once. Waiting bytes can still be
+	 * read for a second.
 	 */
 	end(reason: StreamEnd = 'server'): void {
 		if (this.#ended) return;
@@ -286,7 +286,7 @@ export class Connection implements WheelEntry {
 		if (this.request.isPlain) this.push(encodeRetry(retryMs));
 		this.#settings.started(this);
 		const { open } = this.request;
-		// What a request brought is not held for the life of its stream.
+		// Do not keep the request's data for the lifetime of its stream.
 		this.request.open = undefined;
 		open?.(this);
 	}
@@ -308,8 +308,8 @@ export class Connection implements WheelEntry {
 	}
 
 	/**
-	 * Closes a reader for whom too much waits. A piece that is larger than the budget is let through
-	 * alone: if it were not, the reader would fail at it again after each resume.
+	 * Closes a reader if too much is waiting for it. A single piece that is larger than the budget is let
+	 * through: otherwise the reader would fail at it again after each resume.
 	 */
 	#checkBudget(extraBytes: number): void {
 		const { written, held } = this.#oversized;
@@ -319,11 +319,11 @@ export class Connection implements WheelEntry {
 		const { destroySocket } = this.request;
 		this.#finish('slow');
 		this.#body.error(new Error('The reader of this stream did not keep up; it can resume.'));
-		// A server that waits for a stalled socket to drain learns of nothing else.
+		// A server that waits for a stalled socket to drain notices nothing else.
 		destroySocket?.();
 	}
 
-	/** A stalled reader does not notice the end, and a server would wait for it. */
+	/** A stalled reader does not notice the end, and the server would wait for it. */
 	#expectFarewell(): void {
 		const timer = unref(
 			setTimeout(() => {
@@ -344,7 +344,7 @@ export class Connection implements WheelEntry {
 		if (this.#expected === 0 && this.#channels.size === 0) this.end('ended');
 	}
 
-	/** Lets go of everything; idempotent. */
+	/** Releases everything; idempotent. */
 	#finish(reason: StreamEnd): void {
 		if (this.#ended) return;
 		this.#ended = true;

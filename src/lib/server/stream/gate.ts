@@ -2,14 +2,14 @@ import type { LogEntry } from '../hub/entry.js';
 import { isThenable, type Answer } from '../runtime/thenable.js';
 
 /**
- * Checks one message: passes what it returns, skips the message by returning `null`, and denies it by
- * throwing or rejecting.
+ * Checks one message: the returned entry passes, `null` skips the message, and throwing or rejecting denies
+ * it.
  */
 export type Check = (entry: LogEntry) => Answer<LogEntry | null>;
 
 /** What a gate does with its entries. */
 export interface GateEvents {
-	/** The message passed and is to be sent. */
+	/** The message passed and can be sent. */
 	pass(entry: LogEntry): void;
 	/** The message was denied. The gate is shut and lets nothing through any more. */
 	deny(error: unknown): void;
@@ -18,8 +18,8 @@ export interface GateEvents {
 }
 
 /**
- * Lets a reader's messages through one by one and in order, each after its check. A check that answers
- * at once is never awaited. Owned by a subscription.
+ * Lets a reader's messages through one by one and in order, each after its check. A synchronous check is
+ * never awaited. Owned by a subscription.
  */
 export class Gate {
 	readonly #check: Check;
@@ -33,7 +33,7 @@ export class Gate {
 		this.#events = events;
 	}
 
-	/** How many entries are inside. */
+	/** Number of entries inside. */
 	get size(): number {
 		return this.#waiting.length + (this.idle ? 0 : 1);
 	}
@@ -46,18 +46,18 @@ export class Gate {
 	push(entry: LogEntry): void {
 		if (this.#shut) return;
 		this.#waiting.push(entry);
-		// This may exceed the reader's budget, and the reader is then gone.
+		// This may exceed the reader's budget and close the reader.
 		this.#events.held(entry.frame.length);
 		this.#drain();
 	}
 
-	/** Calls back when everything pushed before has come out; never after the gate was shut. */
+	/** Calls back when everything pushed before has come out, but not after the gate was shut. */
 	after(callback: () => void): void {
 		this.#waiting.push(callback);
 		this.#drain();
 	}
 
-	/** Lets nothing through any more, whatever a check that is still running answers. */
+	/** Lets nothing through any more, not even if a running check passes. */
 	shut(): void {
 		if (this.#shut) return;
 		this.#shut = true;

@@ -14,31 +14,31 @@ import { Gate, type Check } from './gate.js';
 /** One channel of a request, resolved and authorized. */
 export interface SubscriptionSpec {
 	feed: FeedSpec;
-	/** What may be read. */
+	/** The topics that may be read. */
 	topics: ReadonlySet<string>;
 	/** Checks each message before it is sent, and may change or skip it. */
 	check?: Check | undefined;
-	/** Checks the right to read at all; rejects with a `Failure` when it is gone or cannot be told. */
+	/** Checks the right to read the channel; rejects with a `Failure` if it is revoked or cannot be checked. */
 	recheck?: (() => Promise<void>) | undefined;
-	/** Reports a failed check as one of its request. */
+	/** Reports a failed check for its request. */
 	report?: Report | undefined;
 	/** Who the reader is among the members of the channel. */
 	memberId?: string | undefined;
-	/** Called when the reader has been told that it is connecting; what it returns ends with the channel. */
+	/** Called when the reader knows that it is connecting. The result ends with the channel. */
 	attend?: ((reader: PresentReader) => PresentEnd) | undefined;
 }
 
-/** A reader that is told who else is there. */
+/** A reader that takes part in presence. */
 export interface PresentReader {
-	/** Names its stream. */
+	/** The name of its stream. */
 	readonly name: string;
-	/** Whether it has taken everything that it was given. */
+	/** Whether it has taken everything that it was sent. */
 	readonly hasRoom: boolean;
 	/** Resolves when it may have room again, or is gone. */
 	whenRoom(): Promise<void>;
 	/** Writes a frame. */
 	push(chunk: Uint8Array): void;
-	/** Writes the pieces of a frame that may be as large as it is; only to a reader that has room. */
+	/** Writes the pieces of a frame of any size; only to a reader that has room. */
 	pushSync(chunks: readonly Uint8Array[]): void;
 	/** Ends the channel for a reason that the reader is told. */
 	refuse(failure: Failure): void;
@@ -50,7 +50,7 @@ export interface PresentReader {
 
 /** Ends a reader's part in presence. */
 export interface PresentEnd {
-	/** @param atOnce Whether its right is gone, so that it does not come back. */
+	/** @param atOnce Whether its right was revoked, so that it will not come back. */
 	end(atOnce: boolean): void;
 }
 
@@ -105,7 +105,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		return this.#connection.hasPage;
 	}
 
-	/** Begins to read. */
+	/** Starts to read. */
 	start(start: TailStart): void {
 		const { intervalMs } = this.#connection;
 		this.#connection.push(
@@ -117,7 +117,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 				...(intervalMs !== false && { intervalMs })
 			})
 		);
-		// The reader may have been closed because that was too much.
+		// The reader may have been closed because this was too much for it.
 		if (this.#ended) return;
 		const connection = this.#connection;
 		this.#present = this.#attend?.({
@@ -152,7 +152,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	takeBatch(batch: Batch): void {
 		if (this.#gate) for (const entry of batch.entries) this.#gate.push(entry);
 		else this.#connection.deliver(batch.chunk);
-		// What is superseded meanwhile is never sent: the rest waits in the log.
+		// The rest waits in the log, so messages that are superseded meanwhile are never sent.
 		if (this.#tail.canSkip && this.#connection.isBehind && !this.#ended) {
 			this.#tail.pauseAfter(batch.entries.at(-1)!.cursor);
 		}
@@ -165,7 +165,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 	}
 
 	changed(): void {
-		// The frame is made now and sent in the gate's order: its cursor stands for what was queued before it.
+		// The frame is created now and sent in the gate's order: its cursor stands for everything queued before it.
 		const frame = this.#healthFrame(Date.now());
 		if (this.#gate) this.#gate.after(() => this.#connection.push(frame));
 		else this.#connection.push(frame);
@@ -181,7 +181,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		await this.#connection.drained();
 	}
 
-	/** Sends the channel's health, as a sign of life. */
+	/** Sends the channel's health, to show that the stream is alive. */
 	tick(nowMs: number): void {
 		// While messages wait, the feed's cursor is ahead of what was queued.
 		const isBehind = !this.#tail.isFollowing || (this.#gate && !this.#gate.idle);
@@ -208,7 +208,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		this.#degrade({ detail: this.#report(failure, place), stage, code, fatal });
 	}
 
-	/** Lets go of the feed. */
+	/** Leaves the feed. */
 	end(): void {
 		if (this.#ended) return;
 		this.#ended = true;

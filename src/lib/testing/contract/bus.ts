@@ -12,12 +12,12 @@ import {
 } from './driver.js';
 import { message } from './replay.js';
 
-/** A listener that writes down what it is told. */
+/** A listener that records its calls. */
 class Recorder implements BusListener {
 	/** Whether its process receives messages from their source. */
 	isFed = false;
 	readonly told: ReplayedEvent[] = [];
-	/** Turns of the line, in order. */
+	/** Calls of `live` and `lost`, in order. */
 	readonly turns: ('live' | 'lost')[] = [];
 	readonly errors: Error[] = [];
 
@@ -48,7 +48,7 @@ class Recorder implements BusListener {
 	}
 }
 
-/** Reads the log whenever announcements alone do not tell what follows its position, as a feed does. */
+/** Reads the log whenever announcements alone do not show what follows its position, as a feed does. */
 class Follower implements BusListener {
 	readonly numbers: unknown[] = [];
 	missed = false;
@@ -78,7 +78,7 @@ class Follower implements BusListener {
 	lost(): void {}
 
 	async read(): Promise<void> {
-		// What is announced while it reads may not be in the page, so it reads once more.
+		// Events that are announced while it reads may not be in the page, so it reads once more.
 		await this.#reading;
 		await (this.#reading ??= this.#readAll());
 	}
@@ -100,7 +100,7 @@ class Follower implements BusListener {
 	}
 }
 
-/** A long time for a line to be noticed as dead, in milliseconds. */
+/** Generous time, in milliseconds, to notice that a connection is dead. */
 const NOTICE_MS = 20_000;
 
 /** The contract of a {@link BackendBus}: what feeds and `emit` rely on. */
@@ -118,7 +118,7 @@ export function busContract(driver: BackendDriver, runner: TestRunner): void {
 		return { backend, bus, store: replay };
 	}
 
-	/** Somebody who listens and is live. */
+	/** A listener that is live. */
 	async function listening(bus: BackendBus, log: string): Promise<Recorder & { stop(): void }> {
 		const recorder = new Recorder();
 		const stop = bus.listen(log, recorder);

@@ -1,11 +1,11 @@
 import type { RealtimeBackend } from '../../server/backend/backend.js';
 
 /**
- * How a contract suite reaches a backend. The suite never sees what is behind it, so one suite serves
- * every implementation. Cases that need an optional method are left out where it is missing.
+ * How a contract suite reaches a backend. The suite sees nothing else of it, so one suite serves every
+ * implementation. Cases that need an optional method are left out if it is missing.
  */
 export interface BackendDriver {
-	/** Connects to what is shared, as one more process would. The suite closes what it connected. */
+	/** Connects to the shared backend, as one more process would. The suite closes every connection. */
 	connect(): RealtimeBackend | PromiseLike<RealtimeBackend>;
 	/** Ends a connection. @default the backend's own `close` */
 	close?(backend: RealtimeBackend): void | PromiseLike<void>;
@@ -19,11 +19,11 @@ export interface BackendDriver {
 	thaw?(): void | PromiseLike<void>;
 	/** Erases everything that the server has. */
 	flush?(): void | PromiseLike<void>;
-	/** What the server has now is what it has after the next `stop` and `start`. */
+	/** Saves the server's state: after the next `stop` and `start` it has that state. */
 	save?(): void | PromiseLike<void>;
 	/**
-	 * Names of cases that this backend does not pass. They run all the same, and one that passes fails
-	 * the suite, so that the list stays true.
+	 * Names of cases that this backend does not pass. They run anyway, and the suite fails if one passes, so
+	 * that the list stays true.
 	 */
 	readonly knownGaps?: readonly string[];
 }
@@ -34,16 +34,16 @@ export interface TestRunner {
 	expect(value: unknown, message?: string): Matchers;
 }
 
-/** What the suites use of `expect`. */
+/** The part of `expect` that the suites use. */
 export interface Matchers {
 	toBe(expected: unknown): unknown;
 	toEqual(expected: unknown): unknown;
 	toMatchObject(expected: object): unknown;
 }
 
-/** What a case is given. */
+/** The argument of a case. */
 export interface CaseContext {
-	/** One more process. */
+	/** Connects as one more process. */
 	connect(): Promise<RealtimeBackend>;
 	/** The name of a log that no other case uses. */
 	readonly log: string;
@@ -51,7 +51,7 @@ export interface CaseContext {
 
 type Fault = Exclude<keyof BackendDriver, 'connect' | 'close' | 'knownGaps'>;
 
-/** A rule that a backend keeps. */
+/** A rule that a backend must follow. */
 export interface ContractCase {
 	/** The rule. */
 	readonly name: string;
@@ -113,7 +113,7 @@ async function inContext(
 	}
 }
 
-/** Waits until a condition holds, for what no event tells. */
+/** Waits until a condition holds, when no event tells. */
 export async function until(
 	condition: () => unknown,
 	what: string,

@@ -11,7 +11,7 @@ import {
 } from './driver.js';
 
 const HOUR_MS = 3_600_000;
-/** A lease that a case waits for. */
+/** A lease short enough for a case to wait for its end. */
 const SHORT_MS = 300;
 
 /**
@@ -37,7 +37,7 @@ export function idempotencyContract(driver: BackendDriver, runner: TestRunner): 
 		{ hash = 'h', leaseMs = HOUR_MS } = {}
 	): Promise<IdempotencyState> => store.begin(id, { hash, leaseMs });
 
-	/** Begins an id that nobody has begun. @returns the token. */
+	/** Begins a new id. @returns the token. */
 	async function first(
 		store: IdempotencyStore,
 		id: string,
@@ -107,7 +107,7 @@ export function idempotencyContract(driver: BackendDriver, runner: TestRunner): 
 					return token;
 				}, 'the lease to end');
 				expect(token === old).toBe(false);
-				// Whoever was slow holds nothing any more.
+				// The slow caller has lost the lease.
 				expect(await one.renew(context.log, old, HOUR_MS)).toBe(false);
 				expect(await one.finish(context.log, old, '"old"', HOUR_MS)).toBe(false);
 				await one.fail(context.log, old);

@@ -18,13 +18,13 @@ import {
 
 const HOUR_MS = 3_600_000;
 
-/** A lease that a case waits for. */
+/** A lease short enough for a case to wait for its end. */
 const SHORT_MS = 300;
 
-/** A long time for a line to be noticed as dead, in milliseconds. */
+/** Generous time, in milliseconds, to notice that a connection is dead. */
 const NOTICE_MS = 20_000;
 
-/** Keeps the members as a room does: the newest version of each counts. */
+/** Keeps the members as a room does, with the newest version of each. */
 class Watcher implements PresenceListener {
 	readonly told: PresenceChange[] = [];
 	checks = 0;
@@ -59,7 +59,7 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 		return presence;
 	}
 
-	/** Joins, and is not refused. */
+	/** Joins, which must not be refused. */
 	async function join(
 		store: PresenceStore,
 		channel: string,
@@ -77,7 +77,7 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 	const idsOf = async (store: PresenceStore, channel: string): Promise<string[]> =>
 		(await store.members(channel)).map(({ id }) => id);
 
-	/** Somebody who listens and hears. */
+	/** A listener that receives changes. */
 	async function watching(
 		store: PresenceStore,
 		channel: string
@@ -98,7 +98,7 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 		return Object.assign(watcher, { stop });
 	}
 
-	/** Calls `reap` until it gave what the case waits for. The channels of other cases are left out. */
+	/** Calls `reap` until it returned what the case waits for. It ignores the channels of other cases. */
 	async function reaped(
 		stores: readonly PresenceStore[],
 		channels: readonly string[],
@@ -135,7 +135,7 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 				expect(Number.isSafeInteger(first.member.version)).toBe(true);
 				const second = await join(two, channel, 'p2', 'zoë', { data: '{"other":1}', streams: 2 });
 				expect(second.isNew).toBe(false);
-				// Data of a member that is there stays.
+				// The data of an existing member stays.
 				expect(second.member).toMatchObject({ id: 'zoë', data, streams: 3 });
 				expect(second.member.joinedAt).toBe(first.member.joinedAt);
 				expect(second.member.version > first.member.version).toBe(true);
@@ -196,7 +196,7 @@ export function presenceContract(driver: BackendDriver, runner: TestRunner): voi
 				);
 				expect(joins.filter(({ isFull }) => !isFull).length).toBe(5);
 				const [known] = await idsOf(stores[0]!, channel);
-				// Whoever is a member already is not refused.
+				// An existing member is not refused.
 				expect((await join(stores[1]!, channel, 'q', known!, { maxMembers: 5 })).isNew).toBe(false);
 				for (const owner of ['p', 'q']) await stores[0]!.leave(channel, owner, known!);
 				expect((await join(stores[1]!, channel, 'p', 'late', { maxMembers: 5 })).isNew).toBe(true);

@@ -12,7 +12,7 @@ import {
 
 const HOUR_MS = 3_600_000;
 
-/** A time that a case waits for. */
+/** A time short enough for a case to wait. */
 const SHORT_MS = 300;
 
 const ALLOWED: RateDecision = { isAllowed: true, retryAfterMs: 0 };
@@ -34,7 +34,7 @@ export function rateLimitContract(driver: BackendDriver, runner: TestRunner): vo
 		return rateLimit;
 	}
 
-	/** The time to wait, of a key that is refused. */
+	/** The time to wait of a refused key. */
 	async function waitOf(decision: PromiseLike<RateDecision>): Promise<number> {
 		const { isAllowed, retryAfterMs } = await decision;
 		expect([isAllowed, Number.isInteger(retryAfterMs)]).toEqual([false, true]);
@@ -98,7 +98,7 @@ export function rateLimitContract(driver: BackendDriver, runner: TestRunner): vo
 				expect(await store.take(context.log, 2, rule)).toEqual(ALLOWED);
 				await waitOf(store.take(context.log, 1, rule));
 				expect(await store.take(context.log, 0, rule)).toEqual(ALLOWED);
-				// More than the bucket holds: as long as it takes to be full.
+				// For more than the bucket holds, the wait is the time until it is full.
 				expect((await waitOf(store.take(context.log, 9, rule))) <= HOUR_MS).toBe(true);
 			}
 		},
@@ -112,7 +112,7 @@ export function rateLimitContract(driver: BackendDriver, runner: TestRunner): vo
 					2 * SHORT_MS
 				);
 				await new Promise((resolve) => setTimeout(resolve, SHORT_MS / 2));
-				// A token is back by now.
+				// One token has come back by now.
 				const waitMs = await waitOf(two.take(context.log, 1, rule));
 				expect(waitMs > 0 && waitMs < 2 * SHORT_MS).toBe(true);
 				await until(

@@ -11,7 +11,7 @@ import {
 	type TestRunner
 } from './driver.js';
 
-/** A message whose key and payload say its number. */
+/** A message with its number in key and payload. */
 export function message(number: number | string, more: Partial<ReplayEvent> = {}): ReplayEvent {
 	return {
 		key: `key ${number}`,
@@ -32,12 +32,12 @@ const numbers = ({ events }: Pick<ReplaySlice, 'events'>): unknown[] =>
 const sequence = (cursor: string): number => parseCursor(cursor)!.sequence;
 const epoch = (cursor: string): string => parseCursor(cursor)!.epoch;
 
-/** A call may take its time limit, and some time to notice. */
+/** A call may take its time limit, and a little longer to be noticed. */
 const limitMs = ({ timeoutMs = 2_000 }: RealtimeBackend): number => timeoutMs + 1_500;
 
 /**
- * The contract of a {@link ReplayStore}: what a feed relies on. A case about an optional method passes
- * where the store has none.
+ * The contract of a {@link ReplayStore}: what a feed relies on. A case about an optional method passes if the
+ * store has none.
  *
  * @example
  * ```ts
@@ -448,7 +448,7 @@ export function replayContract(driver: BackendDriver, runner: TestRunner): void 
 					'the store to answer again'
 				);
 				expect((await store.append(log, [message(1)]))[0]).toBe(cursor);
-				// What was under way when the server hung may have been stored, but once.
+				// Calls that were pending when the server hung may have been stored, but only once.
 				await store.append(log, messages(2, 3));
 				expect(numbers(await store.since(log, start))).toEqual([1, 2, 3]);
 			}

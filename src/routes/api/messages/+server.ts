@@ -6,7 +6,7 @@ export const GET: RequestHandler = (event) => {
 	const items = messages(event);
 	const encoder = new TextEncoder();
 	const body = new ReadableStream({
-		// The headers leave with the first bytes, and the first message may take a while.
+		// The headers are sent with the first bytes, and the first message may take a while.
 		start: (controller) => controller.enqueue(encoder.encode('\n')),
 		async pull(controller) {
 			const { done, value } = await items.next();

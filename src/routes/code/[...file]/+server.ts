@@ -2,7 +2,7 @@ import { error } from '@sveltejs/kit';
 import type { RequestHandler } from './$types.js';
 
 const sources = import.meta.glob<string>(
-	// SvelteKit takes every import of a `.remote` module for the module itself.
+	// SvelteKit treats every import of a `.remote` module as the module itself.
 	['/src/{routes,demo}/**/*.{ts,svelte}', '/src/hooks.server.ts', '!**/*.remote.ts'],
 	{ query: '?raw', import: 'default' }
 );
