@@ -90,7 +90,7 @@ export class Session {
 		this.#pusher = new Pusher({
 			table: (name) => this.#ready(name),
 			post,
-			settle: (entry, answer) => this.#inOrder(() => this.#settle(entry, answer)),
+			settle: (entry, answer) => this.#answered(entry, answer),
 			reached: (failure) => this.#reached(failure)
 		});
 		for (const table of tables) {
@@ -161,6 +161,8 @@ export class Session {
 				if (isConnected === this.#isConnected) return;
 				this.#isConnected = isConnected;
 				if (isConnected) this.#pusher.retry();
+				// A process that died may have written what it did not tell.
+				else for (const table of this.#tables.values()) table.hasNews = true;
 				this.#host.changed();
 			}
 		};
@@ -197,8 +199,19 @@ export class Session {
 		return done;
 	}
 
-	/** Takes the answer to a write over. */
-	async #settle(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void> {
+	/** Takes the answer to a write over: after a fetch, where its rows may have become newer meanwhile. */
+	async #answered(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void> {
+		if (await this.#inOrder(() => this.#settle(entry, answer))) return;
+		const isFetched = await this.#tables.get(entry.table)!.puller.fetched();
+		await this.#inOrder(() => this.#settle(entry, answer, isFetched));
+	}
+
+	/** @returns whether that was possible without a fetch. */
+	async #settle(
+		entry: OutboxEntry,
+		answer: WriteAnswer | WriteRefusal,
+		isFetched?: boolean
+	): Promise<boolean> {
 		const table = this.#tables.get(entry.table)!;
 		const { name, version } = table.definition;
 		const isForeign = 'results' in answer && answer.version !== version;
@@ -221,11 +234,14 @@ export class Session {
 			taken.set(lane, stamp);
 			return { key: write.key, row };
 		});
-		const isFirst = await this.#copy.settle(table, entry, results);
+		const isFirst = await this.#copy.settle(table, entry, results, isFetched);
+		if (isFirst === undefined) return false;
 		for (const [lane, stamp] of taken) this.#versions.note(lane, stamp);
-		if (isForeign) table.puller.tell('gap');
+		// What is refused was perhaps written to a row that has changed.
+		if (isForeign || refused.length > 0) table.puller.tell('gap');
 		table.hasNews = true;
 		this.#host.settled(entry, isFirst ? refused : []);
+		return true;
 	}
 
 	/** Takes a message of a channel over. */
@@ -233,7 +249,7 @@ export class Session {
 		const table = this.#tableOf(channel);
 		if (!table) return;
 		// What was written here comes with the answer.
-		if (eventId !== undefined && this.#pusher.has(eventId)) return;
+		if (changes.length > 0 && eventId !== undefined && this.#pusher.has(eventId)) return;
 		table.hasNews = true;
 		// Something changed, or rows of another version: the fetch says what.
 		if (changes.length === 0 || version !== table.definition.version) table.puller.tell('gap');
@@ -272,11 +288,17 @@ export class Session {
 			// It is gone for others.
 			if (table.scopes.some((scope) => marks.includes(markOf(scope, stamp)))) continue;
 			if (!this.#versions.isNews(name, lane, stamp)) continue;
+			if (this.#versions.isUnsure(lane, stamp)) {
+				table.puller.tell('gap');
+				continue;
+			}
 			this.#versions.note(lane, stamp);
 			if ('row' in change) found.set(lane, { key, row: change.row });
 			else if ('gone' in change) found.set(lane, { key, row: null });
 			else {
-				const known = found.get(lane)?.row ?? (await this.#copy.serverRow(table, key));
+				const known = found.has(lane)
+					? found.get(lane)!.row
+					: await this.#copy.serverRow(table, key);
 				if (known) found.set(lane, { key, row: { ...known, ...change.fields } });
 				else table.puller.tell('gap');
 			}
