@@ -1,11 +1,13 @@
+import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { EventIssue } from '../protocol/event.js';
-import { useBus, type SyncBus } from './line/bus.js';
+import { useBus } from './line/bus.js';
 import type { Line, LineOwner } from './line/line.js';
+import type { SyncClientOptions } from './options.js';
 import { Puller } from './pull/puller.js';
 import { Versions } from './pull/versions.js';
 import { Pusher, type WriteRefusal } from './push/pusher.js';
-import type { Post } from './push/post.js';
+import { createPost } from './push/post.js';
 import { markOf } from './shared/mark.js';
 import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
 import {
@@ -31,18 +33,21 @@ export interface RefusedRow {
 	isOutdated: boolean;
 }
 
+/** What all tabs show of the one that syncs: plain data, for errors lose their code on the way. */
+export interface SessionState {
+	/** Whether the endpoint can be reached. */
+	isOnline: boolean;
+	/** By the names of tables. */
+	tables: Record<string, { isFetching: boolean; error?: Pick<RealtimeError, 'code' | 'message'> }>;
+}
+
 /** Who a session works for. */
 export interface SessionHost {
 	database: Database;
 	tables: readonly CopiedTable[];
-	/** The bus whose stream is used. */
-	bus: SyncBus | undefined;
-	endpoint: string;
-	fetch: typeof globalThis.fetch;
-	post: Post;
-	refreshMs: number | false;
+	options: Pick<SyncClientOptions, 'bus' | 'endpoint' | 'fetch' | 'refreshMs'>;
 	/** Its state has changed. */
-	changed(): void;
+	changed(state: SessionState): void;
 	/** A write has left the outbox. */
 	settled(entry: OutboxEntry, refused: readonly RefusedRow[]): void;
 	/** A table stopped. */
@@ -84,7 +89,9 @@ export class Session {
 	#isClosed = false;
 
 	constructor(host: SessionHost, entries: readonly OutboxEntry[]) {
-		const { database, tables, post, refreshMs } = host;
+		const { database, tables, options } = host;
+		const { refreshMs = 300_000 } = options;
+		const post = createPost(options);
 		this.#host = host;
 		this.#copy = new Copy(database);
 		this.#pusher = new Pusher({
@@ -104,7 +111,7 @@ export class Session {
 				changed: () => {
 					this.#flush(table.definition.name);
 					this.#pusher.pump();
-					host.changed();
+					this.tell();
 				},
 				onError: (error) => host.stopped(error)
 			});
@@ -123,14 +130,17 @@ export class Session {
 		void this.#begin(entries);
 	}
 
-	/** Whether the endpoint can be reached. */
-	get isOnline(): boolean {
-		return this.#isReached && this.#isConnected;
-	}
-
-	/** How a table is doing. */
-	puller(table: string): Puller | undefined {
-		return this.#tables.get(table)?.puller;
+	/** Tells how it is doing. */
+	tell(): void {
+		const tables = [...this.#tables].map(([name, { puller }]) => {
+			const { isFetching, error } = puller;
+			const told = error && { error: { code: error.code, message: error.message } };
+			return [name, { isFetching, ...told }] as const;
+		});
+		this.#host.changed({
+			isOnline: this.#isReached && this.#isConnected,
+			tables: Object.fromEntries(tables)
+		});
 	}
 
 	/** What is in the outbox now. */
@@ -163,7 +173,7 @@ export class Session {
 				if (isConnected) this.#pusher.retry();
 				// A process that died may have written what it did not tell.
 				else for (const table of this.#tables.values()) table.hasNews = true;
-				this.#host.changed();
+				this.tell();
 			}
 		};
 		for (const { puller } of this.#tables.values()) puller.tell('start');
@@ -173,7 +183,7 @@ export class Session {
 			const { scopes } = await this.#copy.meta(table).catch(() => ({ scopes: undefined }));
 			if (table.scopes.length === 0) table.scopes = scopes ?? [];
 		}
-		const { bus, endpoint, fetch } = this.#host;
+		const { bus, endpoint = DEFAULT_ENDPOINT, fetch = globalThis.fetch } = this.#host.options;
 		// Who has a bus does not pay for a stream of its own.
 		const line = bus
 			? useBus(owner, bus)
@@ -339,7 +349,7 @@ export class Session {
 		if (isReached === this.#isReached) return;
 		this.#isReached = isReached;
 		if (isReached) this.#pusher.retry();
-		this.#host.changed();
+		this.tell();
 	}
 }
 

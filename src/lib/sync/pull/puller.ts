@@ -93,6 +93,10 @@ export class Puller {
 		return this.#state;
 	}
 
+	get isFetching(): boolean {
+		return this.#state === 'fetching' || this.#state === 'again';
+	}
+
 	/**
 	 * Fetches what is new.
 	 *
