@@ -145,7 +145,7 @@ test.each([
 	],
 	[
 		{ heapUsedMB: 1 },
-		'`limits.pressure.heapUsedMB` is no limit: use eventLoopDelayMs, eventLoopUtilization, heapUsedMb, rssMb.'
+		'`limits.pressure.heapUsedMB` is not a limit: use eventLoopDelayMs, eventLoopUtilization, heapUsedMb, rssMb.'
 	]
 ])('%j is refused with a text that says why', (pressure, message) => {
 	realtime = start({});

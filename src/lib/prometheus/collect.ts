@@ -3,7 +3,7 @@ import type { Realtime, RealtimeMetric } from '../server/index.js';
 import { checkNames, DEFAULT_PREFIX, type MetricOptions } from './options.js';
 import { createSnapshot } from './snapshot.js';
 
-/** A metric as registries of `prom-client`, `@prometheus-io/client` and their forks take it. */
+/** A metric in the form that registries of `prom-client`, `@prometheus-io/client` and their forks accept. */
 export interface RegisteredMetric {
 	/** A registry for OpenMetrics takes `_total` off it, and adds it to the samples. */
 	name: string;
@@ -19,11 +19,11 @@ export interface RegisteredMetric {
 		/** Without a `metricName`, a sample is named as the metric is. */
 		values: { metricName?: string; labels: Record<string, string>; value: number }[];
 	};
-	/** Does nothing: counters begin with the process. */
+	/** Does nothing: counters begin when the process starts. */
 	reset(): void;
 }
 
-/** The part of a registry that is used, whichever library it is of. */
+/** The part of a registry that is used. It is the same in all libraries. */
 export interface MetricRegister {
 	registerMetric(metric: never): void;
 	removeSingleMetric(name: string): void;
@@ -50,17 +50,17 @@ const AGGREGATORS: Readonly<Record<string, 'min' | 'max'>> = {
 	event_loop_delay_seconds: 'max'
 };
 
-/** What each registry has, by the prefix of its names. */
+/** The endpoints in each registry, by the prefix of their metrics. */
 const registries = new WeakMap<MetricRegister, Map<string, Set<Collected>>>();
 
 /**
  * Adds the metrics of an endpoint to a registry. They are read when the registry is scraped, and cost
- * nothing in between. Several endpoints may share a registry: give each its own `labels` or `prefix`. A
+ * nothing between two scrapes. Several endpoints may share a registry: give each its own `labels` or `prefix`. A
  * call for the same endpoint, or with the same `prefix` and `labels`, replaces what was there.
  *
  * @returns a function that removes them.
- * @throws {RealtimeError} `INVALID_OPTION` for what is no registry, or for names and labels that Prometheus
- *   does not take.
+ * @throws {RealtimeError} `INVALID_OPTION` when `register` is not a registry, or when Prometheus does not
+ *   accept a name or a label.
  * @example
  * ```ts
  * import { register } from 'prom-client';

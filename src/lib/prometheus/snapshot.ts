@@ -1,6 +1,6 @@
 import type { Realtime, RealtimeMetric } from '../server/index.js';
 
-/** Reads the metrics of an endpoint once for everybody who asks in the same turn: a scrape asks for each. */
+/** Reads the metrics of an endpoint once per turn: during a scrape, each metric asks for them. */
 export function createSnapshot(realtime: Pick<Realtime, 'metrics'>): () => RealtimeMetric[] {
 	let snapshot: RealtimeMetric[] | undefined;
 	return () => {

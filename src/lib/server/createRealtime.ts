@@ -60,9 +60,9 @@ export interface RealtimeStats {
 	slowReaders: number;
 	/** Bytes written to readers of this endpoint. */
 	bytes: number;
-	/** The 20 channels of the hub with the most messages per second, of late, the busiest first. */
+	/** The 20 channels of the hub that had the most messages per second recently, the busiest first. */
 	busiest: readonly BusyChannel[];
-	/** What was measured last where `limits.pressure` is set; `level` 1 is at the nearest limit. */
+	/** The last measurements, if `limits.pressure` is set; a `level` of 1 is at the nearest limit. */
 	pressure: PressureReading & { level: number };
 	/** The hub behind it, which all endpoints of one Inngest client share. */
 	hub: HubStats;
@@ -332,7 +332,7 @@ export interface Realtime<
 	 *
 	 * @param ms Over how many milliseconds. @default 10_000
 	 * @returns a promise that resolves when the last stream has ended.
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` when `ms` is not a duration.
 	 * @example
 	 * ```ts
 	 * await realtime.drain(20_000);
@@ -348,7 +348,7 @@ export interface Realtime<
 	 * Whether work of a priority would be taken now: for routes of your own that should give way
 	 * while the process is under pressure (`limits.pressure`).
 	 *
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no priority.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a priority.
 	 */
 	accepts(priority: RealtimePriority): boolean;
 	/** Ends all streams and lets go of the connection to Inngest; requests are answered with 503 from then on. */

@@ -180,7 +180,7 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 	isObject('limits.pressure', pressure);
 	for (const [name, value] of Object.entries(pressure)) {
 		if (!PRESSURE_LIMITS.includes(name)) {
-			invalid(`\`limits.pressure.${name}\` is no limit: use ${PRESSURE_LIMITS.join(', ')}.`);
+			invalid(`\`limits.pressure.${name}\` is not a limit: use ${PRESSURE_LIMITS.join(', ')}.`);
 		}
 		positive(`limits.pressure.${name}`, value);
 	}

@@ -30,7 +30,7 @@ export type TestRealtimeOptions<
 	TChannels extends Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > = Omit<RealtimeEndpointOptions<TChannels, TEvents>, 'inngest'> & {
-	/** `event.locals` of requests made with `fetch`; a function is called for each. @default {} */
+	/** `event.locals` of requests made with `fetch`; a function is called for each request. @default {} */
 	locals?: App.Locals | (() => App.Locals);
 };
 
@@ -42,12 +42,12 @@ export interface TestQueuedEvent {
 	v: string;
 }
 
-/** What came of an event. */
+/** The result of sending an event. */
 export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
 	id: string;
-	/** HTTP status of the answer: 200 where it was accepted. */
+	/** HTTP status of the answer: 200 if the event was accepted. */
 	httpStatus: number;
-	/** Set where it was accepted. */
+	/** Set if the event was accepted. */
 	status?: 'done' | 'queued';
 	/** What the handler returned, as the page sees it. */
 	result?: EventResult<TEvent>;
@@ -55,21 +55,21 @@ export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
 	emitted: Positioned<RealtimeTopicEnvelope>[];
 	/** What was given to Inngest. */
 	queued: TestQueuedEvent[];
-	/** The text that the page sees where it was refused. */
+	/** The text that the page sees if the event was refused. */
 	error?: string;
-	/** Where it was refused because of its data: what does not match. */
+	/** What does not match the schema, if the event was refused because of its data. */
 	issues?: EventIssue[];
 }
 
-/** A realtime endpoint without Inngest and without a network, and what a test does with it. */
+/** A realtime endpoint without Inngest and without a network, with controls for tests. */
 export interface TestRealtime<
 	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > extends Realtime<TChannels, TEvents> {
-	/** Asks the endpoint in this process; give it to `<RealtimeManager fetch>`. */
+	/** Sends a request to the endpoint in this process; pass it to `<RealtimeManager fetch>`. */
 	fetch: typeof globalThis.fetch;
 	/**
-	 * A `fetch` of somebody else, for pages of several people at once.
+	 * A `fetch` for somebody else's requests, for tests with several people.
 	 *
 	 * @param locals `event.locals` of its requests.
 	 * @example
@@ -103,16 +103,16 @@ export interface TestRealtime<
 	/** Breaks all streams that were opened with `fetch`, as a network does. They come back by themselves. */
 	cut(): void;
 	/**
-	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called: a
-	 * network that swallows everything. What was held back arrives then.
+	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called, as if
+	 * the network swallowed everything. What was held back arrives then.
 	 */
 	silence(): EndFault;
 	/**
 	 * Each piece of a stream arrives this much later, one after the other, until the returned function is
-	 * called. A reader for whom more than `limits.maxBufferedBytes` wait is closed, as in production.
+	 * called. A reader that falls more than `limits.maxBufferedBytes` behind is closed, as in production.
 	 *
 	 * @param delayMs Milliseconds.
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */
 	slow(delayMs: number): EndFault;
 	/**
@@ -137,14 +137,14 @@ export interface TestRealtime<
 		options?: { channelParams?: unknown; message?: string }
 	): EndFault;
 	/**
-	 * Every call to the `backend` fails, until the returned function is called. Without one, the
-	 * memory of this process fails in its place: `emit` rejects with `BACKEND`.
+	 * Every call to the `backend` fails until the returned function is called, so that `emit` rejects with
+	 * `BACKEND`. Without a backend, the log in the memory of this process fails instead.
 	 */
 	backendDown(): EndFault;
 }
 
 /**
- * Creates an endpoint for tests: the real one, fed in this process. `publish` and `emit` deliver at once.
+ * Creates an endpoint for tests. It is the real one, without Inngest: `publish` and `emit` deliver at once.
  *
  * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work.
  * @example

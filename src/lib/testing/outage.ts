@@ -1,7 +1,7 @@
 import type { BackendBus, BusListener, RealtimeBackend, ReplayStore } from '../server/index.js';
 import { Faults, type EndFault } from './faults.js';
 
-/** Methods that say something to a store and expect nothing of it. */
+/** Methods of a store that never fail: the hub does not wait for them. */
 const SILENT = new Set(['limit', 'release', 'close', 'size', 'listen']);
 
 /** Takes a backend or a store away, and brings it back: every call fails meanwhile. */

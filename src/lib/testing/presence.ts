@@ -2,14 +2,14 @@ import type { PresencePayload, PresenceRequest, RealtimeMember } from '../protoc
 
 type Data = Record<string, unknown>;
 
-/** What a component said of its own member by `update`. */
+/** What a component said about its own member with `update`. */
 export interface TestPresenceUpdate<TData = Data> {
 	/** After JSON. */
 	data: Partial<TData>;
 	ttlMs?: number;
 }
 
-/** A member of a test: what is left out has a value that fits. */
+/** A member in a test. Fields that are left out get a suitable value. */
 export type TestMember<TData = Data> = Pick<RealtimeMember<TData>, 'id' | 'data'> &
 	Partial<Pick<RealtimeMember<TData>, 'streams' | 'joinedAt'>>;
 
@@ -19,10 +19,10 @@ export class TestPresence<TData = Data> {
 	readonly #channel: string;
 	readonly #members = new Map<string, RealtimeMember<TData>>();
 	readonly #updates: TestPresenceUpdate<TData>[] = [];
-	/** Fields of the component's own member that go back by themselves. */
+	/** Fields of the component's own member that change back by themselves. */
 	readonly #expiring = new Map<string, ReturnType<typeof setTimeout>>();
 	#self: string | undefined;
-	/** What the test said of the component's own member. */
+	/** What the test said about the component's own member. */
 	#base: Data = {};
 	#joined = 0;
 
@@ -37,7 +37,7 @@ export class TestPresence<TData = Data> {
 		return [...this.#members.values()].sort((a, b) => a.joinedAt - b.joinedAt);
 	}
 
-	/** What the component sent by `update()`, in order. */
+	/** What the component sent with `update()`, in order. */
 	get updates(): readonly TestPresenceUpdate<TData>[] {
 		return this.#updates;
 	}
@@ -45,7 +45,7 @@ export class TestPresence<TData = Data> {
 	/**
 	 * Says who is there, as the first event of a stream does.
 	 *
-	 * @param options.self Id of the member that the component is; without it, it only reads.
+	 * @param options.self Id of the component's own member; without it, the component only reads.
 	 */
 	set(members: readonly TestMember<TData>[], { self }: { self?: string } = {}): void {
 		this.#forget();
@@ -67,7 +67,7 @@ export class TestPresence<TData = Data> {
 		this.#say({ type: 'leave', ids: [id] });
 	}
 
-	/** Changes some data of a member, as its own page does. Nobody else has any. */
+	/** Changes some data of a member, as its own page would. Does nothing for somebody who is not a member. */
 	update(id: string, data: Partial<TData>): void {
 		const member = this.#members.get(id);
 		if (member) this.#put({ ...member, data: { ...member.data, ...data } });

@@ -14,13 +14,13 @@ export type StreamEnd =
 	| 'lifetime'
 	/** The server ended it: it stops, drains, or was closed. */
 	| 'server'
-	/** Its page gave no sign of life. */
+	/** Its page showed no sign of life. */
 	| 'silent';
 
-/** What became of a question to `authorize`. */
+/** The outcome of a call to `authorize`. */
 export type AuthorizationOutcome = 'allowed' | 'denied' | 'failed';
 
-/** What one endpoint counts. Nothing here happens once per message and reader, but for two additions. */
+/** What one endpoint counts. Per message and reader, there are only two additions. */
 export class EndpointMeters {
 	/** Batches of messages given to readers. */
 	deliveries = 0;
@@ -46,7 +46,7 @@ export class EndpointMeters {
 	]);
 	readonly authorizations = new Counter(
 		'authorizations_total',
-		'Questions to `authorize`, by outcome.',
+		'Calls to `authorize`, by outcome.',
 		['channel', 'outcome']
 	);
 	readonly authorizing = new Histogram(

@@ -8,15 +8,17 @@ export type DropCause =
 	| 'invalid'
 	/** Too many waited for an asynchronous schema. */
 	| 'overflow'
-	/** Inngest sent what cannot be read. */
+	/** Inngest sent something that cannot be read. */
 	| 'unreadable';
 
 /** What one hub counts. */
 export class HubMeters {
 	readonly messages = new Counter('messages_total', 'Messages handed to readers.', ['channel']);
-	readonly bytes = new Counter('message_bytes_total', 'Bytes of those messages, each once.', [
-		'channel'
-	]);
+	readonly bytes = new Counter(
+		'message_bytes_total',
+		'Bytes of those messages, each counted once.',
+		['channel']
+	);
 	readonly resyncs = new Counter(
 		'resyncs_total',
 		'Readers that were told that messages may be missing, by reason.',

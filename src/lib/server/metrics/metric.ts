@@ -1,13 +1,13 @@
 /** One number of a metric. */
 export interface RealtimeSample {
-	/** What follows the metric's name: `_bucket`, `_sum` and `_count` of a histogram, else nothing. */
+	/** Follows the metric's name: `_bucket`, `_sum` or `_count` for a histogram, otherwise nothing. */
 	suffix: '' | '_bucket' | '_sum' | '_count';
-	/** Keys of registry entries, names of events, and words of this package; nothing of a request. */
+	/** Keys of registry entries, names of events, and words of this package; nothing from a request. */
 	labels: Readonly<Record<string, string>>;
 	value: number;
 }
 
-/** What one metric says now. */
+/** The current numbers of one metric. */
 export interface RealtimeMetric {
 	/** Without a prefix: `streams_opened_total`. */
 	name: string;
@@ -16,7 +16,7 @@ export interface RealtimeMetric {
 	samples: readonly RealtimeSample[];
 }
 
-/** A metric whose value is read when somebody asks. */
+/** A metric whose value is read when it is asked for. */
 export function gauge(
 	name: string,
 	help: string,
@@ -25,7 +25,7 @@ export function gauge(
 	return single('gauge', name, help, values);
 }
 
-/** A number that only grows, kept elsewhere. */
+/** A number that only grows and is kept elsewhere. */
 export function total(
 	name: string,
 	help: string,
