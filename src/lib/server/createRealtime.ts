@@ -36,7 +36,7 @@ import { publish } from './inngest/publish.js';
 import type { PublishData, PublishTarget } from './inngest/target.js';
 import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.js';
 import { readOptions, type RealtimeEndpointOptions, type Settings } from './options.js';
-import { closeAfter, refusal, Responder } from './respond.js';
+import { closeAfter, outlive, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isBuild, isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
@@ -180,7 +180,8 @@ export interface Realtime<
 	 * that may arrive twice. Called again it returns the same. At the same time in two processes that
 	 * share a `backend`, the second waits for the first. When `fn` fails, the key may run again.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend is away; and what `fn` throws.
+	 * @throws {RealtimeError} `BACKEND` when the backend is away, `INVALID_MESSAGE` when the result is larger than
+	 *   the backend can remember (2 MB on Cloudflare); and what `fn` throws.
 	 * @example
 	 * ```ts
 	 * const { orderId } = await realtime.once(`stripe:${webhook.id}`, () => fulfil(webhook));
@@ -568,7 +569,17 @@ export function createRealtime<
 		return emit(hub, registry, topic, data, options, handler);
 	}
 
-	async function answer(
+	function answer(
+		event: RequestEvent,
+		parse: () => ParsedBody | Promise<ParsedBody>
+	): Promise<Response> {
+		const response = handle(event, parse);
+		// A client that leaves meanwhile ends nothing in the middle.
+		outlive(event, response);
+		return response;
+	}
+
+	async function handle(
 		event: RequestEvent,
 		parse: () => ParsedBody | Promise<ParsedBody>
 	): Promise<Response> {

@@ -523,7 +523,7 @@ interface WorkersPlatform {
 }
 
 /** On Workers a request that its client has left is stopped at once, unless something is awaited. */
-function outlive({ platform }: RequestEvent, ended: Promise<void>): void {
+export function outlive({ platform }: RequestEvent, ended: Promise<unknown>): void {
 	(platform as WorkersPlatform | undefined)?.ctx?.waitUntil?.(ended);
 }
 
