@@ -81,7 +81,7 @@ test('closing ends what is being drained', async () => {
 	await eventually(() => world.realtime.stats().streams === 0);
 });
 
-test('what is no duration is refused', async () => {
+test('a value that is not a duration is refused', async () => {
 	world = await startWorld({ channels });
 	expect(() => world.realtime.drain(-1)).toThrow(/zero or more milliseconds/);
 	expect(world.realtime.ready()).toBe(true);
