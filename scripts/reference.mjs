@@ -112,7 +112,7 @@ export async function writeReference(target) {
 	try {
 		const app = await Application.bootstrapWithPlugins({
 			entryPoints: Object.values(ENTRIES).map((path) => join(ROOT, 'src/lib', path)),
-			tsconfig: join(ROOT, 'tsconfig.json'),
+			tsconfig: join(ROOT, 'scripts/tsconfig.reference.json'),
 			plugin: ['typedoc-plugin-markdown'],
 			router: 'module',
 			disableSources: true,

@@ -17,6 +17,8 @@ test.each([
 	['src/routes/realtime-panel.svelte.test.ts', 'tests/component/guide.svelte.test.ts'],
 	['src/routes/realtime-panel.test.ts', 'tests/jsdom/guide.test.ts'],
 	['src/lib/server/realtime.test.ts', 'tests/unit/guide-endpoint.test.ts'],
+	['src/lib/realtime/faults.test.ts', 'tests/jsdom/guide-faults.test.ts'],
+	['src/lib/server/faults.test.ts', 'tests/unit/guide-faults.test.ts'],
 	['e2e/live.test.ts', 'tests/e2e/guide.test.ts']
 ])('the example %s is run: %s is the same', (name, copy) => {
 	const { text } = blocks.find(({ file }) => file === name)!;

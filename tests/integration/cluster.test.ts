@@ -1,14 +1,16 @@
 import { channel, topic } from '@inngest/realtime';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { resolveSubscriptions } from '../../src/lib/client/subscriptions.js';
 import { startInngestDev } from '../../src/lib/dev/index.js';
 import { Balancer } from '../support/balancer.js';
 import { FakePage } from '../support/client/page.js';
-import { buildCluster, Member } from '../support/cluster/member.js';
+import { buildCluster, Member, Standalone } from '../support/cluster/member.js';
 import { hasPostgres, PostgresServer } from '../support/postgres.js';
 import { seeded } from '../support/random.js';
 import { hasRedis, RedisServer } from '../support/redis.js';
+import { eventually } from '../support/wait.js';
 import { Witness } from '../support/witness.js';
 
 /**
@@ -63,6 +65,8 @@ const closers: (() => unknown)[] = [];
 beforeAll(buildCluster, 120_000);
 beforeEach(() => {
 	const page = new FakePage();
+	// One page stands for those of many people.
+	setMaxListeners(0, page.window, page.document);
 	vi.stubGlobal('window', page.window);
 	vi.stubGlobal('document', page.document);
 });
@@ -215,4 +219,107 @@ describe.each([
 		},
 		(SECONDS + 200) * 1_000
 	);
+});
+
+/** What is needed to send an event, or to ask for a stream. */
+const post = (url: string, body: object): Promise<Response> =>
+	fetch(url, {
+		method: 'POST',
+		headers: { 'content-type': 'application/json' },
+		body: JSON.stringify(body)
+	});
+
+/**
+ * A deploy as a platform does it: the old process drains and is told to end, while messages are published
+ * and a new process takes over.
+ *
+ * @returns its pages, who have heard everything that was published last.
+ */
+async function deploy(env: Record<string, string>): Promise<Witness[]> {
+	const engine = await startInngestDev();
+	closers.push(() => engine.close());
+	const balancer = await Balancer.start();
+	closers.push(() => balancer.close());
+	const startProcess = async (): Promise<Standalone> => {
+		const started = await Standalone.start({ ENGINE_URL: engine.url, ...env });
+		closers.push(() => started.stop('SIGKILL'));
+		return started;
+	};
+	const [older, newer] = await Promise.all([startProcess(), startProcess()]);
+	balancer.add(older.port);
+	const subscriptions = resolveSubscriptions([
+		{ channel: roomChannel, channelParams: 'a', topics: ['published'] }
+	]);
+	const pages = Array.from(
+		{ length: 50 },
+		(_, index) => new Witness(`${balancer.url}realtime`, { name: `page ${index}`, subscriptions })
+	);
+	closers.push(() => pages.forEach((page) => page.close()));
+	await eventually(() => pages.every(({ isConnected }) => isConnected), 'all pages');
+	let published = 0;
+	const publishing = setInterval(
+		() => engine.publish({ channel: 'room:a', topic: 'published', data: ++published }),
+		20
+	);
+	closers.push(() => clearInterval(publishing));
+	await eventually(() => pages.every(({ heard }) => heard > 0));
+
+	let isDrained = false;
+	const drained = fetch(`${older.url}drain?ms=2000`, { method: 'POST' }).finally(
+		() => (isDrained = true)
+	);
+	const check = async (): Promise<{ isReady: boolean; streams: number }> => {
+		const response = await fetch(`${older.url}ready`);
+		return { isReady: response.ok, streams: (await response.json()) as number };
+	};
+	let { isReady, streams } = await check();
+	while (isReady) ({ isReady, streams } = await check());
+	// It is out of the balancer long before its streams have ended.
+	expect(streams).toBeGreaterThan(0);
+	balancer.add(newer.port);
+	balancer.remove(older.port);
+	const refused = await post(`${older.url}realtime`, { channel: 'room:a' });
+	expect(refused.status).toBe(503);
+	expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+	const counts = new Set<number>();
+	while (!isDrained) {
+		counts.add((await check()).streams);
+		await wait(20);
+	}
+	expect((await drained).status).toBe(200);
+	// One after the other, and not all at once.
+	expect(counts.size).toBeGreaterThan(2);
+
+	const answering = post(`${older.url}realtime`, { event: 'slow', id: 'slow-event', data: {} });
+	await older.says('The event is being handled.');
+	const ended = older.stop('SIGTERM');
+	const answer = await answering;
+	expect(answer.status).toBe(200);
+	expect(await answer.json()).toMatchObject({ status: 'done', result: 'handled' });
+	expect(await ended).toBe(0);
+
+	await eventually(() => pages.every(({ isConnected }) => isConnected), 'all pages again');
+	clearInterval(publishing);
+	engine.publish({ channel: 'room:a', topic: 'published', data: ++published });
+	const isUpToDate = (page: Witness): boolean => page.last('room:a', 'published') === published;
+	await eventually(() => pages.every(isUpToDate), 'the last message');
+	expect(pages.flatMap((page) => [...page.repeats(), ...page.losses()])).toEqual([]);
+	return pages;
+}
+
+describe('a deploy that drains the old process first', () => {
+	test.skipIf(!hasRedis)(
+		'loses nothing and announces no gap where processes share Redis',
+		async () => {
+			const shared = await startRedis();
+			closers.push(() => shared.close());
+			const pages = await deploy(shared.env);
+			expect(pages.map(({ gaps }) => gaps)).toEqual(pages.map(() => 0));
+		}
+	);
+
+	test('announces the gap to each page where each process has its own memory', async () => {
+		const pages = await deploy({});
+		for (const { gaps } of pages) expect(gaps).toBeGreaterThan(0);
+	});
 });

@@ -35,6 +35,31 @@ test('streams end one after the other, without a last word, so that their pages 
 	for (const reader of readers) expect(reader.statuses).not.toContain('degraded');
 });
 
+test('streams that leave by themselves do not make the others end sooner', async () => {
+	world = await startWorld({ channels });
+	const { realtime } = world;
+	const readers = await openMany(20);
+	const startedMs = performance.now();
+	const drained = realtime.drain(600);
+	for (const reader of readers.slice(0, 10)) reader.close();
+	await drained;
+	expect(performance.now() - startedMs).toBeGreaterThan(500);
+});
+
+test('whoever is refused meanwhile is sent elsewhere, on a connection of its own, also with several channels', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	await openMany(1);
+	const drained = world.realtime.drain(60_000);
+	for (const body of [{ channel: 'demo' }, { subscriptions: [{ channel: 'demo' }] }]) {
+		const refused = await world.post(body);
+		expect(refused.status).toBe(503);
+		expect(refused.headers.get('retry-after')).not.toBeNull();
+		expect(refused.headers.get('connection')).toBe('close');
+	}
+	world.realtime.close();
+	await drained;
+});
+
 test('meanwhile and afterwards new streams are refused, and events are still handled', async () => {
 	const say = defineEvent('say', { schema: z.object({}) });
 	world = await startWorld({
@@ -56,6 +81,7 @@ test('meanwhile and afterwards new streams are refused, and events are still han
 		body: JSON.stringify({ event: 'say', id: 'event-1', data: {} })
 	});
 	expect(sent.status).toBe(200);
+	expect(sent.headers.get('connection')).toBe('close');
 	// A second call joins the first.
 	expect(realtime.drain(60_000)).toBe(drained);
 	await drained;
@@ -83,6 +109,8 @@ test('closing ends what is being drained', async () => {
 
 test('a value that is not a duration is refused', async () => {
 	world = await startWorld({ channels });
-	expect(() => world.realtime.drain(-1)).toThrow(/zero or more milliseconds/);
+	for (const ms of [-1, NaN, Infinity]) {
+		expect(() => world.realtime.drain(ms)).toThrow(/zero or more milliseconds/);
+	}
 	expect(world.realtime.ready()).toBe(true);
 });

@@ -1,9 +1,10 @@
-import { Registry } from 'prom-client';
+import { AggregatorRegistry, Registry } from 'prom-client';
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
-import { defineEvent, RealtimeDenied } from '../../src/lib/server/index.js';
+import { defineEvent, memoryBackend, RealtimeDenied } from '../../src/lib/server/index.js';
 import { collect, CONTENT_TYPE, serialize } from '../../src/lib/prometheus/index.js';
 import { demoChannel, userChannel } from '../support/channels.js';
+import { readExposition, type ExposedMetric } from '../support/exposition.js';
 import { sum } from '../support/metrics.js';
 import { eventually } from '../support/wait.js';
 import { startWorld, type World } from '../support/world.js';
@@ -259,4 +260,191 @@ test('`busiest` lists 20 channels at most', async () => {
 	for (let n = 0; n < 22; n++) await world.publish(`user:${n}`, 'message', { message: 'a' });
 	await reader.when(() => reader.messages.length === 22);
 	expect(world.realtime.stats().busiest).toHaveLength(20);
+});
+
+/** Everything that the metrics of an endpoint must have, without their prefix. */
+const EXPECTED = [
+	'streams',
+	'streams_opened_total',
+	'streams_closed_total',
+	'stream_duration_seconds',
+	'deliveries_total',
+	'delivered_bytes_total',
+	'slow_readers_total',
+	'resyncs_total',
+	'replays_total',
+	'feeds',
+	'source_up',
+	'source_sockets',
+	'source_connections_total',
+	'message_lag_seconds',
+	'upstream_tokens_total',
+	'drops_total',
+	'authorizations_total',
+	'authorization_duration_seconds',
+	'client_events_total',
+	'client_event_duration_seconds',
+	'presence_members',
+	'rate_limited_total',
+	'backend_duration_seconds',
+	'backend_up',
+	'pressure'
+];
+
+/** Reads, publishes and sends, so that everything is counted that can be. */
+async function work(): Promise<void> {
+	const { post, publish, open } = world;
+	const reader = await open({ channel: 'demo' });
+	await reader.connected();
+	await publish('demo', 'message', { message: 'a' });
+	await reader.when(() => reader.messages.length === 1);
+	await (await open({ channel: 'demo', lastEventId: 'elsewhere-7' })).connected();
+	await (await open({ channel: 'user:a' })).connected();
+	await post({ channel: 'user:mallory' });
+	reader.close();
+	await eventually(() => sum(world.realtime, 'streams_closed_total') === 1);
+}
+
+test('each metric is in the text and in a registry, with the same numbers, as its format demands', async () => {
+	const odd = 'a "key"\\ of\n two lines';
+	world = await startWorld({
+		channels: { [odd]: channels.demo, user: { ...channels.user, presence: true } },
+		backend: memoryBackend(),
+		identify: () => ({ id: 'alice' }),
+		onFailure: () => {}
+	} as never);
+	const { realtime } = world;
+	await work();
+	const labels = { app: 'a "shop"\\' };
+	const text = readExposition(serialize(realtime, { labels }));
+	expect([...text.keys()]).toEqual(
+		expect.arrayContaining(EXPECTED.map((name) => `realtime_${name}`))
+	);
+	for (const name of ['messages_total', 'message_lag_seconds', 'authorizations_total']) {
+		expect(text.get(`realtime_${name}`)!.samples.map(({ labels }) => labels.channel)).toContain(
+			odd.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
+		);
+	}
+	const register = new Registry();
+	register.setDefaultLabels({ pod: 'p1' });
+	collect(realtime, { register, labels });
+	const collected = readExposition(await register.metrics());
+	expect([...collected.keys()]).toEqual([...text.keys()]);
+	for (const [name, { samples }] of collected) {
+		if (/pressure|delay|backend_duration/.test(name)) continue;
+		const own = text.get(name)!.samples;
+		expect(samples).toEqual(
+			own.map((sample) => ({ ...sample, labels: { ...sample.labels, pod: 'p1' } }))
+		);
+	}
+});
+
+test('a registry for OpenMetrics names counters as that format demands, scrape after scrape', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	await work();
+	const register = new Registry();
+	register.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+	const remove = collect(world.realtime, { register });
+	for (let scrape = 0; scrape < 2; scrape++) {
+		const metrics = readExposition(await register.metrics());
+		expect(metrics.get('realtime_streams_opened')!.samples).toEqual([
+			{ name: 'realtime_streams_opened_total', labels: {}, value: 3 }
+		]);
+		expect(metrics.has('realtime_message_lag_seconds')).toBe(true);
+	}
+	remove();
+	expect(await register.metrics()).toBe('\n# EOF\n');
+});
+
+test('of several workers, counts are added up; of what is measured or up, the one that matters counts', async () => {
+	world = await startWorld({ channels, onFailure: () => {}, limits: { pressure: { rssMb: 50 } } });
+	const register = new Registry();
+	collect(world.realtime, { register });
+	const worker = await register.getMetricsAsJSON();
+	const both = readExposition(await AggregatorRegistry.aggregate([worker, worker]).metrics());
+	const value = (name: string): number => both.get(`realtime_${name}`)!.samples[0]!.value;
+	expect(value('pressure')).toBe(
+		worker.find(({ name }) => name === 'realtime_pressure')!.values[0]!.value
+	);
+	expect(both.get('realtime_source_up')!.samples.every(({ value }) => value <= 1)).toBe(true);
+	expect(value('streams')).toBe(0);
+});
+
+test('no number of names makes more series than there are entries', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const { realtime } = world;
+	const names = (kind: string): string[] => Array.from({ length: 60 }, (_, n) => `${kind}:${n}`);
+	/** One name of each kind first, so that each series is there. */
+	const attack = async (all: readonly string[], unknown: readonly string[]): Promise<void> => {
+		const reader = await world.open({ subscriptions: all.map((channel) => ({ channel })) });
+		await Promise.all(all.map((channel) => reader.connected(channel)));
+		for (const channel of all) await world.publish(channel, 'message', { message: 'a' });
+		await reader.when(() => reader.messages.length === all.length);
+		for (const channel of unknown) {
+			expect((await world.post({ channel })).status).toBe(400);
+			const event = { event: channel, id: `id of ${channel}`, data: {} };
+			expect((await world.post(event)).status).toBe(400);
+		}
+		const iterators = unknown.map((name) => {
+			const iterator = realtime.subscribe({ ...demoChannel(), name } as never);
+			return { name, iterator, next: iterator.next() };
+		});
+		await eventually(() => realtime.stats().hub.feeds >= all.length + unknown.length);
+		for (const { name, iterator, next } of iterators) {
+			let hasHeard = false;
+			void next.then(() => (hasHeard = true));
+			// Until it is live, messages do not arrive.
+			await eventually(async () => {
+				await world.publish(name, 'message', { message: 'a' });
+				return hasHeard;
+			});
+			await iterator.return!();
+		}
+		reader.close();
+		await eventually(() => realtime.stats().streams === 0);
+	};
+	const series = (): string[] =>
+		[...readExposition(serialize(realtime))].flatMap(([, { samples }]) =>
+			samples.map(({ name, labels }) => `${name} ${JSON.stringify(labels)}`)
+		);
+	await attack(['user:first'], ['nobody:first']);
+	const before = series();
+	await attack(names('user').slice(0, 20), names('nobody'));
+	expect(series()).toEqual(before);
+	expect(before.join('\n')).toContain('{"channel":"other"}');
+	expect(before.join('\n')).not.toMatch(/nobody|user:/);
+});
+
+test('scrapes while streams are open and messages arrive never break the format', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const register = new Registry();
+	collect(world.realtime, { register });
+	const readers = await Promise.all(
+		Array.from({ length: 10 }, () => world.open({ channel: 'demo' }))
+	);
+	await Promise.all(readers.map((reader) => reader.connected()));
+	const deliveries: number[] = [];
+	for (let n = 0; n < 20; n++) {
+		await world.publish('demo', 'message', { message: `${n}` });
+		const scraped = readExposition(await register.metrics());
+		readExposition(serialize(world.realtime));
+		deliveries.push(scraped.get('realtime_deliveries_total')!.samples[0]!.value);
+		expect(scraped.get('realtime_streams')!.samples[0]!.value).toBe(10);
+	}
+	expect(deliveries).toEqual(deliveries.toSorted((a, b) => a - b));
+});
+
+test('the texts of two endpoints make one where each has its own prefix', async () => {
+	world = await startWorld({ channels, onFailure: () => {} });
+	const other = await startWorld({ channels });
+	try {
+		const metrics: Map<string, ExposedMetric> = readExposition(
+			serialize(world.realtime, { prefix: 'shop_' }) +
+				serialize(other.realtime, { prefix: 'admin_' })
+		);
+		expect(metrics.get('shop_streams')!.samples[0]!.value).toBe(0);
+		expect(metrics.get('admin_streams')!.samples[0]!.value).toBe(0);
+	} finally {
+		await other.close();
+	}
 });

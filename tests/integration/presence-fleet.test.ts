@@ -112,6 +112,8 @@ test('10,000 joins and leaves leave nothing behind', async () => {
 				channel: 'room',
 				owner: () => 'me',
 				store,
+				listen: (listener) => store.listen('room', listener),
+				due: () => {},
 				leaseMs: 1_000,
 				maxMembers: undefined,
 				joined: () => void counts.join++,

@@ -162,7 +162,7 @@ describe.each(Object.keys(servers))('processes that share members through %s', (
 	});
 
 	test('members of a process that died leave once', async () => {
-		const options = { heartbeatMs: 400, presence: { graceMs: 0 } };
+		const options = { heartbeatMs: 800, presence: { graceMs: 0 } };
 		const instances = [await start(options), await start(options), await start(options)];
 		const [dying, one, other] = instances as [Instance, Instance, Instance];
 		for (const user of ['a', 'b', 'both']) await dying.watch(user);

@@ -19,7 +19,7 @@ afterEach(async () => {
 
 const todo = (id: string): Todo => ({ id, title: 'Tea', done: false, owner: 'all' });
 const NOTHING = { rows: [], cursor: 'end' };
-type Page = { rows: Todo[]; cursor: string } | Error;
+type Page = { rows: Todo[]; cursor: string; reset?: boolean } | Error;
 
 /** A server whose fetches wait until the test answers them. */
 class World {
@@ -151,32 +151,98 @@ test('fetching, again: fail → waiting; waiting: gap stays, timer → fetching'
 	expect(world.errors).toEqual([]);
 });
 
-test('fetching, again: refuse, stall → stopped; stopped: gap stays, retry → fetching', async () => {
+test('fetching: refuse, stall → stopped; stopped: gap stays, retry → fetching', async () => {
 	const world = await World.create();
 	await world.settle();
-	for (const isAgain of [false, true]) {
-		world.mayRead = false;
-		world.sync.retry();
-		if (isAgain) world.sync.retry();
-		await soon(() => world.code).toBe('SYNC_DENIED');
-		world.mayRead = true;
+	world.mayRead = false;
+	world.sync.retry();
+	await soon(() => world.code).toBe('SYNC_DENIED');
+	world.mayRead = true;
+	const { asked } = world;
+	await world.gap();
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	expect(world.asked).toBe(asked);
+	world.sync.retry();
+	for (let n = 0; n < 2; n++) await world.answer({ rows: [todo('a')], cursor: 'end' });
+	await soon(() => world.code).toBe('SYNC_STALLED');
+	const before = world.asked;
+	await world.gap();
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	expect(world.asked).toBe(before);
+	world.sync.retry();
+	await world.settle();
+	expect(world.code).toBeUndefined();
+	expect(world.errors).toEqual(['SYNC_DENIED', 'SYNC_STALLED']);
+});
+
+test('again: refuse, stall → one more fetch, so that no retry() and no gap is lost', async () => {
+	const world = await World.create();
+	await world.settle();
+	const again: ((world: World) => unknown)[] = [
+		(world) => world.sync.retry(),
+		(world) => world.gap()
+	];
+	for (const happens of again) {
+		// It may be read again by then.
 		const { asked } = world;
-		await world.gap();
-		await new Promise((resolve) => setTimeout(resolve, 50));
-		expect(world.asked).toBe(asked);
+		let denied: () => void = () => {};
+		const isDenied = new Promise<boolean>((resolve) => (denied = () => resolve(false)));
+		world.mayRead = isDenied as never;
 		world.sync.retry();
-		if (isAgain) world.sync.retry();
+		await soon(() => world.isFetching).toBe(true);
+		await happens(world);
+		await new Promise((resolve) => setTimeout(resolve, 50));
+		world.mayRead = true;
+		denied();
+		await soon(() => world.asked).toBe(asked + 1);
+		await world.answer();
+		await soon(() => world.isFetching).toBe(false);
+		// And it may come further.
+		world.sync.retry();
+		await soon(() => world.asked).toBe(asked + 2);
+		await happens(world);
+		await new Promise((resolve) => setTimeout(resolve, 50));
 		for (let n = 0; n < 2; n++) await world.answer({ rows: [todo('a')], cursor: 'end' });
-		await soon(() => world.code).toBe('SYNC_STALLED');
-		const before = world.asked;
-		await world.gap();
-		await new Promise((resolve) => setTimeout(resolve, 50));
-		expect(world.asked).toBe(before);
-		world.sync.retry();
-		await world.settle();
-		expect(world.code).toBeUndefined();
+		await soon(() => world.asked).toBe(asked + 4);
+		await world.answer();
+		await soon(() => world.isFetching).toBe(false);
 	}
-	expect(world.errors).toEqual(['SYNC_DENIED', 'SYNC_STALLED', 'SYNC_DENIED', 'SYNC_STALLED']);
+	expect(world.errors).toEqual([]);
+	// Where it comes no further then, it stops.
+	world.sync.retry();
+	await soon(() => world.isFetching).toBe(true);
+	world.sync.retry();
+	for (let n = 0; n < 3; n++) await world.answer({ rows: [todo('a')], cursor: 'end' });
+	await soon(() => world.code).toBe('SYNC_STALLED');
+	expect(world.errors).toEqual(['SYNC_STALLED']);
+});
+
+test('resets: the first ones begin anew, more in a row → waiting; timer → fetching', async () => {
+	const world = await World.create();
+	await world.settle();
+	const reset = { rows: [todo('a')], cursor: 'r', reset: true };
+	const { asked } = world;
+	world.sync.retry();
+	// The database is restored twice while it is read.
+	await world.answer(reset);
+	await world.answer(reset);
+	await world.answer({ rows: [todo('b')], cursor: '1' });
+	await world.answer({ rows: [], cursor: '1' });
+	await soon(() => world.isFetching).toBe(false);
+	expect(world.code).toBeUndefined();
+	expect((await world.sync.todos.toArray()).map(({ id }) => id)).toEqual(['a', 'b']);
+	world.sync.retry();
+	for (let n = 0; n < 3; n++) await world.answer(reset);
+	await soon(() => world.code).toBe('SYNC_STALLED');
+	expect(world.isFetching).toBe(false);
+	// By itself, after its time; it is reported once.
+	for (let n = 0; n < 3; n++) await world.answer(reset);
+	await soon(() => world.asked).toBe(asked + 10);
+	await world.answer(reset);
+	await world.answer({ rows: [], cursor: 'r' });
+	await soon(() => world.code).toBeUndefined();
+	expect((await world.sync.todos.toArray()).map(({ id }) => id)).toEqual(['a']);
+	expect(world.errors).toEqual(['SYNC_STALLED']);
 });
 
 test('stop → off, in every state: nothing is asked for and nothing is taken over afterwards', async () => {

@@ -24,6 +24,7 @@ type Options = Partial<RealtimeEndpointOptions<{ demo: typeof demoChannel }>> & 
 
 /** A reader of a room that takes everything and shows nothing. */
 export const deaf = {
+	name: 'stream',
 	run: (work: () => void): void => work(),
 	hasRoom: true,
 	whenRoom: () => Promise.resolve(),

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { MemoryPresenceStore } from '../../src/lib/server/backend/memoryPresence.js';
 import { deaf } from '../support/people.js';
-import { Presence, type PresenceChannel } from '../../src/lib/server/presence/presence.js';
+import { Presence } from '../../src/lib/server/presence/presence.js';
+import type { PresenceChannel } from '../../src/lib/server/presence/rooms.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -26,6 +27,7 @@ function connect(graceMs?: number) {
 		owner: 'me',
 		isAway: () => false,
 		isShared: false,
+		isPerStream: false,
 		heartbeatMs: 5_000,
 		callbackTimeoutMs: 1_000,
 		report: ({ message }) => message,
@@ -80,6 +82,7 @@ test('bursts are coalesced: at most 20 frames per second, one encoding for all r
 		owner: 'me',
 		isAway: () => false,
 		isShared: false,
+		isPerStream: false,
 		heartbeatMs: 5_000,
 		callbackTimeoutMs: 1_000,
 		report: ({ message }) => message,

@@ -42,7 +42,9 @@ test('a table that is off stays off, and nothing but start brings it back', () =
 test('no gap is forgotten: after one, a fetch begins that started later', () => {
 	expect(TRANSITIONS.current.gap).toEqual(['fetching', 'fetch']);
 	expect(TRANSITIONS.fetching.gap).toEqual(['again']);
-	expect(TRANSITIONS.again.end).toEqual(['fetching', 'fetch']);
+	for (const event of ['end', 'stall', 'refuse'] as const) {
+		expect(TRANSITIONS.again[event]).toEqual(['fetching', 'fetch']);
+	}
 	// Whoever waits fetches anyway.
 	expect(TRANSITIONS.waiting.timer).toEqual(['fetching', 'fetch']);
 });

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { memoryBackend, type RealtimeBackend } from '../../src/lib/server/index.js';
 import { createTestRealtime, type TestRealtime } from '../../src/lib/testing/index.js';
 import { demoChannel, userChannel } from '../support/channels.js';
@@ -71,6 +71,54 @@ test('on a slow line pieces come late, one after the other; a reader that falls 
 	await until(() => again().includes('quick'));
 });
 
+test('each of several faults lasts until it is ended itself', async () => {
+	realtime = createTestRealtime({ channels, onFailure() {} });
+	const text = read({ channel: 'demo' });
+	await until(() => text().includes('"connected"'));
+	const silences = [realtime.silence(), realtime.silence()];
+	await say('one');
+	silences[0]!();
+	silences[0]!();
+	await wait(50);
+	expect(text()).not.toContain('"one"');
+	silences[1]!();
+	await until(() => text().includes('"one"'));
+	const startedMs = performance.now();
+	const quick = realtime.slow(200);
+	realtime.slow(1)();
+	await say('two');
+	await until(() => text().includes('"two"'));
+	expect(performance.now() - startedMs).toBeGreaterThan(190);
+	quick();
+	const outages = [realtime.backendDown(), realtime.backendDown()];
+	outages[1]!();
+	await expect(say('lost')).rejects.toMatchObject({ code: 'BACKEND' });
+	outages[0]!();
+	await say('kept');
+});
+
+test('a silence that begins while another one holds something back holds it back, too', async () => {
+	realtime = createTestRealtime({ channels });
+	const text = read({ channel: 'demo' });
+	await until(() => text().includes('"connected"'));
+	const first = realtime.silence();
+	await say('one');
+	await wait(20);
+	const second = realtime.silence();
+	first();
+	await wait(50);
+	expect(text()).not.toContain('"one"');
+	second();
+	await until(() => text().includes('"one"'));
+});
+
+test('a delay that is no duration is refused', () => {
+	realtime = createTestRealtime({ channels });
+	for (const delayMs of [-1, NaN, Infinity]) {
+		expect(() => realtime.slow(delayMs)).toThrow(/slow\(\) needs zero or more milliseconds/);
+	}
+});
+
 test('a resync tells every reader', async () => {
 	realtime = createTestRealtime({ channels });
 	const [demo, user] = [read({ channel: 'demo' }), read({ channel: 'user:alice' })];
@@ -139,6 +187,16 @@ test.each<[string, () => RealtimeBackend | undefined]>([
 	await until(() => again().includes('"connected"'));
 	await say('seen');
 	await until(() => again().includes('seen'));
+});
+
+test('a backend that takes part in transactions of the app still does', async () => {
+	const backend = new FakeServer().connect();
+	const publish = vi.fn(backend.bus!.publish);
+	const bus = { ...backend.bus!, isTransactional: true, publish };
+	realtime = createTestRealtime({ channels, backend: { ...backend, bus } });
+	const tx = {};
+	await realtime.emit(demoChannel().message, { message: 'in it' }, { tx });
+	expect(publish.mock.lastCall![2]!.tx).toBe(tx);
 });
 
 test('while a shared backend is down, open streams say so', async () => {

@@ -8,19 +8,20 @@ import type {
 } from '../server/backend/backend.js';
 import type { IdempotencyStore } from '../server/backend/idempotency.js';
 import { MemoryIdempotencyStore } from '../server/backend/memoryIdempotency.js';
-import { MemoryPresenceStore } from '../server/backend/memoryPresence.js';
+import { HeldPresenceStore } from '../server/backend/heldPresence.js';
 import { MemoryRateLimitStore } from '../server/backend/memoryRateLimit.js';
 import type { PresenceStore } from '../server/backend/presence.js';
 import type { RateLimitStore } from '../server/backend/rateLimit.js';
 import type { ReplayLimits, ReplayStore } from '../server/backend/replay.js';
-import { openLine } from './line.js';
+import type { StreamDirectory } from '../server/backend/streams.js';
+import { streamDirectory } from './directory.js';
+import { openLine, type LineEvents } from './line.js';
 import type { ObjectNamespaceLike, ObjectStubLike } from './platform.js';
 import {
 	decode,
 	encode,
 	METHODS,
 	type CallRequest,
-	type Line,
 	type ListenRequest,
 	type Part
 } from './wire.js';
@@ -46,6 +47,7 @@ export interface DurableObjectBackend extends RealtimeBackend {
 	readonly replay: ReplayStore;
 	readonly bus: BackendBus;
 	readonly presence: PresenceStore;
+	readonly streams: StreamDirectory;
 	readonly rateLimit: RateLimitStore;
 	readonly idempotency: IdempotencyStore;
 	readonly feed: BackendFeed;
@@ -173,14 +175,8 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		return Object.fromEntries(methods) as TPart;
 	}
 
-	function listen(
-		listen: ListenRequest['listen'],
-		name: string,
-		events: { line(line: Line): void; broken(error: Error): void }
-	): () => void {
-		const object = objectOf(listen === 'presence' ? name : channelOf(name));
-		const request: ListenRequest = { object, listen, name, limits: limits.get(name) };
-		const end = openLine((signal) => ask(request, signal), events);
+	function listen(request: () => ListenRequest, events: LineEvents): () => void {
+		const end = openLine((signal) => ask(request(), signal), events);
 		const close = (): void => {
 			closing.delete(close);
 			end();
@@ -190,6 +186,11 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 	}
 
 	const ofLog = (log: string): string => objectOf(channelOf(log));
+	const listenToLog = (listened: 'log' | 'follow', log: string, events: LineEvents): (() => void) =>
+		listen(
+			() => ({ object: ofLog(log), listen: listened, name: log, limits: limits.get(log) }),
+			events
+		);
 	const presence: PresenceStore = {
 		...remote<PresenceStore>('presence', (channel) => {
 			const object = objectOf(channel);
@@ -208,13 +209,16 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 			);
 			return (left as Awaited<ReturnType<PresenceStore['reap']>>[]).flat();
 		},
-		listen(channel, listener) {
+		listen(channel, listener, lease) {
 			let wasLive = false;
-			return listen('presence', channel, {
+			const object = objectOf(channel);
+			return listen(() => ({ object, listen: 'presence', name: channel, lease }), {
 				line(line) {
 					if (line.type === 'changes') listener.changes(line.changes);
+					else if (line.type === 'due') listener.due?.();
 					else if (line.type === 'live') {
-						if (wasLive) listener.check();
+						// The object may be a new one.
+						if (wasLive) listener.check(true);
 						wasLive = true;
 					}
 				},
@@ -222,6 +226,15 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 			});
 		}
 	};
+
+	// One object knows the streams of all isolates.
+	const directory = `${prefix}:${typeof shards === 'function' ? 'streams' : 0}`;
+	const streams = streamDirectory({
+		object: directory,
+		isMissing: () => isMissing,
+		call: (part, method, args) => call(part, method, withoutRest(args), directory),
+		listen
+	});
 
 	/** Where no binding is, each isolate goes on with what it has itself. */
 	function orMemory<TPart extends object>(remote: TPart, memory: TPart): TPart {
@@ -252,13 +265,13 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		bus: {
 			...remote<BackendBus>('bus', ofLog),
 			listen(log, listener) {
-				return listen('log', log, busEvents(listener));
+				return listenToLog('log', log, busEvents(listener));
 			}
 		},
 		feed: {
 			follow(log, listener) {
 				let wasLive = false;
-				return listen('follow', log, {
+				return listenToLog('follow', log, {
 					line(line) {
 						if (line.type === 'events') listener.events(line.events);
 						else if (line.type === 'live') {
@@ -274,7 +287,8 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 				});
 			}
 		},
-		presence: orMemory(presence, new MemoryPresenceStore()),
+		presence: { ...orMemory(presence, new HeldPresenceStore()), holdsLeases: true },
+		streams,
 		rateLimit: orMemory<RateLimitStore>(remote('rateLimit', objectOf), new MemoryRateLimitStore()),
 		idempotency: orMemory<IdempotencyStore>(
 			remote('idempotency', objectOf),
@@ -303,10 +317,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 	};
 }
 
-function busEvents(listener: BusListener): {
-	line(line: Line): void;
-	broken(error: Error): void;
-} {
+function busEvents(listener: BusListener): LineEvents {
 	let isLost = false;
 	return {
 		line(line) {

@@ -1,5 +1,6 @@
 import { RealtimeError } from '../protocol/errors.js';
-import { MemoryPresenceStore } from '../server/backend/memoryPresence.js';
+import { HeldPresenceStore } from '../server/backend/heldPresence.js';
+import type { PresenceListener } from '../server/backend/presence.js';
 import type { RealtimeUpstreamOptions } from '../server/inngest/options.js';
 import type { InngestClient } from '../server/inngest/token.js';
 import { Channels } from './channels.js';
@@ -9,7 +10,16 @@ import type { ObjectStateLike } from './platform.js';
 import { SqlRateLimitStore } from './rateLimit.js';
 import { encodeLine, Reader, SIGN_OF_LIFE } from './reader.js';
 import { SqlReplayStore } from './replay.js';
-import { decode, encode, LISTENS, METHODS, type CallRequest, type ListenRequest } from './wire.js';
+import { Streams } from './streams.js';
+import {
+	decode,
+	encode,
+	LISTENS,
+	METHODS,
+	type CallRequest,
+	type Line,
+	type ListenRequest
+} from './wire.js';
 
 /** Options of `createRealtimeHub`. */
 export interface RealtimeHubOptions {
@@ -46,8 +56,10 @@ export interface RealtimeHubOptions {
 export interface RealtimeHubStats {
 	/** Its name, as the app's isolates call it; `null` before the first request. */
 	name: string | null;
-	/** Streams to isolates that are open. */
+	/** Channels that streams read now, each counted for each of its streams. */
 	readers: number;
+	/** Streams of all isolates that are open. */
+	streams: number;
 	/** Channels that are received from Inngest. */
 	feeds: number;
 	/** Sockets to Inngest. */
@@ -102,11 +114,15 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		readonly #ctx: ObjectStateLike;
 		readonly #replay: SqlReplayStore;
 		// What an earlier life of the object handed out lies below.
-		readonly #presence = new MemoryPresenceStore(Date.now() * 1_000);
+		readonly #presence = new HeldPresenceStore(Date.now() * 1_000);
+		readonly #streams = new Streams();
 		readonly #rateLimit: SqlRateLimitStore;
 		readonly #idempotency: SqlIdempotencyStore;
 		readonly #channels: Channels;
+		/** Whoever listens to anything. */
 		readonly #readers = new Set<Reader>();
+		/** How many of them read a channel. */
+		#reading = 0;
 		/** Who hears of what is appended, by the log. */
 		readonly #listening = new Map<string, Set<Reader>>();
 		#heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -169,7 +185,8 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 		stats(): RealtimeHubStats {
 			return {
 				name: this.#name,
-				readers: this.#readers.size,
+				readers: this.#reading,
+				streams: this.#streams.size,
 				...this.#channels.stats,
 				isBeating: this.#heartbeat !== undefined
 			};
@@ -193,15 +210,16 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 				replay: this.#replay,
 				bus: this.#replay,
 				presence: this.#presence,
+				streams: this.#streams,
 				rateLimit: this.#rateLimit,
 				idempotency: this.#idempotency
 			}[part] as unknown as Record<string, (...args: readonly unknown[]) => unknown>;
 			// What only lives in memory needs no cleaning.
-			if (part !== 'presence') void this.#scheduleAlarm();
+			if (part !== 'presence' && part !== 'streams') void this.#scheduleAlarm();
 			return target[method]!(...args);
 		}
 
-		#listen({ listen, name, limits }: ListenRequest): Response {
+		#listen({ listen, name, limits, lease, entry, ask }: ListenRequest): Response {
 			const stops: (() => void)[] = [];
 			const reader = new Reader(() => {
 				this.#readers.delete(reader);
@@ -212,28 +230,42 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			this.#heartbeat ??= setInterval(() => this.#beat(), heartbeatMs);
 			// The first bytes bring the headers on their way.
 			reader.write(SIGN_OF_LIFE);
-			const live = (cursor: string): void =>
-				reader.write(encodeLine({ type: 'live', cursor, heartbeatMs }));
+			const write = (line: Line): void => reader.write(encodeLine(line));
+			const live = (cursor: string): void => write({ type: 'live', cursor, heartbeatMs });
 			if (listen === 'presence') {
+				const listener: PresenceListener = {
+					changes: (changes) => write({ type: 'changes', changes }),
+					check() {},
+					due: () => write({ type: 'due' })
+				};
+				stops.push(this.#presence.listen(name, listener, lease));
+				live('');
+			} else if (listen === 'stream') {
+				stops.push(this.#streams.enter(entry!, write));
+				live('');
+			} else if (listen === 'ask') {
+				live('');
+				const { where, question } = ask!;
 				stops.push(
-					this.#presence.listen(name, {
-						changes: (changes) => reader.write(encodeLine({ type: 'changes', changes })),
-						check() {}
+					this.#streams.ask(where, question, (line) => {
+						write(line);
+						// Whoever asked may be gone without a word.
+						if (line.type === 'over') reader.end();
 					})
 				);
-				live('');
 			} else {
 				if (limits) this.#replay.limit(name, limits);
-				stops.push(this.#hear(name, reader));
+				this.#reading++;
+				stops.push(() => this.#reading--, this.#hear(name, reader));
 				void this.#scheduleAlarm();
 				if (listen === 'log') live(this.#replay.bounds(name).last);
 				else {
 					stops.push(
 						this.#channels.follow(name, {
 							live: () => live(this.#replay.bounds(name).last),
-							lost: (text) => reader.write(encodeLine({ type: 'lost', text })),
+							lost: (text) => write({ type: 'lost', text }),
 							failed: (text) => {
-								reader.write(encodeLine({ type: 'failed', text }));
+								write({ type: 'failed', text });
 								reader.end();
 							}
 						})
@@ -260,6 +292,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 
 		#beat(): void {
 			for (const reader of [...this.#readers]) reader.write(SIGN_OF_LIFE);
+			this.#presence.tellDue();
 		}
 
 		#stopBeating(): void {
@@ -285,8 +318,10 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 function readRequest(json: string): CallRequest | ListenRequest | undefined {
 	try {
 		const body = decode<Partial<CallRequest & ListenRequest> | null>(json);
-		const { object, part, method, args, listen, name } = body ?? {};
-		const isListen = listen !== undefined && LISTENS.includes(listen) && typeof name === 'string';
+		const { object, part, method, args, listen, name, entry, ask } = body ?? {};
+		const isComplete = (listen !== 'stream' || entry) && (listen !== 'ask' || ask);
+		const isKnown = listen !== undefined && LISTENS.includes(listen);
+		const isListen = isKnown && isComplete && typeof name === 'string';
 		const isCall = typeof part === 'string' && typeof method === 'string' && Array.isArray(args);
 		return typeof object === 'string' && (isListen || isCall)
 			? (body as CallRequest | ListenRequest)

@@ -1,20 +1,23 @@
 import type { ReplayedEvent, ReplayLimits } from '../server/backend/replay.js';
-import type { PresenceChange } from '../server/backend/presence.js';
+import type { PresenceChange, PresenceLease } from '../server/backend/presence.js';
+import type { StreamEntry, StreamsQuestion, StreamsWhere } from '../server/backend/streams.js';
 
 /** The parts of a backend that are called, and their methods. */
 export const METHODS = {
 	replay: ['append', 'since', 'bounds', 'appendAndRead', 'clear'],
 	bus: ['publish'],
 	presence: ['join', 'update', 'leave', 'members', 'renew', 'reap'],
+	streams: ['update', 'count', 'answer'],
 	rateLimit: ['take', 'block'],
 	idempotency: ['begin', 'renew', 'finish', 'fail']
 } as const;
 
 /**
  * What is listened to. `log`: what is appended; `follow`: the same of a channel that the object is to
- * receive from Inngest; `presence`: changes of members.
+ * receive from Inngest; `presence`: changes of members; `stream`: questions to a stream; `ask`: the answers to
+ * a question.
  */
-export const LISTENS = ['log', 'follow', 'presence'] as const;
+export const LISTENS = ['log', 'follow', 'presence', 'stream', 'ask'] as const;
 
 export type Part = keyof typeof METHODS;
 
@@ -45,9 +48,15 @@ export interface CallRequest {
 export interface ListenRequest {
 	object: string;
 	listen: (typeof LISTENS)[number];
-	/** Name of the log, or the channel of the members. */
+	/** Name of the log or the stream, the channel of the members, or the id of the question. */
 	name: string;
 	limits?: ReplayLimits | undefined;
+	/** Leases that last as long as this line; only for `presence`. */
+	lease?: PresenceLease | undefined;
+	/** Only for `stream`. */
+	entry?: StreamEntry;
+	/** Only for `ask`. */
+	ask?: { where: StreamsWhere; question: StreamsQuestion };
 }
 
 /** What an object says to whoever listens. An empty line is a sign of life. */
@@ -59,4 +68,12 @@ export type Line =
 	/** The channel could not be brought live. */
 	| { type: 'failed'; text: string }
 	| { type: 'events'; events: readonly ReplayedEvent[] }
-	| { type: 'changes'; changes: readonly PresenceChange[] };
+	| { type: 'changes'; changes: readonly PresenceChange[] }
+	/** Leases ran out, and somebody has to reap them. */
+	| { type: 'due' }
+	/** A question to this stream. */
+	| { type: 'question'; id: string; question: string; data: unknown }
+	/** An answer to the question that was put. */
+	| { type: 'answer'; answer?: unknown }
+	/** No more answers come. */
+	| { type: 'over' };

@@ -5,16 +5,19 @@ import { createSnapshot } from './snapshot.js';
 
 /** A metric in the form that registries of `prom-client`, `@prometheus-io/client` and their forks accept. */
 export interface RegisteredMetric {
+	/** A registry for OpenMetrics takes `_total` off it, and adds it to the samples. */
 	name: string;
 	help: string;
 	type: 'counter' | 'gauge' | 'histogram';
-	aggregator: 'sum';
+	/** How the numbers of several workers become one. */
+	aggregator: 'sum' | 'min' | 'max';
 	get(): {
 		name: string;
 		help: string;
 		type: 'counter' | 'gauge' | 'histogram';
-		aggregator: 'sum';
-		values: { metricName: string; labels: Record<string, string>; value: number }[];
+		aggregator: 'sum' | 'min' | 'max';
+		/** Without a `metricName`, a sample is named as the metric is. */
+		values: { metricName?: string; labels: Record<string, string>; value: number }[];
 	};
 	/** Does nothing: counters start with the process. */
 	reset(): void;
@@ -38,6 +41,14 @@ interface Collected {
 	labels: Record<string, string>;
 	read(): RealtimeMetric[];
 }
+
+/** Metrics that make no sense as a sum over the workers of a machine. */
+const AGGREGATORS: Readonly<Record<string, 'min' | 'max'>> = {
+	source_up: 'max',
+	backend_up: 'min',
+	pressure: 'max',
+	event_loop_delay_seconds: 'max'
+};
 
 /** The endpoints in each registry, by the prefix of their names. */
 const registries = new WeakMap<MetricRegister, Map<string, Set<Collected>>>();
@@ -104,17 +115,19 @@ function registered(
 	all: ReadonlySet<Collected>
 ): RegisteredMetric {
 	const name = prefix + own;
-	const about = { name, help, type, aggregator: 'sum' as const };
-	return {
+	const about = { help, type, aggregator: AGGREGATORS[own] ?? ('sum' as const) };
+	const metric: RegisteredMetric = {
+		name,
 		...about,
 		get: () => ({
+			name: metric.name,
 			...about,
 			values: [...all].flatMap(({ read, labels: extra }) =>
 				read()
 					.filter((metric) => metric.name === own)
 					.flatMap(({ samples }) => samples)
 					.map(({ suffix, labels, value }) => ({
-						metricName: `${name}${suffix}`,
+						...(suffix && { metricName: `${name}${suffix}` }),
 						labels: { ...extra, ...labels },
 						value
 					}))
@@ -122,4 +135,5 @@ function registered(
 		}),
 		reset() {}
 	};
+	return metric;
 }

@@ -491,6 +491,8 @@ export function createRealtime<
 		pressure,
 		report,
 		started: () => people.enterFleet(),
+		changed: (stream) => people.changed(stream),
+		ended: (stream) => people.ended(stream),
 		checkOpen: checkTaking
 	});
 	void loadTracing();
@@ -571,6 +573,16 @@ export function createRealtime<
 		event: RequestEvent,
 		parse: () => ParsedBody | Promise<ParsedBody>
 	): Promise<Response> {
+		const response = await handle(event, parse);
+		// On a connection that is kept alive, a page would come back to this process again and again.
+		if (!isTaking()) closeAfter(event, response.headers);
+		return response;
+	}
+
+	async function handle(
+		event: RequestEvent,
+		parse: () => ParsedBody | Promise<ParsedBody>
+	): Promise<Response> {
 		let parsed: ParsedBody | undefined;
 		try {
 			checkOpen();
@@ -590,9 +602,7 @@ export function createRealtime<
 			return await responder.respond(event, parsed);
 		} catch (error) {
 			const subscription = parsed && subscriptionOf(parsed);
-			const response = refusal(event, error, report, subscription);
-			if (state !== 'open') closeAfter(event, response.headers);
-			return response;
+			return refusal(event, error, report, subscription);
 		}
 	}
 
@@ -709,7 +719,7 @@ export function createRealtime<
 		},
 		metrics: () => readMetrics({ meters, responder, hubs, presence, backend: guarded, pressure }),
 		drain(ms = DRAIN_MS) {
-			if (!(ms >= 0)) {
+			if (!(ms >= 0 && ms < Infinity)) {
 				throw new RealtimeError(
 					'INVALID_OPTION',
 					`drain() needs zero or more milliseconds, not ${ms}.`

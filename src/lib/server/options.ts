@@ -2,6 +2,7 @@ import { resolveChannel, type ChannelLike, type ResolvedChannel } from '../proto
 import { DEFAULT_INTERVAL_MS, MAX_SUBSCRIPTIONS } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { EventDefinition } from '../protocol/event.js';
+import { quoted } from '../protocol/quote.js';
 import type { RealtimeIdentify } from './access/identity.js';
 import type { RealtimeChannelConfig, RealtimeLimits } from './access/options.js';
 import { PRESSURE_LIMITS, type RealtimePriority } from './access/pressure.js';
@@ -182,6 +183,11 @@ export function readOptions(options: RealtimeEndpointOptions<never>): Settings {
 			invalid(`\`limits.pressure.${name}\` is not a limit: use ${PRESSURE_LIMITS.join(', ')}.`);
 		}
 		positive(`limits.pressure.${name}`, value);
+	}
+	if ((pressure.eventLoopUtilization ?? 0) > 1) {
+		invalid(
+			`\`limits.pressure.eventLoopUtilization\` must be a part of the time, 0 to 1, not ${pressure.eventLoopUtilization}.`
+		);
 	}
 	positive('heartbeatMs', options.heartbeatMs);
 	for (const [name, value] of Object.entries(bounds)) positive(`limits.${name}`, value);
@@ -394,7 +400,9 @@ function zeroOrMore(name: string, value: number | undefined): void {
 
 function positive(name: string, value: number | undefined): void {
 	if (value === undefined || (typeof value === 'number' && value > 0)) return;
-	invalid(`\`${name}\` must be a positive number, not ${value}.`);
+	invalid(
+		`\`${name}\` must be a positive number, not ${typeof value === 'string' ? quoted(value) : String(value)}.`
+	);
 }
 
 function invalid(message: string): never {

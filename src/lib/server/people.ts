@@ -7,15 +7,25 @@ import type { RealtimeRate } from './access/options.js';
 import { type RateKind, RateLimiter, sendersOf } from './access/rate.js';
 import type { Registry } from './access/registry.js';
 import { guardBackend } from './backend/guard.js';
-import { MemoryPresenceStore } from './backend/memoryPresence.js';
+import { HeldPresenceStore } from './backend/heldPresence.js';
 import { Failure } from './failure/failure.js';
 import type { Report } from './failure/report.js';
 import { AskEntry, LogEntry } from './hub/entry.js';
 import { checkOutgoing, describePlace } from './inngest/outgoing.js';
 import { addressOf, type PublishTarget } from './inngest/target.js';
 import type { Settings } from './options.js';
-import { Fleet } from './presence/fleet.js';
-import { Presence, type LeftMembers, type PresenceChannel } from './presence/presence.js';
+import {
+	fitsChannel,
+	type StreamDirectory,
+	type StreamEntry,
+	type StreamPresence,
+	type StreamsWhere
+} from './backend/streams.js';
+import { BusFleet } from './presence/busFleet.js';
+import type { Fleet, FleetHandler } from './presence/fleet.js';
+import { Presence, type LeftMembers } from './presence/presence.js';
+import type { PresenceChannel } from './presence/rooms.js';
+import { StreamFleet } from './presence/streamFleet.js';
 import type { Connection, ConnectionChannel } from './stream/connection.js';
 
 /** How long, in milliseconds, a page has to answer, unless it is said otherwise. */
@@ -38,13 +48,8 @@ export interface RealtimeAskOptions {
 	timeoutMs?: number;
 }
 
-/** Which streams are meant; a field that is absent fits all. */
-interface Where {
-	channel?: string;
-	target?: RealtimeTarget;
-	/** Keys that rates are counted by. */
-	senders?: readonly string[];
-}
+/** Which streams are meant. */
+type Where = Pick<StreamsWhere, 'channel' | 'target' | 'senders'>;
 
 /** What a process knows of a question that was put to its pages. */
 interface Asked {
@@ -89,8 +94,12 @@ export class People {
 	readonly #owner = crypto.randomUUID();
 	readonly #fleet: Fleet;
 	readonly #isFleet: boolean;
-	/** Questions that pages of this process were asked. */
-	readonly #asked = new Map<string, Question>();
+	/** Where each stream is asked by itself: the streams of all isolates, and the entries of those here. */
+	readonly #directory: StreamDirectory | undefined;
+	readonly #entries = new Map<Connection, StreamPresence>();
+	readonly #handlers: Readonly<Record<string, FleetHandler<Connection>>>;
+	/** Questions that pages of this process were asked: one for each time that it was asked itself. */
+	readonly #asked = new Map<string, Set<Question>>();
 	#stopListening: () => void = () => {};
 	#hasEntered = false;
 
@@ -105,12 +114,15 @@ export class People {
 			callbackTimeoutMs,
 			refused: options.rateLimited
 		});
-		const store = isShared ? backend?.presence : undefined;
+		this.#directory = isShared ? undefined : backend?.streams;
+		const shared = backend?.presence;
+		const store = isShared || shared?.holdsLeases ? shared : undefined;
 		const presence = new Presence({
-			store: store ?? new MemoryPresenceStore(),
+			store: store ?? new HeldPresenceStore(),
 			owner: this.#owner,
 			isAway: () => store !== undefined && backend!.breaker.state !== 'closed',
 			isShared: store !== undefined,
+			isPerStream: !isShared,
 			heartbeatMs,
 			callbackTimeoutMs,
 			report,
@@ -124,27 +136,63 @@ export class People {
 				else presence.goLocal();
 			});
 		}
-		this.#isFleet = Boolean(backend?.bus && backend.replay && store);
-		const lines = this.#isFleet
-			? {
-					bus: backend!.bus!,
-					replay: backend!.replay!,
-					owner: this.#owner,
-					processes: async () => (await presence.stored(PROCESSES)).map(({ id }) => id)
-				}
-			: undefined;
-		this.#fleet = new Fleet(lines, {
-			count: (where) => this.#find(where as Where).streams.size,
-			end: (data) => this.#end(data as [Where, string, number]),
-			recheck: (where) => this.#recheck(where as Where),
-			send: (data) => this.#send(data as { target: RealtimeTarget; payload: string }),
+		this.#handlers = {
+			count: (where, stream) => this.#find(where as Where, stream).streams.size,
+			end: (data, stream) => this.#end(data as [Where, string, number], stream),
+			recheck: (where, stream) => this.#recheck(where as Where, stream),
+			send: (data, stream) => this.#send(data as SentData, stream),
 			take: (data) => this.#takeHere(...(data as [PresenceRequest, string | null])),
-			ask: (data) => this.#ask(data as AskedData),
+			ask: (data, stream) => this.#ask(data as AskedData, stream),
 			reply: (data) => this.#reply(...(data as [string, Reply, string | null])),
-			asked: (id) => this.#asked.get(id as string)?.end({ error: 'Another page answered.' }),
+			asked: (id) => this.#endQuestions(id as string, { error: 'Another page answered.' }),
 			hears: (entry) => (presence.hearsLeaves(entry as string) ? this.#owner : undefined),
 			left: (data) => this.#tellLeft(data as LeftData)
-		});
+		};
+		this.#isFleet = Boolean(isShared && backend?.bus && backend.replay && store);
+		this.#fleet = this.#createFleet();
+	}
+
+	#createFleet(): Fleet {
+		const owner = this.#owner;
+		const handlers = this.#handlers;
+		const directory = this.#directory;
+		if (directory) {
+			const countOwn = (where: StreamsWhere): number => this.#find(where).streams.size;
+			return new StreamFleet({ directory, owner, handlers, countOwn });
+		}
+		const { backend } = this.#options.settings;
+		if (!this.#isFleet) return new BusFleet(undefined, handlers);
+		const { bus, replay } = guardBackend(backend!);
+		const processes = async (): Promise<string[]> =>
+			(await this.presence.stored(PROCESSES)).map(({ id }) => id);
+		return new BusFleet({ bus: bus!, replay: replay!, owner, processes }, handlers);
+	}
+
+	/** The channels of a stream are other ones now: where each stream is asked by itself, it can be found by them. */
+	changed(stream: Connection): void {
+		if (!this.#directory || stream.ended) return;
+		const entry = this.#entryOf(stream);
+		const known = this.#entries.get(stream);
+		if (known) return known.update(entry);
+		const answer = (question: string, data: unknown): unknown =>
+			this.#handlers[question]?.(data, stream);
+		this.#entries.set(stream, this.#directory.enter(entry, answer));
+	}
+
+	/** A stream has ended. */
+	ended(stream: Connection): void {
+		this.#entries.get(stream)?.leave();
+		this.#entries.delete(stream);
+	}
+
+	#entryOf({ request, channels }: Connection): StreamEntry {
+		return {
+			name: request.name,
+			owner: this.#owner,
+			channels: channels.map(({ channel, memberId }) => ({ channel, memberId })),
+			identity: request.identity,
+			sender: request.sender
+		};
 	}
 
 	/** This process has a stream: from now on the others count with it. */
@@ -153,6 +201,7 @@ export class People {
 		this.#hasEntered = true;
 		this.#fleet.listen();
 		this.presence.attend(PROCESSES, { id: this.#owner, data: {} }, undefined, {
+			name: this.#owner,
 			hasRoom: true,
 			whenRoom: () => Promise.resolve(),
 			push() {},
@@ -165,10 +214,12 @@ export class People {
 
 	/** Takes what a page sends about its own member, in whichever process its stream is. */
 	take = async (request: PresenceRequest, identityId: string | undefined): Promise<void> => {
-		if (this.presence.has(request.stream) || !this.#isFleet) {
+		if (this.presence.has(request.stream) || !(this.#isFleet || this.#directory)) {
 			return this.presence.take(request, identityId);
 		}
-		const { answers } = await this.#fleet.ask<TakeResult>('take', [request, identityId ?? null], {
+		const [name] = request.stream.split('/');
+		const answers = await this.#fleet.ask<TakeResult>('take', [request, identityId ?? null], {
+			where: { name },
 			isEnough: ({ length }) => length > 0
 		});
 		const [result] = answers;
@@ -186,7 +237,8 @@ export class People {
 	 * @throws {Failure} `authorization` 403 when somebody else was asked.
 	 */
 	async reply(id: string, reply: Reply, identityId: string | undefined): Promise<void> {
-		const { answers } = await this.#fleet.ask<Taken>('reply', [id, reply, identityId ?? null], {
+		const answers = await this.#fleet.ask<Taken>('reply', [id, reply, identityId ?? null], {
+			where: { asked: id },
 			isEnough: ({ length }) => length > 0
 		});
 		if (!answers.includes('denied')) return;
@@ -200,7 +252,7 @@ export class People {
 
 	/** @returns how many streams fit, in all processes. */
 	async count(where: Where): Promise<number> {
-		return this.#sum('count', where);
+		return this.#fleet.count(where);
 	}
 
 	/**
@@ -209,11 +261,11 @@ export class People {
 	 * @returns how many.
 	 */
 	async end(where: Where, reason: string, status: number): Promise<number> {
-		return this.#sum('end', [where, reason, status]);
+		return this.#sum('end', [where, reason, status], where);
 	}
 
 	async recheck(where: Where): Promise<void> {
-		await this.#sum('recheck', where);
+		await this.#sum('recheck', where, where);
 	}
 
 	async ban(key: string, ms: number): Promise<void> {
@@ -223,7 +275,9 @@ export class People {
 
 	/** Sends a message to streams of one member, or of those with some attributes. @returns how many. */
 	async emitTo(target: RealtimeTarget, topic: PublishTarget, data: unknown): Promise<number> {
-		return this.#sum('send', { target, payload: await this.#payload(topic, data) });
+		const payload = await this.#payload(topic, data);
+		const { channel } = JSON.parse(payload) as RealtimeTopicEnvelope;
+		return this.#sum('send', { target, payload }, { target, channel });
 	}
 
 	/**
@@ -239,12 +293,20 @@ export class People {
 	): Promise<unknown> {
 		const payload = await this.#payload(topic, data);
 		const question = crypto.randomUUID();
-		const { answers } = await this.#fleet.ask<Asked>(
+		const where = { target: id };
+		const answers = await this.#fleet.ask<Asked>(
 			'ask',
 			{ question, target: id, payload, timeoutMs },
-			{ timeoutMs: timeoutMs + 500, isEnough: (answers) => answers.some(({ reply }) => reply) }
+			{
+				where,
+				id: question,
+				timeoutMs: timeoutMs + 500,
+				isEnough: (answers) => answers.some(({ reply }) => reply)
+			}
 		);
-		void this.#fleet.ask('asked', question).catch(() => {});
+		const over = this.#fleet.ask('asked', question, { where }).catch(() => {});
+		// On Workers nothing goes on after its request.
+		if (this.#directory) await over;
 		const reply = answers.find(({ reply }) => reply)?.reply;
 		if (reply && 'data' in reply) return reply.data;
 		const who = `member ${quoted(id)}`;
@@ -273,23 +335,24 @@ export class People {
 		void this.presence.close();
 	}
 
-	async #sum(question: string, data: unknown): Promise<number> {
-		const { answers } = await this.#fleet.ask<number>(question, data);
+	async #sum(question: string, data: unknown, where: Where): Promise<number> {
+		const answers = await this.#fleet.ask<number>(question, data, { where });
 		return answers.reduce((sum, number) => sum + number, 0);
 	}
 
-	#find({ channel, target, senders }: Where): {
-		streams: Set<Connection>;
-		channels: ConnectionChannel[];
-	} {
+	/** @param only The one stream that is asked; otherwise all streams of this process are. */
+	#find(
+		where: Where,
+		only?: Connection
+	): { streams: Set<Connection>; channels: ConnectionChannel[] } {
+		const { senders } = where;
 		const streams = new Set<Connection>();
 		const channels: ConnectionChannel[] = [];
-		for (const connection of this.#options.open()) {
+		for (const connection of only ? [only] : this.#options.open()) {
 			const { identity, sender } = connection.request;
 			if (senders && !(sender !== undefined && senders.includes(sender))) continue;
 			for (const one of connection.channels) {
-				if (channel !== undefined && one.channel !== channel) continue;
-				if (target !== undefined && !isTarget(target, one.memberId, identity)) continue;
+				if (!fitsChannel(one, identity, where)) continue;
 				streams.add(connection);
 				channels.push(one);
 			}
@@ -297,16 +360,16 @@ export class People {
 		return { streams, channels };
 	}
 
-	#end([where, reason, status]: [Where, string, number]): number {
-		const { streams, channels } = this.#find(where);
+	#end([where, reason, status]: [Where, string, number], only?: Connection): number {
+		const { streams, channels } = this.#find(where, only);
 		for (const channel of channels) {
 			channel.run(() => channel.fail(new Failure('admission', status, reason)));
 		}
 		return streams.size;
 	}
 
-	#recheck(where: Where): number {
-		const { streams } = this.#find(where);
+	#recheck(where: Where, only?: Connection): number {
+		const { streams } = this.#find(where, only);
 		for (const stream of streams) {
 			// One that does not hold its request comes back at once, and is authorized anew.
 			if (stream.channels.every(({ canRecheck }) => canRecheck)) {
@@ -336,10 +399,10 @@ export class People {
 		return JSON.stringify(envelope);
 	}
 
-	#send({ target, payload }: { target: RealtimeTarget; payload: string }): number {
+	#send({ target, payload }: SentData, only?: Connection): number {
 		const { channel, topic } = JSON.parse(payload) as RealtimeTopicEnvelope;
 		const entry = new LogEntry({ cursor: '', kind: 'message', topic, payload });
-		const channels = this.#find({ channel, target }).channels.filter(({ topics }) =>
+		const channels = this.#find({ channel, target }, only).channels.filter(({ topics }) =>
 			topics.has(topic)
 		);
 		for (const one of channels) one.run(() => one.send(entry));
@@ -359,10 +422,13 @@ export class People {
 		}
 	}
 
-	#ask({ question, target, payload, timeoutMs }: AskedData): Asked | Promise<Asked> {
+	#ask(
+		{ question, target, payload, timeoutMs }: AskedData,
+		only?: Connection
+	): Asked | Promise<Asked> {
 		const { channel, topic, data } = JSON.parse(payload) as RealtimeTopicEnvelope;
-		const streams = [...this.#find({ target }).streams];
-		const channels = this.#find({ channel, target }).channels.filter(({ topics }) =>
+		const streams = [...this.#find({ target }, only).streams];
+		const channels = this.#find({ channel, target }, only).channels.filter(({ topics }) =>
 			topics.has(topic)
 		);
 		if (channels.length === 0) return { streams: streams.length, allowed: 0 };
@@ -377,14 +443,17 @@ export class People {
 		return new Promise((resolve) => {
 			const end = (reply?: Reply): void => {
 				clearTimeout(timer);
-				this.#asked.delete(question);
+				asked.delete(own);
+				if (asked.size === 0) this.#asked.delete(question);
 				// Handlers of other tabs need not go on.
 				tell({ isOver: true }, true);
-				const asked = { streams: streams.length, allowed: countAllowed() };
-				resolve({ ...asked, ...(reply && { reply }) });
+				const counts = { streams: streams.length, allowed: countAllowed() };
+				resolve({ ...counts, ...(reply && { reply }) });
 			};
 			const timer = setTimeout(end, timeoutMs);
-			this.#asked.set(question, { isFor: (id) => named.has(id), end });
+			const own: Question = { isFor: (id) => named.has(id), end };
+			const asked = this.#asked.get(question) ?? new Set();
+			this.#asked.set(question, asked.add(own));
 			tell({ data }, false);
 			if (countAllowed() === 0) end();
 		});
@@ -392,17 +461,23 @@ export class People {
 
 	/** @returns nothing where the question was not asked here. */
 	#reply(id: string, reply: Reply, identityId: string | null): Taken | undefined {
-		const question = this.#asked.get(id);
-		if (!question) return undefined;
-		if (!question.isFor(identityId ?? undefined)) return 'denied';
-		question.end(reply);
+		const questions = this.#asked.get(id);
+		if (!questions) return undefined;
+		if (![...questions].some(({ isFor }) => isFor(identityId ?? undefined))) return 'denied';
+		this.#endQuestions(id, reply);
 		return 'taken';
+	}
+
+	#endQuestions(id: string, reply: Reply): void {
+		for (const { end } of [...(this.#asked.get(id) ?? [])]) end(reply);
 	}
 
 	/** Finds a process whose registry has a hook for members that left. */
 	async #passOn(entry: string, left: LeftMembers): Promise<void> {
+		// Isolates run the same code.
+		if (this.#directory) return;
 		try {
-			const { answers } = await this.#fleet.ask<string>('hears', entry, {
+			const answers = await this.#fleet.ask<string>('hears', entry, {
 				isEnough: ({ length }) => length > 0
 			});
 			const [owner] = answers;
@@ -425,6 +500,11 @@ interface LeftData {
 	left: LeftMembers;
 }
 
+interface SentData {
+	target: RealtimeTarget;
+	payload: string;
+}
+
 interface AskedData {
 	question: string;
 	target: string;
@@ -436,15 +516,4 @@ interface TakeResult {
 	/** What an update of that stream costs. */
 	cost: number;
 	failure?: Pick<Failure, 'stage' | 'status' | 'message'>;
-}
-
-function isTarget(
-	target: RealtimeTarget,
-	memberId: string | undefined,
-	identity: Readonly<Record<string, unknown>> | null
-): boolean {
-	if (typeof target === 'string') return memberId === target || identity?.id === target;
-	const wanted = Object.entries(target);
-	if (!identity || wanted.length === 0) return false;
-	return wanted.every(([name, value]) => JSON.stringify(identity[name]) === JSON.stringify(value));
 }

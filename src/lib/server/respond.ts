@@ -83,6 +83,10 @@ export interface ResponderOptions {
 	report: Report;
 	/** Called when a stream has started. */
 	started(): void;
+	/** Called when the channels of a stream have changed. */
+	changed(stream: Connection): void;
+	/** Called when a stream has ended. */
+	ended(stream: Connection): void;
 	/** @throws {Failure} once no new streams are accepted. */
 	checkOpen(): void;
 }
@@ -127,14 +131,12 @@ export class Responder {
 	async drain(ms: number): Promise<void> {
 		const startedMs = performance.now();
 		const { size } = this.#connections;
-		let ended = 0;
 		while (this.#connections.size > 0) {
-			const part = ms > 0 ? (performance.now() - startedMs) / ms : 1;
-			// Streams that left by themselves meanwhile count as ended.
-			const due = Math.ceil(Math.min(1, part) * size);
+			const part = ms > 0 ? Math.min(1, (performance.now() - startedMs) / ms) : 1;
+			// Those that leave by themselves count, too: the others are not ended sooner for it.
+			const left = Math.floor((1 - part) * size);
 			for (const connection of this.#connections) {
-				if (ended >= due && part < 1) break;
-				ended++;
+				if (this.#connections.size <= left) break;
 				connection.run(() => connection.end());
 			}
 			if (this.#connections.size === 0) return;
@@ -212,6 +214,7 @@ export class Responder {
 	 */
 	async respond(event: RequestEvent, parsed: ParsedRequest): Promise<Response> {
 		const { subscriptions, isSingle } = parsed;
+		this.#options.checkOpen();
 		this.#options.pressure.check('critical');
 		const visit = this.#admission.admit();
 		try {
@@ -433,6 +436,7 @@ export class Responder {
 		const connection = new Connection(settings, {
 			ended: this.#lingerMs === 0 ? ended : () => void setTimeout(ended, this.#lingerMs),
 			run: ownRequest(),
+			name: crypto.randomUUID(),
 			isSingle,
 			isPlain: event.request.method === 'GET',
 			identity,
@@ -471,10 +475,12 @@ export class Responder {
 				hubs.hold(hub);
 				this.#admission.enter(connection.request.key);
 			},
+			changed: (connection) => this.#options.changed(connection),
 			ended: (connection, reason, lifetimeMs) => {
 				meters.closed.of(reason).value++;
 				lifetimes.observe(lifetimeMs / 1_000);
 				this.#connections.delete(connection);
+				this.#options.ended(connection);
 				this.#admission.leave(connection.request.key);
 				hubs.release(hub);
 				connection.request.ended?.();

@@ -1,5 +1,4 @@
 import { liveQuery, type Subscription } from 'dexie';
-import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import { lead } from './leader.js';
 import type {
@@ -13,8 +12,7 @@ import type {
 import { addWrites, type Prepare } from './outbox/add.js';
 import { newId } from './outbox/id.js';
 import { parts } from './outbox/parts.js';
-import type { Post } from './push/post.js';
-import type { RefusedRow, Session } from './session.js';
+import type { RefusedRow, Session, SessionState } from './session.js';
 import { Clock, isStamp } from './shared/clock.js';
 import type { SyncKey, TableDefinition } from './shared/table.js';
 import type { RowWrite } from './shared/wire.js';
@@ -29,7 +27,8 @@ import {
 } from './storage/database.js';
 import { createSyncTable } from './tables/table.js';
 
-const headers = { 'content-type': 'application/json' };
+/** What tabs tell each other: the one that syncs tells how it is doing, and what was refused. */
+type Word = { refused: RefusedRow } | { state: SessionState } | { ask: 'tell' | 'retry' };
 
 /** How long, in milliseconds, to wait before code is loaded again that could not be. */
 const LOAD_AGAIN_MS = 5_000;
@@ -50,6 +49,8 @@ class Client implements SyncControls {
 	readonly #ready: Promise<boolean>;
 	#entries: readonly OutboxEntry[] = [];
 	#session: Session | undefined;
+	/** How the tab is doing that syncs. */
+	#state: SessionState | undefined;
 	#leads = false;
 	#isClosed = false;
 	#error: RealtimeError | null = null;
@@ -101,7 +102,8 @@ class Client implements SyncControls {
 	}
 
 	retry(): void {
-		this.#session?.retry();
+		if (this.#session) this.#session.retry();
+		else this.#say({ ask: 'retry' });
 	}
 
 	async clear(): Promise<void> {
@@ -127,7 +129,7 @@ class Client implements SyncControls {
 			}
 		});
 		const tables = Object.entries(this.#options.tables).map(([property, { table }]) => {
-			const puller = () => this.#session?.puller(table.name);
+			const now = () => this.#state?.tables[table.name];
 			const status = Object.defineProperties(
 				{},
 				{
@@ -135,8 +137,11 @@ class Client implements SyncControls {
 						const at = this.#metas.get(table.name)?.lastSyncAt;
 						return at === undefined ? null : new Date(at);
 					}),
-					isFetching: rune(() => /fetching|again/.test(puller()?.state ?? '')),
-					error: rune(() => puller()?.error ?? null)
+					isFetching: rune(() => now()?.isFetching ?? false),
+					error: rune(() => {
+						const { error } = now() ?? {};
+						return error ? new RealtimeError(error.code, error.message) : null;
+					})
 				}
 			);
 			return [property, status] as const;
@@ -145,7 +150,7 @@ class Client implements SyncControls {
 			{ tables: Object.fromEntries(tables) },
 			{
 				online: rune(
-					() => globalThis.navigator?.onLine !== false && (this.#session?.isOnline ?? !this.#leads)
+					() => globalThis.navigator?.onLine !== false && (this.#state?.isOnline ?? !this.#leads)
 				),
 				leads: rune(() => this.#leads),
 				pending: rune(() => this.#entries.length),
@@ -225,12 +230,27 @@ class Client implements SyncControls {
 		});
 	};
 
-	/** Hears of what was refused in another tab. */
+	/** Hears what other tabs say. */
 	#hear(): void {
 		if (typeof BroadcastChannel === 'undefined') return;
 		this.#others = new BroadcastChannel(`sveltekit-inngest sync ${this.#options.name}`);
 		(this.#others as { unref?: () => void }).unref?.();
-		this.#others.onmessage = ({ data }: MessageEvent<RefusedRow>) => this.#rejected(data);
+		this.#others.onmessage = ({ data }: MessageEvent<Word>) => {
+			if ('refused' in data) this.#rejected(data.refused);
+			else if ('ask' in data) this.#session?.[data.ask]();
+			else if (!this.#session) this.#show(data.state);
+		};
+		this.#say({ ask: 'tell' });
+	}
+
+	#say(word: Word): void {
+		this.#others?.postMessage(word);
+	}
+
+	/** Shows how the tab is doing that syncs. */
+	#show(state?: SessionState): void {
+		this.#state = state;
+		this.#changes.emit();
 	}
 
 	#forget(): void {
@@ -241,8 +261,6 @@ class Client implements SyncControls {
 	/** This tab is the one that syncs. @returns a function that ends it. */
 	#lead(): () => void {
 		let isOver = false;
-		const { bus, refreshMs = 300_000 } = this.#options;
-		const { endpoint = DEFAULT_ENDPOINT, fetch = globalThis.fetch } = this.#options;
 		const begin = async (): Promise<void> => {
 			// Tabs that do not lead do not need it.
 			const { Session } = await import('./session.js');
@@ -251,16 +269,15 @@ class Client implements SyncControls {
 				{
 					database: this.#database,
 					tables: this.#tables,
-					bus,
-					endpoint,
-					fetch,
-					post: this.#post,
-					refreshMs,
-					changed: () => this.#changes.emit(),
+					options: this.#options,
+					changed: (state) => {
+						this.#show(state);
+						this.#say({ state });
+					},
 					settled: (entry, refused) => {
 						this.#setEntries(this.#entries.filter(({ id }) => id !== entry.id));
 						for (const one of refused) {
-							this.#others?.postMessage(one);
+							this.#say({ refused: one });
 							this.#rejected(one);
 						}
 					},
@@ -269,7 +286,6 @@ class Client implements SyncControls {
 				},
 				this.#entries
 			);
-			this.#changes.emit();
 		};
 		const load = (): void => {
 			begin().catch(() => {
@@ -278,14 +294,14 @@ class Client implements SyncControls {
 			});
 		};
 		this.#leads = true;
-		this.#changes.emit();
+		this.#show();
 		load();
 		return () => {
 			isOver = true;
 			this.#leads = false;
 			this.#session?.close();
 			this.#session = undefined;
-			this.#changes.emit();
+			this.#show();
 		};
 	}
 
@@ -294,13 +310,6 @@ class Client implements SyncControls {
 		this.#subscription?.unsubscribe();
 		for (const stop of this.#stops.splice(0)) stop();
 	}
-
-	readonly #post: Post = (body, signal) => {
-		const settings = this.#options.bus?.settings();
-		const { fetch = settings?.fetch ?? globalThis.fetch } = this.#options;
-		const { endpoint = settings?.endpoint ?? DEFAULT_ENDPOINT } = this.#options;
-		return fetch(endpoint, { method: 'POST', headers, body, signal, cache: 'no-store' });
-	};
 
 	/** Writes rows here and into the outbox. */
 	async #write(

@@ -86,15 +86,15 @@ export interface SyncPending {
 export interface SyncTableStatus {
 	/** When the last fetch ended, in whichever tab; `null` before the first. */
 	readonly lastSyncAt: Date | null;
-	/** Whether this tab fetches now. */
+	/** Whether it is being fetched. */
 	readonly isFetching: boolean;
 	/** Why it waits or has stopped; `null` otherwise. */
 	readonly error: RealtimeError | null;
 }
 
-/** How a `SyncClient` is doing: runes. */
+/** How a `SyncClient` is doing, the same in all tabs besides `leads` and `error`: runes. */
 export interface SyncStatus<TKey extends string = string> {
-	/** Whether the endpoint can be reached, as far as this tab knows. */
+	/** Whether the endpoint can be reached. */
 	readonly online: boolean;
 	/** Whether this tab is the one that syncs. */
 	readonly leads: boolean;

@@ -1,11 +1,13 @@
+import { DEFAULT_ENDPOINT } from '../protocol/constants.js';
 import { RealtimeError } from '../protocol/errors.js';
 import type { EventIssue } from '../protocol/event.js';
-import { useBus, type SyncBus } from './line/bus.js';
+import { useBus } from './line/bus.js';
 import type { Line, LineOwner } from './line/line.js';
+import type { SyncClientOptions } from './options.js';
 import { Puller } from './pull/puller.js';
 import { Versions } from './pull/versions.js';
 import { Pusher, type WriteRefusal } from './push/pusher.js';
-import type { Post } from './push/post.js';
+import { createPost } from './push/post.js';
 import { markOf } from './shared/mark.js';
 import type { SyncAction, SyncKey, TableDefinition } from './shared/table.js';
 import {
@@ -31,18 +33,21 @@ export interface RefusedRow {
 	isOutdated: boolean;
 }
 
+/** What all tabs show of the one that syncs: plain data, for errors lose their code on the way. */
+export interface SessionState {
+	/** Whether the endpoint can be reached. */
+	isOnline: boolean;
+	/** By the names of tables. */
+	tables: Record<string, { isFetching: boolean; error?: Pick<RealtimeError, 'code' | 'message'> }>;
+}
+
 /** Who a session works for. */
 export interface SessionHost {
 	database: Database;
 	tables: readonly CopiedTable[];
-	/** The bus whose stream is used. */
-	bus: SyncBus | undefined;
-	endpoint: string;
-	fetch: typeof globalThis.fetch;
-	post: Post;
-	refreshMs: number | false;
+	options: Pick<SyncClientOptions, 'bus' | 'endpoint' | 'fetch' | 'refreshMs'>;
 	/** Its state has changed. */
-	changed(): void;
+	changed(state: SessionState): void;
 	/** A write has left the outbox. */
 	settled(entry: OutboxEntry, refused: readonly RefusedRow[]): void;
 	/** A table stopped. */
@@ -84,13 +89,15 @@ export class Session {
 	#isClosed = false;
 
 	constructor(host: SessionHost, entries: readonly OutboxEntry[]) {
-		const { database, tables, post, refreshMs } = host;
+		const { database, tables, options } = host;
+		const { refreshMs = 300_000 } = options;
+		const post = createPost(options);
 		this.#host = host;
 		this.#copy = new Copy(database);
 		this.#pusher = new Pusher({
 			table: (name) => this.#ready(name),
 			post,
-			settle: (entry, answer) => this.#inOrder(() => this.#settle(entry, answer)),
+			settle: (entry, answer) => this.#answered(entry, answer),
 			reached: (failure) => this.#reached(failure)
 		});
 		for (const table of tables) {
@@ -104,7 +111,7 @@ export class Session {
 				changed: () => {
 					this.#flush(table.definition.name);
 					this.#pusher.pump();
-					host.changed();
+					this.tell();
 				},
 				onError: (error) => host.stopped(error)
 			});
@@ -123,14 +130,17 @@ export class Session {
 		void this.#begin(entries);
 	}
 
-	/** Whether the endpoint can be reached. */
-	get isOnline(): boolean {
-		return this.#isReached && this.#isConnected;
-	}
-
-	/** How a table is doing. */
-	puller(table: string): Puller | undefined {
-		return this.#tables.get(table)?.puller;
+	/** Tells how it is doing. */
+	tell(): void {
+		const tables = [...this.#tables].map(([name, { puller }]) => {
+			const { isFetching, error } = puller;
+			const told = error && { error: { code: error.code, message: error.message } };
+			return [name, { isFetching, ...told }] as const;
+		});
+		this.#host.changed({
+			isOnline: this.#isReached && this.#isConnected,
+			tables: Object.fromEntries(tables)
+		});
 	}
 
 	/** What is in the outbox now. */
@@ -161,7 +171,9 @@ export class Session {
 				if (isConnected === this.#isConnected) return;
 				this.#isConnected = isConnected;
 				if (isConnected) this.#pusher.retry();
-				this.#host.changed();
+				// A process that died may have written what it did not tell.
+				else for (const table of this.#tables.values()) table.hasNews = true;
+				this.tell();
 			}
 		};
 		for (const { puller } of this.#tables.values()) puller.tell('start');
@@ -171,7 +183,7 @@ export class Session {
 			const { scopes } = await this.#copy.meta(table).catch(() => ({ scopes: undefined }));
 			if (table.scopes.length === 0) table.scopes = scopes ?? [];
 		}
-		const { bus, endpoint, fetch } = this.#host;
+		const { bus, endpoint = DEFAULT_ENDPOINT, fetch = globalThis.fetch } = this.#host.options;
 		// Who has a bus does not pay for a stream of its own.
 		const line = bus
 			? useBus(owner, bus)
@@ -197,8 +209,19 @@ export class Session {
 		return done;
 	}
 
-	/** Takes the answer to a write over. */
-	async #settle(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void> {
+	/** Takes the answer to a write over: after a fetch, where its rows may have become newer meanwhile. */
+	async #answered(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void> {
+		if (await this.#inOrder(() => this.#settle(entry, answer))) return;
+		const isFetched = await this.#tables.get(entry.table)!.puller.fetched();
+		await this.#inOrder(() => this.#settle(entry, answer, isFetched));
+	}
+
+	/** @returns whether that was possible without a fetch. */
+	async #settle(
+		entry: OutboxEntry,
+		answer: WriteAnswer | WriteRefusal,
+		isFetched?: boolean
+	): Promise<boolean> {
 		const table = this.#tables.get(entry.table)!;
 		const { name, version } = table.definition;
 		const isForeign = 'results' in answer && answer.version !== version;
@@ -221,11 +244,14 @@ export class Session {
 			taken.set(lane, stamp);
 			return { key: write.key, row };
 		});
-		const isFirst = await this.#copy.settle(table, entry, results);
+		const isFirst = await this.#copy.settle(table, entry, results, isFetched);
+		if (isFirst === undefined) return false;
 		for (const [lane, stamp] of taken) this.#versions.note(lane, stamp);
-		if (isForeign) table.puller.tell('gap');
+		// What is refused was perhaps written to a row that has changed.
+		if (isForeign || refused.length > 0) table.puller.tell('gap');
 		table.hasNews = true;
 		this.#host.settled(entry, isFirst ? refused : []);
+		return true;
 	}
 
 	/** Takes a message of a channel over. */
@@ -233,7 +259,7 @@ export class Session {
 		const table = this.#tableOf(channel);
 		if (!table) return;
 		// What was written here comes with the answer.
-		if (eventId !== undefined && this.#pusher.has(eventId)) return;
+		if (changes.length > 0 && eventId !== undefined && this.#pusher.has(eventId)) return;
 		table.hasNews = true;
 		// Something changed, or rows of another version: the fetch says what.
 		if (changes.length === 0 || version !== table.definition.version) table.puller.tell('gap');
@@ -272,11 +298,17 @@ export class Session {
 			// It is gone for others.
 			if (table.scopes.some((scope) => marks.includes(markOf(scope, stamp)))) continue;
 			if (!this.#versions.isNews(name, lane, stamp)) continue;
+			if (this.#versions.isUnsure(lane, stamp)) {
+				table.puller.tell('gap');
+				continue;
+			}
 			this.#versions.note(lane, stamp);
 			if ('row' in change) found.set(lane, { key, row: change.row });
 			else if ('gone' in change) found.set(lane, { key, row: null });
 			else {
-				const known = found.get(lane)?.row ?? (await this.#copy.serverRow(table, key));
+				const known = found.has(lane)
+					? found.get(lane)!.row
+					: await this.#copy.serverRow(table, key);
 				if (known) found.set(lane, { key, row: { ...known, ...change.fields } });
 				else table.puller.tell('gap');
 			}
@@ -317,7 +349,7 @@ export class Session {
 		if (isReached === this.#isReached) return;
 		this.#isReached = isReached;
 		if (isReached) this.#pusher.retry();
-		this.#host.changed();
+		this.tell();
 	}
 }
 

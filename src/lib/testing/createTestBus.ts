@@ -20,7 +20,7 @@ import type { HealthPayload, HealthStatus, ResyncReason } from '../protocol/heal
 import type { PresenceData, PresenceRequest } from '../protocol/presence.js';
 import type { Jsonify, RealtimeTopicEnvelope, TopicData } from '../protocol/types.js';
 import { TEXT } from '../server/failure/failure.js';
-import type { EndFault } from './line.js';
+import type { EndFault } from './faults.js';
 import { TestPresence } from './presence.js';
 import { TestTransport } from './transport.js';
 
@@ -230,8 +230,8 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * Breaks the connection: all channels show `connecting`, and nothing arrives until the returned function is
-	 * called. Messages emitted meanwhile are then replayed.
+	 * The connection breaks: all channels show `connecting`, and nothing arrives until the returned function
+	 * is called. What was emitted meanwhile is replayed then, and what was sent is answered.
 	 *
 	 * @example
 	 * ```ts
@@ -241,12 +241,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	 * ```
 	 */
 	cut(): EndFault {
-		this.health('connecting');
-		const end = this.#transport().silence();
-		return () => {
-			end();
-			this.health('connected');
-		};
+		return this.#transport().cut();
 	}
 
 	/**
@@ -258,17 +253,19 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * Delays everything until the returned function is called.
+	 * Everything arrives later, in the same order, until the returned function is called. What is still on
+	 * its way arrives then.
 	 *
 	 * @param delayMs Milliseconds.
+	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
 	 */
 	slow(delayMs: number): EndFault {
 		return this.#transport().slow(delayMs);
 	}
 
 	/**
-	 * Denies a channel, or all of them: health is a fatal `degraded` with 403 until the returned function is
-	 * called.
+	 * A channel, or all of them, may not be read any more: health is a fatal `degraded` with 403, and nothing
+	 * arrives until the returned function is called. What was emitted meanwhile is replayed then.
 	 *
 	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
 	 */
@@ -279,21 +276,16 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 			message = TEXT.revoked
 		}: Pick<TestBusTarget, 'channelParams'> & { message?: string } = {}
 	): EndFault {
-		const target = channel === undefined ? {} : { channel, channelParams };
-		this.health('degraded', {
-			...target,
-			detail: message,
-			code: 403,
-			stage: 'reauthorization',
-			fatal: true
-		});
-		return () => this.health('connected', target);
+		const name = channel === undefined ? undefined : this.#find(channel, channelParams);
+		return this.#transport().deny(name, message);
 	}
 
-	/** The server's backend is unavailable: health says so until the returned function is called. */
+	/**
+	 * The server's backend is away until the returned function is called: messages still arrive, and health
+	 * says in its `detail` that what is missed cannot be replayed.
+	 */
 	backendDown(): EndFault {
-		this.health('connected', { detail: TEXT.backendAway('test') });
-		return () => this.health('connected');
+		return this.#transport().backendDown();
 	}
 
 	/**
@@ -331,6 +323,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		if (!Object.hasOwn(body, 'event')) return new Response(null, { status: 204 });
 		const { event, id, data } = body;
 		if (!this.#sent.some((other) => other.id === id)) this.#sent.push({ event, id, data });
+		await this.#transport().passed();
 		const answer = this.#answers.get(event);
 		if (!answer) {
 			await new Promise<void>((resolve) =>

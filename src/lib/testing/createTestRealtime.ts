@@ -20,7 +20,8 @@ import {
 	type RealtimeEndpointOptions,
 	type ReplayStore
 } from '../server/index.js';
-import { Line, type EndFault } from './line.js';
+import type { EndFault } from './faults.js';
+import { Line } from './line.js';
 import { isStore, Outage } from './outage.js';
 import { TestSource } from './source.js';
 
@@ -111,6 +112,7 @@ export interface TestRealtime<
 	 * called. A reader with more than `limits.maxBufferedBytes` waiting is closed, as in production.
 	 *
 	 * @param delayMs Milliseconds.
+	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
 	 */
 	slow(delayMs: number): EndFault;
 	/**

@@ -14,7 +14,7 @@ export {
 	type TestRealtimeOptions,
 	type TestSent
 } from './createTestRealtime.js';
-export type { EndFault } from './line.js';
+export type { EndFault } from './faults.js';
 export {
 	busContract,
 	idempotencyContract,

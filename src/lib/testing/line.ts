@@ -1,13 +1,11 @@
-/** Ends a lasting fault. */
-export type EndFault = () => void;
+import { checkDelay, Faults, type EndFault } from './faults.js';
 
 /** The network between pages and a test endpoint: it carries bodies, until a test adds a fault. */
 export class Line {
 	/** Functions that break open bodies. */
 	readonly #open = new Set<(error: Error) => void>();
-	#delayMs = 0;
-	/** Settles when the silence ends. */
-	#silence: Promise<void> | undefined;
+	readonly #delays = new Faults<number>();
+	readonly #silences = new Faults<Promise<void>>();
 
 	/** Breaks all open bodies. */
 	cut(): void {
@@ -16,18 +14,19 @@ export class Line {
 
 	/** Holds back everything until it is ended. */
 	silence(): EndFault {
-		let end!: () => void;
-		const silence = (this.#silence = new Promise((resolve) => (end = resolve)));
-		return () => {
-			if (this.#silence === silence) this.#silence = undefined;
-			end();
-		};
+		let over!: () => void;
+		const silence = new Promise<void>((resolve) => (over = resolve));
+		return this.#silences.begin(silence, over);
 	}
 
-	/** Delays each piece, and reads no further meanwhile. */
+	/**
+	 * Holds each piece back for a while, and reads no further meanwhile.
+	 *
+	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 */
 	slow(delayMs: number): EndFault {
-		this.#delayMs = delayMs;
-		return () => void (this.#delayMs = 0);
+		checkDelay(delayMs);
+		return this.#delays.begin(delayMs);
 	}
 
 	/** The same body, controlled by `signal` and the faults. */
@@ -55,9 +54,8 @@ export class Line {
 			},
 			pull: async (controller) => {
 				const { done, value } = await reader.read();
-				if (this.#delayMs) await new Promise((resolve) => setTimeout(resolve, this.#delayMs));
-				await this.#silence;
-				// It may have been broken meanwhile.
+				await this.#passage();
+				// It may have been broken off meanwhile.
 				if (!this.#open.has(fail)) return;
 				if (!done) return controller.enqueue(value);
 				end();
@@ -68,5 +66,13 @@ export class Line {
 				return reader.cancel();
 			}
 		});
+	}
+
+	/** Resolves when what has been read may arrive. */
+	async #passage(): Promise<void> {
+		const delayMs = Math.max(0, ...this.#delays.active);
+		if (delayMs) await new Promise((resolve) => setTimeout(resolve, delayMs));
+		// Another silence may begin before this one is over.
+		while (this.#silences.areOn) await this.#silences.active[0];
 	}
 }

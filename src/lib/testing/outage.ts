@@ -1,23 +1,27 @@
 import type { BackendBus, BusListener, RealtimeBackend, ReplayStore } from '../server/index.js';
-import type { EndFault } from './line.js';
+import { Faults, type EndFault } from './faults.js';
 
 /** Methods of a store that return nothing. */
 const SILENT = new Set(['limit', 'release', 'close', 'size', 'listen']);
 
 /** Makes a backend or a store unavailable for a while: every call fails meanwhile. */
 export class Outage {
-	#error: Error | undefined;
+	readonly #outages = new Faults<Error>();
 	readonly #listeners = new Set<BusListener>();
 
 	/** Makes it unavailable until the returned function is called. */
 	begin(): EndFault {
-		const error = (this.#error = new Error('The test made the backend unavailable.'));
-		for (const listener of [...this.#listeners]) listener.lost(error);
-		return () => {
-			if (this.#error !== error) return;
-			this.#error = undefined;
+		const error = new Error('The test took the backend away.');
+		const end = this.#outages.begin(error, () => {
+			if (this.#error) return;
 			for (const listener of [...this.#listeners]) listener.live();
-		};
+		});
+		for (const listener of [...this.#listeners]) listener.lost(error);
+		return end;
+	}
+
+	get #error(): Error | undefined {
+		return this.#outages.active[0];
 	}
 
 	/** The same backend, which can be made unavailable. */
@@ -52,11 +56,13 @@ export class Outage {
 	#bus(bus: BackendBus): BackendBus {
 		const calls = this.store(bus);
 		return {
+			...(bus.isTransactional && { isTransactional: true }),
 			publish: (...args) => calls.publish(...args),
 			...(bus.probe && { probe: (...args) => calls.probe!(...args) }),
 			listen: (log, listener) => {
 				const heard: BusListener = {
 					isLive: () => !this.#error && (listener.isLive?.() ?? false),
+					settled: () => listener.settled?.(),
 					events: (events) => this.#error || listener.events(events),
 					live: () => this.#error || listener.live(),
 					lost: (error) => listener.lost(error)

@@ -2,10 +2,24 @@ import type { Frame } from '../protocol/frame.js';
 import type { HealthPayload, ResyncReason } from '../protocol/health.js';
 import type { PresencePayload } from '../protocol/presence.js';
 import type { RealtimeTopicEnvelope } from '../protocol/types.js';
-import type { EndFault } from './line.js';
+import { TEXT } from '../server/failure/failure.js';
+import { checkDelay, Faults, type EndFault } from './faults.js';
 import type { Transport, TransportOptions, TransportOwner } from '../client/transport/transport.js';
 
-/** A transport without a network: a test decides what arrives. */
+/** What is on its way. */
+interface Passage {
+	/** Whether its delay is over. */
+	isDue: boolean;
+	arrive(): void;
+}
+
+/** A channel that may not be read, or all of them. */
+interface Denial {
+	channel: string | undefined;
+	detail: string;
+}
+
+/** A transport without a network: a test says what comes, and puts faults on it. */
 export class TestTransport implements Transport {
 	readonly #owner: TransportOwner;
 	#wanted: readonly string[] = [];
@@ -14,9 +28,16 @@ export class TestTransport implements Transport {
 	/** Channels whose health was set. */
 	readonly #started = new Set<string>();
 	#sequence = 0;
-	/** Frames that are held back, in order; `undefined` while everything arrives at once. */
-	#held: Frame[] | undefined;
-	#delayMs = 0;
+	/** What has not arrived yet, in order. */
+	readonly #passages: Passage[] = [];
+	/** Channels that were told that they may not be read. They are told once, as by a server. */
+	readonly #denied = new Set<string>();
+	/** What came for channels that may not be read, in order. */
+	readonly #withheld: Frame[] = [];
+	readonly #silences = new Faults();
+	readonly #delays = new Faults<number>();
+	readonly #denials = new Faults<Denial>();
+	readonly #outages = new Faults();
 
 	constructor(owner: TransportOwner) {
 		this.#owner = owner;
@@ -27,20 +48,23 @@ export class TestTransport implements Transport {
 		return this.#wanted;
 	}
 
-	/** A channel is connected as soon as it is subscribed. */
+	/** A channel is connected from the moment that it is subscribed, unless a fault is on. */
 	update({ subscriptions }: Pick<TransportOptions, 'subscriptions'>): void {
 		this.#wanted = [...subscriptions.keys()];
 		for (const channel of this.#started) {
-			if (!subscriptions.has(channel)) this.#started.delete(channel);
+			if (subscriptions.has(channel)) continue;
+			this.#started.delete(channel);
+			this.#denied.delete(channel);
 		}
 		for (const channel of this.#wanted) {
-			if (!this.#started.has(channel)) this.health(channel, 'connected');
+			if (!this.#started.has(channel)) this.#restore(channel);
 		}
 	}
 
 	reconnect(): void {
 		this.#refused.clear();
-		for (const channel of this.#wanted) this.health(channel, 'connected');
+		this.#denied.clear();
+		this.#restoreAll();
 	}
 
 	refuse(channels: readonly string[], detail: string, more?: Partial<HealthPayload>): void {
@@ -78,20 +102,86 @@ export class TestTransport implements Transport {
 		this.#receive({ event: 'health', data, channel, cursor: '', raw: JSON.stringify(data) });
 	}
 
-	/** Holds everything back until it is ended. */
-	silence(): EndFault {
-		const held = (this.#held ??= []);
+	/** Resolves when what is sent now has passed the line. */
+	passed(): Promise<void> {
+		return new Promise((resolve) => this.#pass(resolve));
+	}
+
+	/** The page notices at once that nothing comes any more. */
+	cut(): EndFault {
+		for (const channel of this.#wanted) {
+			if (this.#refused.has(channel) || this.#denied.has(channel)) continue;
+			this.#owner.state(channel).tell('connecting');
+		}
+		const message = 'The test cut the connection.';
+		this.#owner.report({ source: 'stream', message, fatal: false });
+		const end = this.silence();
 		return () => {
-			if (this.#held !== held) return;
-			this.#held = undefined;
-			for (const frame of held) this.#receive(frame);
+			end();
+			this.#restoreAll();
 		};
 	}
 
-	/** Delays everything until it is ended. */
+	/** Holds back all that comes, until it is ended. */
+	silence(): EndFault {
+		return this.#silences.begin(true, () => this.#flush());
+	}
+
+	/**
+	 * Everything arrives that much later, until it is ended.
+	 *
+	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 */
 	slow(delayMs: number): EndFault {
-		this.#delayMs = delayMs;
-		return () => void (this.#delayMs = 0);
+		checkDelay(delayMs);
+		return this.#delays.begin(delayMs, () => {
+			if (this.#delays.areOn) return;
+			for (const passage of this.#passages) passage.isDue = true;
+			this.#flush();
+		});
+	}
+
+	/** Nothing of a channel, or of any, can be read until it is ended. */
+	deny(channel: string | undefined, detail: string): EndFault {
+		const end = this.#denials.begin({ channel, detail }, () => {
+			for (const frame of this.#withheld.splice(0)) this.#receive(frame);
+			for (const denied of this.#denied) this.#restore(denied);
+		});
+		if (channel === undefined) this.#restoreAll();
+		else this.#restore(channel);
+		return end;
+	}
+
+	/** The backend is away until it is ended: everything arrives, and health says so. */
+	backendDown(): EndFault {
+		const end = this.#outages.begin(true, () => this.#restoreAll());
+		this.#restoreAll();
+		return end;
+	}
+
+	#restoreAll(): void {
+		for (const channel of this.#wanted) this.#restore(channel);
+	}
+
+	/** Tells the health of a channel as the faults leave it. */
+	#restore(channel: string): void {
+		const denial = this.#denialOf(channel);
+		if (!denial) {
+			this.#denied.delete(channel);
+			const detail = this.#outages.areOn && TEXT.backendAway('test');
+			this.health(channel, 'connected', detail ? { detail } : {});
+		} else if (!this.#denied.has(channel)) {
+			this.#denied.add(channel);
+			const { detail } = denial;
+			const more = { detail, code: 403, stage: 'reauthorization', fatal: true } as const;
+			this.health(channel, 'degraded', more);
+		}
+	}
+
+	#denialOf(channel: string): Denial | undefined {
+		return this.#denials.active.find(
+			(denial) => denial.channel === undefined || denial.channel === channel
+		);
 	}
 
 	#position(data: { channel: string }): Pick<Frame, 'channel' | 'cursor' | 'raw'> {
@@ -100,14 +190,40 @@ export class TestTransport implements Transport {
 	}
 
 	#receive(frame: Frame): void {
-		if (this.#held) this.#held.push(frame);
-		else if (this.#delayMs) setTimeout(() => this.#arrive(frame), this.#delayMs);
-		else this.#arrive(frame);
+		this.#pass(() => this.#arrive(frame));
+	}
+
+	/** Lets something arrive after all that came before it. */
+	#pass(arrive: () => void): void {
+		const delayMs = Math.max(0, ...this.#delays.active);
+		const passage: Passage = { isDue: delayMs === 0, arrive };
+		this.#passages.push(passage);
+		if (passage.isDue) return this.#flush();
+		setTimeout(() => {
+			passage.isDue = true;
+			this.#flush();
+		}, delayMs);
+	}
+
+	/** Lets everything arrive whose time has come. */
+	#flush(): void {
+		while (this.#passages[0]?.isDue && !this.#silences.areOn) this.#passages.shift()!.arrive();
 	}
 
 	#arrive(frame: Frame): void {
-		const { channel } = frame;
+		const { channel, event, data } = frame;
 		if (!this.#wanted.includes(channel) || this.#refused.has(channel)) return;
+		if (event !== 'health' && this.#denialOf(channel)) return void this.#withheld.push(frame);
 		this.#owner.state(channel).receive(frame, true);
+		if (event !== 'health' || data.status !== 'degraded') return;
+		const { detail: message = 'The server ended the channel.', code, stage, fatal } = data;
+		this.#owner.report({
+			source: 'stream',
+			message,
+			channelId: channel,
+			status: code,
+			stage,
+			fatal
+		});
 	}
 }

@@ -96,6 +96,7 @@ function compiledPath(file: SourceFile): string {
 
 function createHost(project: Project, components: Map<string, SourceMap>): ts.CompilerHost {
 	const host = ts.createCompilerHost(OPTIONS);
+	const cache = ts.createModuleResolutionCache(ROOT, (path) => path, OPTIONS);
 	const read = (path: string): string | undefined => {
 		const file = project.get(path) ?? project.get(path.replace(/\.ts$/, '.d.ts'));
 		return file?.text ?? SURROUNDINGS[path] ?? host.readFile(path);
@@ -115,11 +116,12 @@ function createHost(project: Project, components: Map<string, SourceMap>): ts.Co
 	});
 	return {
 		...host,
+		jsDocParsingMode: ts.JSDocParsingMode.ParseForTypeErrors,
 		readFile: readAny,
 		fileExists: (path) => read(path.replace(/\.svelte\.tsx$/, '.svelte')) !== undefined,
 		getSourceFile: (path, options) => {
 			const text = readAny(path);
-			return text === undefined ? undefined : ts.createSourceFile(path, text, options, true);
+			return text === undefined ? undefined : ts.createSourceFile(path, text, options);
 		},
 		resolveModuleNameLiterals: (literals, from, _redirected, options) =>
 			literals.map(({ text }) => {
@@ -129,7 +131,7 @@ function createHost(project: Project, components: Map<string, SourceMap>): ts.Co
 				const reader = project.get(from.replace(/\.svelte\.tsx$/, '.svelte'));
 				if (text === 'inngest/realtime' || isInngest4(text, reader)) {
 					const name = text.replace('inngest', 'inngest4');
-					return ts.resolveModuleName(name, from, options, host);
+					return ts.resolveModuleName(name, from, options, host, cache);
 				}
 				const entry = ENTRIES[text];
 				if (entry) return resolved(entry);
@@ -138,7 +140,7 @@ function createHost(project: Project, components: Map<string, SourceMap>): ts.Co
 					const path = new URL(text, `file://${from}`).pathname;
 					return existsSync(path) ? resolved(`${path}.tsx`) : { resolvedModule: undefined };
 				}
-				return ts.resolveModuleName(text, from, options, host);
+				return ts.resolveModuleName(text, from, options, host, cache);
 			})
 	};
 }

@@ -123,9 +123,14 @@ function importOf(name: string, { file, text }: Block): string {
 	return `import { ${exportedNames(text).get(name)}${name} } from ${from}`;
 }
 
+const exported = new Map<string, Map<string, string>>();
+
 /** Names that a module exports. The value is `type ` for names that are only types. */
 function exportedNames(text: string): Map<string, string> {
+	const known = exported.get(text);
+	if (known) return known;
 	const names = new Map<string, string>();
+	exported.set(text, names);
 	for (const statement of parse(text).statements) {
 		if (!ts.canHaveModifiers(statement) || !isExported(statement)) continue;
 		if (ts.isVariableStatement(statement)) {

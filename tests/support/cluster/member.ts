@@ -1,7 +1,9 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Balancer } from '../balancer.js';
 import { freePort } from '../ports.js';
+import { eventually } from '../wait.js';
 import type { EmitAnswer, EmitRequest } from './src/hooks.server.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -22,6 +24,48 @@ export async function buildCluster(): Promise<void> {
 	child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
 	const code = await new Promise((resolve) => child.once('close', resolve));
 	if (code !== 0) throw new Error(`The app could not be built:\n${errors}`);
+}
+
+/** A process of the built app that nobody but its signals ends. */
+export class Standalone {
+	readonly port: number;
+	readonly url: string;
+	readonly #process: ChildProcess;
+	#output = '';
+
+	private constructor(port: number, child: ChildProcess) {
+		this.port = port;
+		this.url = `http://127.0.0.1:${port}/`;
+		this.#process = child;
+		child.stdout!.on('data', (data: Buffer) => (this.#output += data.toString()));
+	}
+
+	/** @param env Where the engine and the shared server are, as the app reads it. */
+	static async start(env: Record<string, string>): Promise<Standalone> {
+		const port = await freePort();
+		const child = spawn(process.execPath, [here('build/index.js')], {
+			env: { ...process.env, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: `${port}`, ...env },
+			stdio: ['ignore', 'pipe', 'inherit']
+		});
+		const started = new Standalone(port, child);
+		await started.says('Listening on');
+		return started;
+	}
+
+	/** Resolves when it has written a text. */
+	async says(text: string): Promise<void> {
+		await eventually(() => this.#output.includes(text), `"${text}" of a process`);
+	}
+
+	/** @returns its exit code, or the signal that it died of. */
+	async stop(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
+		const { exitCode, signalCode } = this.#process;
+		if (exitCode !== null || signalCode !== null) return exitCode ?? signalCode;
+		const ended = once(this.#process, 'exit');
+		this.#process.kill(signal);
+		const [code, by] = (await ended) as [number | null, NodeJS.Signals | null];
+		return code ?? by;
+	}
 }
 
 /** A process of the built app behind a balancer. It may be killed and started again. */

@@ -21,6 +21,11 @@ const boardChannel = channel('board').addTopic(
 	topic('message').schema(z.object({ message: z.string() }))
 );
 
+/** Its readers are two at most. */
+const roomChannel = channel('room').addTopic(
+	topic('message').schema(z.object({ message: z.string() }))
+);
+
 interface Env {
 	INNGEST: string;
 	/** How many objects there are. */
@@ -31,6 +36,8 @@ interface Env {
 let realtime: Realtime | undefined;
 let backend: DurableObjectBackend | undefined;
 const failures: string[] = [];
+/** Which hooks were called in this isolate. */
+const hooks: string[] = [];
 /** Who may not read any more. */
 const revoked = new Set<string>();
 
@@ -45,7 +52,10 @@ function endpoint(env: Env): Realtime {
 			(platform: { env: Env }) => platform.env.REALTIME,
 			env.SHARDS ? { shards: Number(env.SHARDS) } : {}
 		)),
-		identify: ({ event }) => event.request.headers.get('x-user'),
+		identify: ({ event }) => {
+			const id = event.request.headers.get('x-user');
+			return id === null ? null : { id, role: event.request.headers.get('x-role') };
+		},
 		channels: {
 			demo: { channel: demoChannel, authorize: ({ event }) => isAllowed(event) },
 			user: {
@@ -59,8 +69,18 @@ function endpoint(env: Env): Realtime {
 			},
 			board: {
 				channel: boardChannel,
+				authorize: ({ event }) => isAllowed(event),
+				presence: {
+					graceMs: 200,
+					schema: z.object({ isTyping: z.boolean().optional() }),
+					onJoin: ({ member }) => void hooks.push(`join ${member.id}`),
+					onLeave: ({ member }) => void hooks.push(`leave ${member.id}`)
+				}
+			},
+			room: {
+				channel: roomChannel,
 				authorize: () => true,
-				presence: { graceMs: 200, schema: z.object({ isTyping: z.boolean().optional() }) }
+				presence: { graceMs: 0, maxMembers: 2 }
 			},
 			silent: {
 				channel: silentChannel,
@@ -68,6 +88,7 @@ function endpoint(env: Env): Realtime {
 				authorize: () => true
 			}
 		},
+		heartbeatMs: 200,
 		recheckIntervalMs: 500,
 		healthCheck: { intervalMs: 250 },
 		onFailure: ({ message, error }) =>
@@ -122,13 +143,31 @@ export default {
 					return new Response();
 				case '/members':
 					return Response.json(await realtime.members(boardChannel));
-				case '/readers':
-					return Response.json(await realtime.readers(demoChannel));
-				case '/emitTo': {
-					const { user, text } = await body();
-					const { message } = demoChannel();
-					return Response.json(await realtime.emitTo(user!, message, { message: text! }));
+				case '/hooks':
+					return Response.json(hooks.splice(0));
+				case '/isOnline':
+					return Response.json(await realtime.isOnline((await body()).user!));
+				case '/readers': {
+					const { channel } = await body();
+					return Response.json(
+						await realtime.readers(channel === 'board' ? boardChannel : demoChannel)
+					);
 				}
+				case '/emitTo': {
+					const { user, role, text } = await body();
+					const { message } = demoChannel();
+					const target = user ?? { role };
+					return Response.json(await realtime.emitTo(target, message, { message: text! }));
+				}
+				case '/ask': {
+					const { user, text, timeoutMs } = await body();
+					const { message } = boardChannel();
+					const options = timeoutMs ? { timeoutMs } : {};
+					return Response.json(await realtime.ask(user!, message, { message: text! }, options));
+				}
+				case '/recheck':
+					await realtime.recheck((await body()).user);
+					return new Response();
 				case '/remove':
 					return Response.json(
 						await realtime.remove(demoChannel, (await body()).user!, 'Removed.')

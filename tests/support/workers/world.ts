@@ -8,6 +8,7 @@ import { ScriptedServer } from '../upstream.js';
 export interface ObjectStats {
 	name: string | null;
 	readers: number;
+	streams: number;
 	feeds: number;
 	sockets: number;
 	isBeating: boolean;

@@ -34,6 +34,9 @@ export const PRESSURE_LIMITS: readonly string[] = Object.keys(NOTHING_MEASURED);
 /** How far past its limit, as a factor, the process may be before a priority is refused. */
 const REFUSED_AT: Record<RealtimePriority, number> = { background: 0.8, normal: 1, critical: 2 };
 
+/** The part of that at which it is taken again, so that a process at its limit does not change its mind all the time. */
+const TAKEN_AGAIN_AT = 0.9;
+
 /** Milliseconds between two measurements. */
 const SAMPLE_MS = 100;
 
@@ -63,6 +66,8 @@ export class Pressure {
 	#dueMs = 0;
 	#loop: Utilization | undefined;
 	readonly #reading: PressureReading = { ...NOTHING_MEASURED };
+	/** What is refused now. */
+	readonly #refused = new Set<RealtimePriority>();
 
 	constructor(limits: RealtimePressure = {}) {
 		this.#limits = (
@@ -71,6 +76,7 @@ export class Pressure {
 		if (this.#limits.length === 0) return;
 		this.#loop = eventLoop.eventLoopUtilization?.();
 		this.#look();
+		this.#decide();
 		this.#dueMs = performance.now() + SAMPLE_MS;
 		this.#timer = detached(() => unref(setInterval(() => this.#measure(), SAMPLE_MS)));
 	}
@@ -98,7 +104,7 @@ export class Pressure {
 				`accepts() needs a priority, "critical", "normal" or "background", not ${JSON.stringify(priority)}.`
 			);
 		}
-		return this.#timer === undefined || this.level < REFUSED_AT[priority];
+		return !this.#refused.has(priority);
 	}
 
 	/** @throws {Failure} `admission` 503 with `Retry-After` when the process is under pressure. */
@@ -119,6 +125,15 @@ export class Pressure {
 		this.#dueMs = nowMs + SAMPLE_MS;
 		this.#reading.eventLoopDelayMs = Math.max(...this.#delays);
 		if (this.#sample % SAMPLES_PER_LOOK === 0) this.#look();
+		this.#decide();
+	}
+
+	#decide(): void {
+		const { level } = this;
+		for (const [priority, limit] of Object.entries(REFUSED_AT) as [RealtimePriority, number][]) {
+			if (level >= limit) this.#refused.add(priority);
+			else if (level < limit * TAKEN_AGAIN_AT) this.#refused.delete(priority);
+		}
 	}
 
 	#look(): void {

@@ -2,6 +2,7 @@ import type { IdempotencyStore } from './idempotency.js';
 import type { PresenceStore } from './presence.js';
 import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayedEvent, ReplayEvent, ReplayStore } from './replay.js';
+import type { StreamDirectory } from './streams.js';
 
 /**
  * What several processes share. Each part is optional; what a backend lacks is kept in the memory of each
@@ -23,6 +24,8 @@ export interface RealtimeBackend {
 	readonly feed?: BackendFeed;
 	/** Who is in which channel. */
 	readonly presence?: PresenceStore;
+	/** The open streams, where each has to be asked by itself. */
+	readonly streams?: StreamDirectory;
 	/** How often each sender may do what. */
 	readonly rateLimit?: RateLimitStore;
 	/** Remembers what has run already. */

@@ -7,6 +7,7 @@ import type { IdempotencyStore } from './idempotency.js';
 import type { PresenceStore } from './presence.js';
 import type { RateLimitStore } from './rateLimit.js';
 import type { ReplayBounds, ReplayEvent, ReplaySlice, ReplayStore } from './replay.js';
+import type { StreamDirectory } from './streams.js';
 
 /** Time limit, in milliseconds, of an answer of a store. */
 export const STORE_TIMEOUT_MS = 10_000;
@@ -80,6 +81,7 @@ export interface GuardedBackend {
 	readonly rateLimit: RateLimitStore | undefined;
 	readonly idempotency: IdempotencyStore | undefined;
 	readonly presence: PresenceStore | undefined;
+	readonly streams: StreamDirectory | undefined;
 }
 
 /** Time limit of one call to a backend, in milliseconds. */
@@ -116,6 +118,7 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 			bus,
 			feed,
 			presence,
+			streams,
 			rateLimit,
 			idempotency
 		} = backend;
@@ -127,6 +130,8 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 			bus: bus && guardBus(bus, breaker),
 			feed,
 			presence: presence && guardPresence(presence, breaker),
+			// A question takes as long as it may; it says nothing about the backend.
+			streams,
 			rateLimit: rateLimit && guardCalls(rateLimit, breaker, ['take', 'block']),
 			idempotency:
 				idempotency && guardCalls(idempotency, breaker, ['begin', 'renew', 'finish', 'fail'])
@@ -197,7 +202,8 @@ function guardPresence(store: PresenceStore, breaker: Breaker): PresenceStore {
 		members: (channel) => breaker.run(() => store.members(channel)),
 		renew: (...args) => breaker.run(() => store.renew(...args)),
 		reap: () => breaker.run(() => store.reap()),
-		listen: (channel, listener) => store.listen(channel, listener)
+		holdsLeases: store.holdsLeases ?? false,
+		listen: (...args) => store.listen(...args)
 	};
 }
 

@@ -39,10 +39,21 @@ export class MemoryPresenceStore implements PresenceStore {
 		return { members: sum(this.#channels.values()), listeners: sum(this.#listeners.values()) };
 	}
 
+	/** Tells one listener if leases ran out that nobody has reaped yet. */
+	tellDue(): void {
+		const nowMs = performance.now();
+		const isDue = ({ leases }: Entry): boolean =>
+			[...leases.values()].some(({ endMs }) => endMs <= nowMs);
+		if (![...this.#channels.values()].some((entries) => [...entries.values()].some(isDue))) return;
+		const [listeners] = this.#listeners.values();
+		const [listener] = listeners ?? [];
+		listener?.due?.();
+	}
+
 	async join(
 		channel: string,
 		owner: string,
-		{ id, data, streams }: PresenceHolding,
+		{ id, data, streams, joinedAt = Date.now() }: PresenceHolding,
 		{ leaseMs, maxMembers = Infinity }: { leaseMs: number; maxMembers?: number | undefined }
 	): Promise<PresenceJoined> {
 		let entries = this.#channels.get(channel);
@@ -51,7 +62,7 @@ export class MemoryPresenceStore implements PresenceStore {
 		if (!entry) {
 			if ((entries?.size ?? 0) >= maxMembers) return { isFull: true };
 			if (!entries) this.#channels.set(channel, (entries = new Map()));
-			entry = { data, joinedAt: Date.now(), version: 0, leases: new Map() };
+			entry = { data, joinedAt, version: 0, leases: new Map() };
 			entries.set(id, entry);
 		}
 		const nowMs = performance.now();

@@ -19,12 +19,26 @@ export interface PresenceChange {
 	member: PresenceMember;
 }
 
+/** Leases that last as long as a line. */
+export interface PresenceLease {
+	owner: string;
+	/** How long, in milliseconds, the line may be away before the leases run out. */
+	leaseMs: number;
+}
+
 /** A listener of a channel's members. None of its methods may throw. */
 export interface PresenceListener {
 	/** Changes of all processes, including this one, in order. */
 	changes(changes: readonly PresenceChange[]): void;
-	/** Changes may have been missed: read `members` again. */
-	check(): void;
+	/**
+	 * Changes may have been missed: read `members` again.
+	 *
+	 * @param isForgotten Whether the store may have lost the leases of the listener's owner as well, so that it
+	 *   has to `join` again.
+	 */
+	check(isForgotten?: boolean): void;
+	/** Leases have expired: somebody has to call `reap`. Only where the store `holdsLeases`. */
+	due?(): void;
 }
 
 /** What a process reports about one of its members. */
@@ -34,6 +48,12 @@ export interface PresenceHolding {
 	data: string;
 	/** Number of the member's streams in this process. */
 	streams: number;
+	/**
+	 * When it joined, where it was a member before, for a store that `holdsLeases` and may have forgotten it. In
+	 * milliseconds since the epoch.
+	 * @default now
+	 */
+	joinedAt?: number;
 }
 
 /** The result of a `join`. */
@@ -83,6 +103,18 @@ export interface PresenceStore {
 	 * @returns members that this call removed. No other process gets them.
 	 */
 	reap(): PromiseLike<readonly { channel: string; member: PresenceMember }[]>;
-	/** Listens to the changes of a channel. @returns a function that removes the listener. */
-	listen(channel: string, listener: PresenceListener): () => void;
+	/**
+	 * Whether leases last for as long as their owner listens, so that nobody has to renew them, and the
+	 * store says when they have to be reaped.
+	 * @default false
+	 */
+	readonly holdsLeases?: boolean;
+	/**
+	 * Listens to the changes of a channel.
+	 *
+	 * @param lease Leases that last as long as this line does, and `leaseMs` milliseconds longer. Only where the
+	 *   store `holdsLeases`.
+	 * @returns a function that removes the listener.
+	 */
+	listen(channel: string, listener: PresenceListener, lease?: PresenceLease): () => void;
 }

@@ -1,20 +1,32 @@
 import type { RequestEvent } from '@sveltejs/kit';
 import type { PresenceRequest, RealtimeMember } from '../../protocol/presence.js';
 import { presenceSchema } from '../../protocol/presence.js';
-import type { ChannelLike } from '../../protocol/channel.js';
 import type { RealtimeRequestParams } from '../../protocol/request.js';
-import type { PresenceMember, PresenceStore } from '../backend/presence.js';
+import type { PresenceStore } from '../backend/presence.js';
 import { callApp, type CallbackError, type RealtimeCallback } from '../failure/callback.js';
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
 import { detached } from '../runtime/context.js';
-import { unref } from '../runtime/runtime.js';
 import {
 	DEFAULT_GRACE_MS,
 	type RealtimePresenceContext,
 	type RealtimePresenceOptions
 } from './options.js';
-import { fullFailure, Room, type MemberState, type PresenceSelf, type RoomReader } from './room.js';
+import {
+	fullFailure,
+	type MemberState,
+	type PresenceSelf,
+	type Room,
+	type RoomReader
+} from './room.js';
+import {
+	fromSelf,
+	fromStored,
+	keyOf,
+	Rooms,
+	type PresenceChannel,
+	type PresenceHook
+} from './rooms.js';
 
 /** Milliseconds between two signs of life that a page sends. */
 const BEAT_MS = 30_000;
@@ -28,30 +40,10 @@ const MAX_DATA_BYTES = 16 * 1024;
 /** Streams of other processes whose cost is remembered. */
 const MAX_COSTS = 10_000;
 
-/** How long, in milliseconds, after the store was away others may take to renew their leases. */
-const RETURN_MS = 10_000;
-
-/** How many times in a row a process sees leases that it does not know of before it gives up its name. */
-const MAX_SURPLUS = 2;
-
-/** How many times in a heartbeat a process looks for what is to be done. */
-const LOOKS = 4;
-
-/** Looks from one renewal of its leases to the next: one that is missed ends no lease. */
-const LOOKS_PER_RENEWAL = 2;
-
-/** A channel with presence. */
-export interface PresenceChannel {
-	/** Key of its registry entry. */
-	entry: string;
-	/** Its name. */
-	channel: string;
-	definition: ChannelLike;
-	options: RealtimePresenceOptions;
-}
-
 /** A stream that is told who is there. */
 export interface PresenceStream extends Omit<RoomReader, 'head'> {
+	/** Names the stream. */
+	readonly name: string;
 	/** Ends the whole stream: its line is dead. */
 	lost(): void;
 	/** Runs work in the request of the stream: timers of other requests end with those. */
@@ -71,8 +63,10 @@ export interface PresenceOptions {
 	owner: string;
 	/** Whether the store is away now. */
 	isAway(): boolean;
-	/** Whether other processes share the store, so that leases have to be renewed. */
+	/** Whether other processes share the store. */
 	isShared: boolean;
+	/** Whether each stream has its own rooms, because its requests and timers end with it. */
+	isPerStream: boolean;
 	heartbeatMs: number;
 	callbackTimeoutMs: number;
 	report: Report;
@@ -91,6 +85,7 @@ export type LeftMembers = readonly {
 const encoder = new TextEncoder();
 
 interface Attending {
+	readonly rooms: Rooms;
 	readonly room: Room;
 	readonly config: PresenceChannel;
 	readonly reader: RoomReader;
@@ -102,38 +97,34 @@ interface Attending {
 	beatAtMs: number;
 }
 
-/** Who reads which channel: the rooms of an endpoint. Owned by it, ended by `handOver`. */
+/** Who reads which channel, in an endpoint. Owned by it, ended by `handOver`. */
 export class Presence {
 	readonly #options: PresenceOptions;
-	readonly #rooms = new Map<string, Room>();
-	/** Names this process in the store. */
-	#owner: string;
-	/** How many times in a row the store had leases of this process that it does not know of. */
-	#surplus = 0;
+	/** The rooms of all streams together, or of each stream. */
+	readonly #rooms = new Set<Rooms>();
 	/** By the name of the stream that its page knows. */
 	readonly #attending = new Map<string, Attending>();
 	/** What updates of streams in other processes cost. */
 	readonly #costs = new Map<string, number>();
-	#timer: ReturnType<typeof setInterval> | undefined;
-	#looks = 0;
-	/** When leases that ran out mean again that their process died. */
-	#reapAfterMs = 0;
 	#isOver = false;
 
 	constructor(options: PresenceOptions) {
 		this.#options = options;
-		this.#owner = options.owner;
+		if (!options.isPerStream) this.#createRooms(options.owner, (work) => work());
 	}
 
 	/** Channels and streams that are watched now. */
 	get size(): { rooms: number; streams: number } {
-		return { rooms: this.#rooms.size, streams: this.#attending.size };
+		const rooms = [...this.#rooms].reduce((sum, { all }) => sum + all.length, 0);
+		return { rooms, streams: this.#attending.size };
 	}
 
 	/** How many members the rooms of each registry entry have. */
 	membersByEntry(): Map<string, number> {
+		// Several streams may each have a room of one channel.
+		const rooms = new Map(this.#allRooms.map((room) => [room.key, room]));
 		const counts = new Map<string, number>();
-		for (const [key, room] of this.#rooms) {
+		for (const [key, room] of rooms) {
 			const [, entry] = JSON.parse(key) as [string, string];
 			if (!this.#options.optionsOf(entry)) continue;
 			counts.set(entry, (counts.get(entry) ?? 0) + room.members.length);
@@ -178,8 +169,9 @@ export class Presence {
 		identityId: string | undefined,
 		stream: PresenceStream
 	): Attendance {
-		const name = crypto.randomUUID();
-		const room = this.#enterRoom(config);
+		const name = `${stream.name}/${crypto.randomUUID()}`;
+		const rooms = this.#roomsOf(stream);
+		const room = rooms.enter(config);
 		const reader: RoomReader = {
 			head: { ...(self && { self: self.id, beatMs: BEAT_MS }), stream: name },
 			get hasRoom() {
@@ -191,6 +183,7 @@ export class Presence {
 			refuse: (failure) => stream.refuse(failure)
 		};
 		const attending: Attending = {
+			rooms,
 			room,
 			config,
 			reader,
@@ -282,7 +275,7 @@ export class Presence {
 	 * @throws {RealtimeError} `BACKEND` when the backend is away and nobody reads the channel here.
 	 */
 	async members(place: Pick<PresenceChannel, 'entry' | 'channel'>): Promise<RealtimeMember[]> {
-		const room = this.#rooms.get(keyOf(place));
+		const room = this.#roomOf(place);
 		if (!room || !this.#options.isAway()) return this.stored(place);
 		return room.members.map(fromStored).sort((a, b) => a.joinedAt - b.joinedAt);
 	}
@@ -295,89 +288,65 @@ export class Presence {
 
 	/** The store is away. */
 	goLocal(): void {
-		for (const room of this.#rooms.values()) room.goLocal();
+		for (const rooms of this.#rooms) rooms.goLocal();
 	}
 
 	/** The store is back. */
 	restore(): void {
-		this.#reapAfterMs = performance.now() + RETURN_MS;
-		this.#tellAgain();
-	}
-
-	#tellAgain(): void {
-		for (const room of this.#rooms.values()) room.restore();
+		for (const rooms of this.#rooms) rooms.restore();
 	}
 
 	/** Leaves all members to other processes, where whoever comes back in time has not left. */
 	async handOver(): Promise<void> {
 		if (this.#isOver) return;
 		this.#isOver = true;
-		clearInterval(this.#timer);
-		this.#timer = undefined;
-		if (!this.#options.isShared) return;
-		const rooms = [...this.#rooms.values()];
 		const graces = [...this.#attending.values()].map((attending) => this.#graceMs(attending));
-		try {
-			await Promise.all(rooms.map((room) => room.handOver()));
-			await this.#options.store.renew(this.#owner, Math.max(...graces, 1));
-		} catch {
-			// They leave when their leases run out.
-		}
+		const leaseMs = Math.max(...graces, 1);
+		await Promise.all([...this.#rooms].map((rooms) => rooms.handOver(leaseMs)));
 	}
 
 	/** Lets go of everything. */
 	async close(): Promise<void> {
 		const handedOver = this.handOver();
-		for (const room of this.#rooms.values()) room.close();
-		this.#rooms.clear();
+		for (const rooms of this.#rooms) rooms.close();
 		this.#attending.clear();
 		await handedOver;
 	}
 
-	#enterRoom({ entry, channel, options }: PresenceChannel): Room {
-		const key = keyOf({ entry, channel });
-		let room = this.#rooms.get(key);
-		if (room) return room;
-		const { store, isAway, heartbeatMs, isShared } = this.#options;
-		room = new Room(
-			{
-				key,
-				channel,
-				owner: () => this.#owner,
-				store,
-				leaseMs: isShared ? heartbeatMs * 1.5 : Infinity,
-				maxMembers: options.maxMembers,
-				joined: (member) => this.#call('presence.onJoin', entry, channel, fromStored(member)),
-				left: (member) => this.#call('presence.onLeave', entry, channel, fromStored(member)),
-				full: (self) => this.#call('presence.onFull', entry, channel, fromSelf(self)),
-				idle: (room) => {
-					if (this.#rooms.get(key) === room) this.#rooms.delete(key);
-					if (this.#rooms.size > 0) return;
-					clearInterval(this.#timer);
-					this.#timer = undefined;
-				}
-			},
-			isAway()
-		);
-		this.#rooms.set(key, room);
-		this.#timer ??= detached(() =>
-			unref(setInterval(() => void this.#look(), heartbeatMs / LOOKS))
-		);
-		return room;
+	get #allRooms(): Room[] {
+		return [...this.#rooms].flatMap(({ all }) => all);
 	}
 
-	/** Renews leases, and lets go of whoever is gone without a word: here, and in processes that died. */
-	async #look(): Promise<void> {
-		this.#endSilent();
-		if (!this.#options.isShared || this.#options.isAway()) return;
-		const { store } = this.#options;
-		try {
-			if (++this.#looks % LOOKS_PER_RENEWAL === 0) await this.#renew();
-			if (performance.now() < this.#reapAfterMs) return;
-			this.#reaped(await store.reap());
-		} catch {
-			// The breaker tells of a store that is away.
-		}
+	#roomOf(place: Pick<PresenceChannel, 'entry' | 'channel'>): Room | undefined {
+		const key = keyOf(place);
+		return this.#allRooms.find((room) => room.key === key);
+	}
+
+	#roomsOf({ run }: PresenceStream): Rooms {
+		if (this.#options.isPerStream) return this.#createRooms(crypto.randomUUID(), run);
+		const [rooms] = this.#rooms;
+		return rooms!;
+	}
+
+	/** @param run Runs work in the request that the rooms belong to. */
+	#createRooms(owner: string, run: (work: () => void) => void): Rooms {
+		const { store, isAway, isShared, isPerStream, heartbeatMs } = this.#options;
+		const rooms: Rooms = new Rooms({
+			store,
+			owner,
+			isAway,
+			isShared,
+			heartbeatMs,
+			run,
+			looked: () => this.#endSilent(rooms),
+			reaped: (members) => this.#reaped(members),
+			told: (hook, { entry, channel }, member) => this.#call(hook, entry, channel, member),
+			idle: () => {
+				if (isPerStream) this.#rooms.delete(rooms);
+			}
+		});
+		this.#rooms.add(rooms);
+		return rooms;
 	}
 
 	/** The store gives members that are gone to one process alone: another may have the hook for them. */
@@ -396,45 +365,11 @@ export class Presence {
 		}
 	}
 
-	async #renew(): Promise<void> {
-		const { store, heartbeatMs } = this.#options;
-		const before = this.#held;
-		const isSteady = this.#isSettled;
-		const held = await store.renew(this.#owner, heartbeatMs * 1.5);
-		if (this.#isOver) return;
-		const isSame = before === this.#held;
-		this.#surplus = held > before && isSame && isSteady && this.#isSettled ? this.#surplus + 1 : 0;
-		// Some ran out: this process was too busy, or the store forgot them.
-		if (held < before && isSame) this.#tellAgain();
-		else if (this.#surplus >= MAX_SURPLUS) this.#rename();
-		else await Promise.all([...this.#rooms.values()].map((room) => room.settle()));
-	}
-
-	/**
-	 * The store took a join that this process has given up, and nobody knows of which channel. Under another
-	 * name this process says again who is here; what it held under the old one runs out.
-	 */
-	#rename(): void {
-		this.#surplus = 0;
-		this.#owner = crypto.randomUUID();
-		this.#tellAgain();
-	}
-
-	get #isSettled(): boolean {
-		return [...this.#rooms.values()].every(({ isSettled }) => isSettled);
-	}
-
-	get #held(): number {
-		let held = 0;
-		for (const room of this.#rooms.values()) held += room.held;
-		return held;
-	}
-
 	/** Where a line died silently nothing else tells of it. */
-	#endSilent(): void {
+	#endSilent(rooms: Rooms): void {
 		const nowMs = performance.now();
 		for (const attending of this.#attending.values()) {
-			if (!attending.self) continue;
+			if (!attending.self || attending.rooms !== rooms) continue;
 			const aloneMs = SILENT_MS - Math.min(this.#graceMs(attending), SILENT_MS - 2 * BEAT_MS);
 			if (nowMs - attending.beatAtMs >= aloneMs) attending.stream.lost();
 		}
@@ -449,8 +384,7 @@ export class Presence {
 		{ id }: PresenceSelf,
 		maxMembers: number
 	): Promise<boolean> {
-		const room = this.#rooms.get(keyOf(place));
-		if (room?.has(id)) return false;
+		if (this.#roomOf(place)?.has(id)) return false;
 		try {
 			const members = await this.members(place);
 			return members.length >= maxMembers && !members.some((member) => member.id === id);
@@ -509,7 +443,7 @@ export class Presence {
 
 	/** Calls a hook of the app; what it throws goes to `onFailure`. */
 	#call(
-		callback: 'presence.onJoin' | 'presence.onLeave' | 'presence.onFull',
+		callback: PresenceHook,
 		entry: string,
 		channelId: string,
 		member: RealtimeMember<Record<string, unknown>>
@@ -531,24 +465,6 @@ export class Presence {
 			}
 		});
 	}
-}
-
-/** Name of a channel in the store, the same in every process that serves the same registry. */
-function keyOf({ entry, channel }: Pick<PresenceChannel, 'entry' | 'channel'>): string {
-	return JSON.stringify([channel, entry]);
-}
-
-function fromStored({
-	id,
-	data,
-	streams,
-	joinedAt
-}: PresenceMember): RealtimeMember<Record<string, unknown>> {
-	return { id, data: JSON.parse(data) as Record<string, unknown>, streams, joinedAt };
-}
-
-function fromSelf({ id, data }: PresenceSelf): RealtimeMember<Record<string, unknown>> {
-	return { id, data, streams: 0, joinedAt: Date.now() };
 }
 
 /** @returns nothing for a reader that is no member, or has no name. */

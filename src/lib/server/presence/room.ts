@@ -16,6 +16,9 @@ const FRAME_MS = 50;
 /** Milliseconds after which what the store did not answer is tried again. */
 const RETRY_MS = 500;
 
+/** Milliseconds that others may take to say again who they are, where the store may have forgotten them. */
+const REJOIN_MS = 2_500;
+
 /** Who a reader is to the others. */
 export interface PresenceSelf {
 	id: string;
@@ -68,6 +71,8 @@ export interface RoomOptions {
 	/** Names this process in the store. */
 	owner(): string;
 	store: PresenceStore;
+	/** Hears of the changes of the channel. @returns a function that ends it. */
+	listen(listener: PresenceListener): () => void;
 	/** How long, in milliseconds, a lease lasts. */
 	leaseMs: number;
 	maxMembers: number | undefined;
@@ -75,6 +80,8 @@ export interface RoomOptions {
 	left(member: PresenceMember): void;
 	/** The channel is full: `member` is who came too late. */
 	full(member: PresenceSelf): void;
+	/** Leases of other processes ran out. */
+	due(): void;
 	/** Nobody uses it any more. */
 	idle(room: Room): void;
 }
@@ -118,7 +125,7 @@ export class Room implements PresenceListener {
 		this.key = options.key;
 		this.#options = options;
 		this.#isLocal = isLocal;
-		this.#stopListening = detached(() => options.store.listen(options.key, this));
+		this.#stopListening = detached(() => options.listen(this));
 		if (!isLocal) this.#load();
 	}
 
@@ -224,8 +231,14 @@ export class Room implements PresenceListener {
 		else for (const change of changes) this.#apply(change);
 	}
 
-	check(): void {
-		if (!this.#isLocal) this.#load();
+	check(isForgotten = false): void {
+		if (this.#isClosed) return;
+		if (isForgotten) this.restore(REJOIN_MS);
+		else if (!this.#isLocal) this.#load();
+	}
+
+	due(): void {
+		this.#options.due();
 	}
 
 	/** The store is away: this process goes on by itself. */
@@ -238,14 +251,19 @@ export class Room implements PresenceListener {
 		for (const holding of this.#holdings.values()) void this.#settle(holding);
 	}
 
-	/** The store is back, or what it has of this process is not what it should be: tells it everything again. */
-	restore(): void {
+	/**
+	 * The store is back, or what it has of this process is not what it should be: tells it everything again.
+	 *
+	 * @param othersMs How long, in milliseconds, the others may take to do the same before the members are read.
+	 */
+	restore(othersMs = 0): void {
 		this.#isLocal = false;
 		for (const holding of this.#holdings.values()) {
 			holding.stored = null;
 			holding.isKept = holding.isTold;
 		}
-		this.#load(this.settle());
+		const settled = this.settle();
+		this.#load(othersMs > 0 ? settled.then(() => this.#wait(othersMs)) : settled);
 	}
 
 	/** Tries again what the store has not taken yet. */
@@ -344,10 +362,17 @@ export class Room implements PresenceListener {
 	async #join(holding: Holding, streams: number): Promise<void> {
 		const { store, key, owner, leaseMs, maxMembers } = this.#options;
 		const { id } = holding;
-		const data = JSON.stringify(holding.dataOf(this.#members.get(id)));
+		const known = this.#members.get(id);
+		const data = JSON.stringify(holding.dataOf(known));
+		const joinedAt = holding.isKept ? known?.joinedAt : undefined;
 		const limits = { leaseMs, maxMembers: holding.isAdmitted ? undefined : maxMembers };
 		holding.goneVersion = -1;
-		const joined = await store.join(key, owner(), { id, data, streams }, limits);
+		const joined = await store.join(
+			key,
+			owner(),
+			{ id, data, streams, ...(joinedAt !== undefined && { joinedAt }) },
+			limits
+		);
 		holding.isFull = joined.isFull;
 		if (joined.isFull) {
 			holding.stored = 0;
@@ -363,6 +388,12 @@ export class Room implements PresenceListener {
 		else if (isNew) holding.untold = member;
 		holding.isTold = holding.isAdmitted = true;
 		holding.isKept = holding.mayHaveJoined = false;
+	}
+
+	#wait(ms: number): Promise<void> {
+		return new Promise((resolve) => {
+			detached(() => unref(setTimeout(resolve, ms)));
+		});
 	}
 
 	#retrySoon(): void {

@@ -49,6 +49,8 @@ export interface ConnectionSettings {
 	readonly retryMs: number;
 	/** The body is read for the first time; nothing was taken before. */
 	started(connection: Connection): void;
+	/** It has other channels now. */
+	changed(connection: Connection): void;
 	/** A connection that had started has ended. */
 	ended(connection: Connection, reason: StreamEnd, lifetimeMs: number): void;
 	/** Messages were given to a reader. */
@@ -63,6 +65,8 @@ export interface ConnectionSettings {
 
 /** One request, as its connection sees it. */
 export interface ConnectionRequest {
+	/** A name for the stream that nobody can guess. */
+	readonly name: string;
 	/** Whether it named a single channel. Health events then carry its cursor, too. */
 	readonly isSingle: boolean;
 	/** Whether it came from a plain `EventSource`. */
@@ -182,6 +186,7 @@ export class Connection implements WheelEntry {
 	add(channel: ConnectionChannel): void {
 		this.#expected--;
 		this.#channels.add(channel);
+		this.#settings.changed(this);
 	}
 
 	/** One of the expected channels will not start: `frame` says why. */
@@ -195,6 +200,7 @@ export class Connection implements WheelEntry {
 	remove(channel: ConnectionChannel): void {
 		this.#channels.delete(channel);
 		this.#endIfEmpty();
+		if (!this.#ended) this.#settings.changed(this);
 	}
 
 	/** Writes messages. */

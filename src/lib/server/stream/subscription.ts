@@ -30,6 +30,8 @@ export interface SubscriptionSpec {
 
 /** A reader that takes part in presence. */
 export interface PresentReader {
+	/** The name of its stream. */
+	readonly name: string;
 	/** Whether it has taken everything that it was sent. */
 	readonly hasRoom: boolean;
 	/** Resolves when it may have room again, or is gone. */
@@ -119,6 +121,7 @@ export class Subscription implements ConnectionChannel, TailConsumer {
 		if (this.#ended) return;
 		const connection = this.#connection;
 		this.#present = this.#attend?.({
+			name: connection.request.name,
 			get hasRoom() {
 				return connection.hasRoom;
 			},

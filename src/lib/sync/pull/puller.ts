@@ -27,8 +27,12 @@ export interface PullerOwner {
 
 /** Answers in a row with nothing but another cursor, after which nothing more is expected. */
 const MAX_BLANKS = 10;
-/** How often a fetch may begin anew, because of a reset or other scopes of the reader. */
+/** How often a fetch may begin anew, because of resets or other scopes of the reader, before it waits. */
 const MAX_MOVES = 10;
+/** Resets in a row, after which it waits: the database may be in the middle of being restored. */
+const MAX_RESETS = 3;
+/** How often in a row a page is asked for again that an answer to a write has overtaken. */
+const MAX_REPEATS = 5;
 /** Rows that a page asks for. */
 const LIMIT = 1_000;
 /** The first and the longest wait, in milliseconds, after a fault. */
@@ -45,6 +49,8 @@ interface Fetch {
 	stalls: number;
 	/** Answers in a row that were a reset. */
 	resets: number;
+	/** How often in a row the same page was asked for. */
+	repeats: number;
 	/** Answers in a row that had nothing but another cursor. */
 	blanks: number;
 	/** The ids whose rows the reader receives, as one text. */
@@ -65,6 +71,12 @@ export class Puller {
 	readonly #owner: PullerOwner;
 	#state: PullState = 'off';
 	#fetch: Fetch | undefined;
+	/** How many fetches have begun. */
+	#begun = 0;
+	/** Who waits for a fetch later than one of these. */
+	#waiting: { after: number; resolve: (isFetched: boolean) => void }[] = [];
+	/** How often the fetch before the next one came no further. */
+	#stalls = 0;
 	#failures = 0;
 	/** How long the endpoint asks to wait. */
 	#retryAfterMs = 0;
@@ -81,11 +93,29 @@ export class Puller {
 		return this.#state;
 	}
 
+	get isFetching(): boolean {
+		return this.#state === 'fetching' || this.#state === 'again';
+	}
+
+	/**
+	 * Fetches what is new.
+	 *
+	 * @returns `true` when a fetch that began after this call has ended, `false` when the table is stopped or off.
+	 */
+	fetched(): Promise<boolean> {
+		return new Promise((resolve) => {
+			this.#waiting.push({ after: this.#begun, resolve });
+			this.tell('gap');
+		});
+	}
+
 	/** Something happened. */
 	tell(event: PullEvent): void {
 		const [next, effect] = TRANSITIONS[this.#state][event];
 		const before = this.#state;
 		this.#state = next;
+		if (event === 'end') this.#release(true, ({ after }) => after < this.#begun);
+		if (next === 'stopped' || next === 'off') this.#release(false, () => true);
 		if (effect === 'fetch') void this.#begin();
 		else if (effect === 'next') void this.#page(this.#fetch!);
 		else if (effect === 'wait') {
@@ -99,7 +129,14 @@ export class Puller {
 		if (next !== before) this.#owner.changed();
 	}
 
+	#release(isFetched: boolean, isOver: (one: { after: number }) => boolean): void {
+		const over = this.#waiting.filter(isOver);
+		this.#waiting = this.#waiting.filter((one) => !over.includes(one));
+		for (const { resolve } of over) resolve(isFetched);
+	}
+
 	async #begin(): Promise<void> {
+		this.#begun++;
 		clearTimeout(this.#timer);
 		const end = new AbortController();
 		this.#fetch?.end.abort();
@@ -107,8 +144,9 @@ export class Puller {
 			end,
 			stamp: '',
 			cursors: new Set(),
-			stalls: 0,
+			stalls: this.#stalls,
 			resets: 0,
+			repeats: 0,
 			blanks: 0,
 			scopes: undefined,
 			moves: 0,
@@ -117,6 +155,7 @@ export class Puller {
 			isStored: true
 		};
 		this.#fetch = fetch;
+		this.#stalls = 0;
 		try {
 			const { cursor } = await this.#owner.copy.meta(this.#table);
 			fetch.cursor = cursor;
@@ -130,7 +169,7 @@ export class Puller {
 	/** From here on the fetch brings everything; what it does not bring goes. */
 	async #everything(fetch: Fetch): Promise<void> {
 		fetch.kept = new Set();
-		fetch.isStored = (await this.#owner.copy.count(this.#table)) === 0;
+		fetch.isStored = await this.#owner.copy.isEmpty(this.#table);
 	}
 
 	async #page(fetch: Fetch): Promise<void> {
@@ -181,42 +220,52 @@ export class Puller {
 		fetch.scopes = scopes;
 		// Who is in another team now has rows that have not changed: everything is fetched again.
 		if (before !== undefined && before !== scopes) {
-			if (++fetch.moves > MAX_MOVES) return this.#stall();
+			if (++fetch.moves > MAX_MOVES) return this.#stall('fail');
 			await copy.change(this.#table, () =>
 				copy.note(this.#table, { cursor: null, scopes: answer.scopes })
 			);
 			return this.#restart(fetch, null);
 		}
+		const { rows, deleted, cursor } = answer;
+		const found: ServerRow[] = [
+			...deleted.map((key) => ({ key, row: null })),
+			...rows.map((row) => ({ key: row[key] as SyncKey, row }))
+		];
+		const overtaken = new Set(
+			found
+				.map((one) => laneOf(name, one.key))
+				.filter((lane) => versions.isNewer(lane, answer.stamp))
+		);
+		// It may have been read after that write, and contain later ones: its cursor would skip them.
+		if (overtaken.size > 0 && fetch.repeats++ < MAX_REPEATS) return this.tell('page');
+		fetch.repeats = 0;
 		const asked = JSON.stringify(fetch.cursor);
 		fetch.resets = answer.reset ? fetch.resets + 1 : 0;
 		if (answer.reset) {
-			if (fetch.resets >= 2 || ++fetch.moves > MAX_MOVES) return this.#stall();
+			if (fetch.resets >= MAX_RESETS || ++fetch.moves > MAX_MOVES) return this.#stall('fail');
 			await this.#everything(fetch);
 			fetch.cursors.clear();
+			// What earlier pages brought may be gone.
+			fetch.stamp = answer.stamp;
 		}
 		fetch.cursors.add(asked);
-		const { rows, deleted, cursor } = answer;
 		const isBlank = rows.length === 0 && deleted.length === 0;
 		fetch.blanks = isBlank ? fetch.blanks + 1 : 0;
 		const isBack = fetch.cursors.has(JSON.stringify(cursor));
 		// A server that reads first and filters then has pages of which nothing is left.
 		const isEnd = isBlank && (isBack || fetch.blanks >= MAX_BLANKS);
-		const found: ServerRow[] = [
-			...deleted.map((key) => ({ key, row: null })),
-			...rows.map((row) => ({ key: row[key] as SyncKey, row }))
-		];
 		const fresh = found.filter((one) => {
 			const lane = laneOf(name, one.key);
 			if (one.row) fetch.kept?.add(lane);
-			if (versions.isNewer(lane, answer.stamp)) return false;
-			versions.note(lane, answer.stamp);
+			if (overtaken.has(lane)) return false;
+			versions.note(lane, answer.stamp, answer.until);
 			return true;
 		});
 		const note = (more: object): Promise<void> =>
 			copy.note(this.#table, { scopes: answer.scopes, ...more });
 		if (!isEnd) {
 			await copy.take(this.#table, fresh, () => note(fetch.isStored ? { cursor } : {}));
-			if (isBack && ++fetch.stalls >= 2) return this.#stall();
+			if (isBack && ++fetch.stalls >= 2) return this.#stall('stall');
 			fetch.cursor = cursor;
 			return this.tell('page');
 		}
@@ -236,22 +285,32 @@ export class Puller {
 	async #restart(fetch: Fetch, cursor: SyncCursor): Promise<void> {
 		fetch.cursor = cursor;
 		fetch.cursors.clear();
+		fetch.stamp = '';
 		await this.#everything(fetch);
 		this.tell('page');
 	}
 
-	#stall(): void {
+	/** @param event Whether it stops, or may do better later. */
+	#stall(event: 'stall' | 'fail'): void {
 		const { name } = this.#table.definition;
-		this.#stop(
-			'stall',
-			'SYNC_STALLED',
-			`The fetch of table "${name}" does not come to an end: twice its answer did not bring the cursor further, or was a reset. Return a cursor after the rows that were returned, and retry().`
-		);
+		const text =
+			event === 'stall'
+				? `twice an answer did not bring the cursor further. Let \`fetch\` return the cursor after its last row, and call retry().`
+				: 'it began again too often, because of resets or other teams of the reader. It is tried again later; look why `fetch` answers with `reset: true`.';
+		this.#stop(event, 'SYNC_STALLED', `The fetch of table "${name}" does not end: ${text}`);
 	}
 
-	#stop(event: 'stall' | 'refuse', code: RealtimeError['code'], text: string): void {
+	#stop(event: 'stall' | 'refuse' | 'fail', code: RealtimeError['code'], text: string): void {
+		const [next] = TRANSITIONS[this.#state][event];
+		// Another fetch begins at once. It has no second try if this one came no further.
+		if (next === 'fetching') {
+			this.#stalls = event === 'stall' ? 1 : 0;
+			return this.tell(event);
+		}
+		const isKnown = this.error?.code === code;
 		this.error = new RealtimeError(code, text);
-		this.#owner.onError(this.error);
+		// Once, and not each time that it is tried again.
+		if (next === 'stopped' || !isKnown) this.#owner.onError(this.error);
 		this.tell(event);
 	}
 

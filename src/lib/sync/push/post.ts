@@ -1,7 +1,26 @@
+import { DEFAULT_ENDPOINT } from '../../protocol/constants.js';
 import type { EventAnswer, EventRefusal, EventRequest } from '../../protocol/event.js';
+import type { SyncClientOptions } from '../options.js';
 
 /** Sends a body to the endpoint. */
 export type Post = (body: string, signal: AbortSignal) => Promise<Response>;
+
+const headers = { 'content-type': 'application/json' };
+
+/** Sends to the endpoint of a client: its own, or that of its bus. */
+export function createPost({
+	bus,
+	endpoint,
+	fetch
+}: Pick<SyncClientOptions, 'bus' | 'endpoint' | 'fetch'>): Post {
+	return (body, signal) => {
+		// The bus may get other ones.
+		const settings = bus?.settings();
+		const url = endpoint ?? settings?.endpoint ?? DEFAULT_ENDPOINT;
+		const send = fetch ?? settings?.fetch ?? globalThis.fetch;
+		return send(url, { method: 'POST', headers, body, signal, cache: 'no-store' });
+	};
+}
 
 /** What came of a request. */
 export type Outcome<T> =

@@ -38,9 +38,8 @@ const MAX_DELAY_MS = 30_000;
  */
 export class Pusher {
 	readonly #owner: PusherOwner;
-	readonly #end = new AbortController();
-	/** Writes that are on their way, and since when. */
-	readonly #sending = new Map<string, number>();
+	/** Writes that are on their way, since when, and what ends their requests. */
+	readonly #sending = new Map<string, { sentMs: number; end: AbortController }>();
 	/** Writes that are answered, until the outbox shows it. */
 	readonly #done = new Set<string>();
 	/** When writes that failed by themselves are sent again, and how often they failed. */
@@ -52,6 +51,7 @@ export class Pusher {
 	/** The write that finds out whether the endpoint is back. */
 	#probe: string | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	#isClosed = false;
 
 	constructor(owner: PusherOwner) {
 		this.#owner = owner;
@@ -78,22 +78,23 @@ export class Pusher {
 	}
 
 	close(): void {
+		this.#isClosed = true;
 		clearTimeout(this.#timer);
-		this.#end.abort();
+		for (const { end } of this.#sending.values()) end.abort();
 	}
 
 	/** Sends what can be sent now. */
 	pump(): void {
 		clearTimeout(this.#timer);
-		if (this.#end.signal.aborted) return;
+		if (this.#isClosed) return;
 		const now = performance.now();
 		let nextMs = this.#openAtMs > now ? this.#openAtMs : Infinity;
 		// What is slow does not take the place of others.
-		const slowAtMs = [...this.#sending.values()].map((sentMs) => sentMs + SLOW_MS);
+		const slowAtMs = [...this.#sending.values()].map(({ sentMs }) => sentMs + SLOW_MS);
 		const busyUntilMs = slowAtMs.filter((atMs) => atMs > now);
 		let room = MAX_SENDING - busyUntilMs.length;
 		// One request finds out whether the endpoint is back.
-		const probedMs = this.#probe === undefined ? -Infinity : this.#sending.get(this.#probe)!;
+		const probedMs = this.#sending.get(this.#probe ?? '')?.sentMs ?? -Infinity;
 		if (this.#misses > 0) room = probedMs + SLOW_MS > now ? 0 : 1;
 		if (this.#openAtMs > now) room = 0;
 		const busy = new Set<string>();
@@ -117,15 +118,16 @@ export class Pusher {
 
 	async #send(entry: OutboxEntry, table: TableDefinition): Promise<void> {
 		const { id, action, rows, stamp, version } = entry;
-		this.#sending.set(id, performance.now());
+		const end = new AbortController();
+		this.#sending.set(id, { sentMs: performance.now(), end });
 		if (this.#misses > 0) this.#probe = id;
 		const event = eventName(table, action);
 		const outcome = await request<WriteAnswer>(
 			this.#owner.post,
 			{ event, id, v: version, data: { stamp, rows } },
-			this.#end.signal
+			end.signal
 		);
-		if (this.#end.signal.aborted) return;
+		if (this.#isClosed) return;
 		try {
 			if ('failed' in outcome) this.#miss(id, outcome);
 			else {

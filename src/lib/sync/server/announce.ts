@@ -46,6 +46,16 @@ export async function announce(
 	}
 }
 
+/** Tells all who read the table that something changed, and not what: they fetch it. */
+export async function announceSome(
+	emit: RealtimeEmit,
+	table: TableDefinition,
+	topic: TopicRef['config']
+): Promise<void> {
+	const message: ChangeMessage = { version: table.version, changes: [] };
+	await emit({ channel: channelName(table), topic: TOPIC, config: topic }, message);
+}
+
 function add(changes: Map<string, RowChange[]>, scope: string, change: RowChange): void {
 	changes.set(scope, [...(changes.get(scope) ?? []), change]);
 }

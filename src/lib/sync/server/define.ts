@@ -12,6 +12,7 @@ import type {
 } from '../shared/table.js';
 import type { SyncCursor } from '../shared/wire.js';
 import { createTableChannel, type TableChannel } from './channel.js';
+import { Locks } from './locks.js';
 
 type MaybePromise<T> = T | PromiseLike<T>;
 
@@ -135,6 +136,8 @@ export interface TableSync<TTable extends TableDefinition = TableDefinition> {
 	readonly options: SyncOptions<never>;
 	/** @internal */
 	readonly channel: TableChannel;
+	/** Of its rows. @internal */
+	readonly locks: Locks;
 }
 
 /**
@@ -177,7 +180,8 @@ export function defineSync<TTable extends TableDefinition>(
 	return {
 		table,
 		options: options as unknown as SyncOptions<never>,
-		channel: createTableChannel(table)
+		channel: createTableChannel(table),
+		locks: new Locks()
 	};
 }
 

@@ -22,6 +22,7 @@ export async function fetchPage(
 	const stamp = clock.tick();
 	const scopes = scopesOf(context.identity);
 	const page = await handlers.fetch(asked, { cursor, limit: Math.min(limit, MAX_LIMIT) });
+	const until = clock.tick();
 	check(table, page);
 	const rows: SyncValues[] = [];
 	const deleted: SyncKey[] = [...(page.deleted ?? [])];
@@ -40,6 +41,7 @@ export async function fetchPage(
 		cursor: page.cursor as SyncCursor,
 		reset: page.reset === true,
 		stamp,
+		until,
 		scopes
 	};
 }

@@ -8,11 +8,12 @@ import type {
 	SyncValues,
 	TableDefinition
 } from '../shared/table.js';
-import { channelName, TOPIC, type RowChange } from '../shared/wire.js';
-import { announce, type Announcement } from './announce.js';
+import { TOPIC, type RowChange } from '../shared/wire.js';
+import { announce, announceSome, type Announcement } from './announce.js';
 import { audienceOf, type Audience } from './audience.js';
 import { clock } from './clock.js';
 import type { SyncOptions, SyncScopeContext, TableSync } from './define.js';
+import { lockOf } from './locks.js';
 import { isKey, outgoing } from './rows.js';
 
 type TableOf<TSync extends TableSync> = TSync['table'];
@@ -100,26 +101,28 @@ export function createPublisher<const TSync extends TableSync>(
 
 async function publishTo(
 	emit: RealtimeEmit,
-	{ table, options, channel }: TableSync,
+	{ table, options, channel, locks }: TableSync,
 	changes: readonly PublishedChange[]
 ): Promise<void> {
 	const topic = channel.topics[TOPIC];
 	const { scope } = options as unknown as SyncOptions<TableDefinition>;
 	const announcements: Announcement[] = [];
 	let isVague = false;
-	for (const [, action, key, values] of changes) {
+	// At once: what is written from now on is newer.
+	const stamps = changes.map(() => clock.tick());
+	for (const [, , key] of changes) locks.touch(lockOf(key));
+	for (const [index, [, action, key, values]] of changes.entries()) {
+		const stamp = stamps[index]!;
 		const known = { ...(values as SyncValues | undefined), [table.key]: key };
 		const audience = await audienceFor(table, () => scope(NOBODY, action, known));
 		if (!audience) isVague = true;
 		else {
-			const change = await changeOf(table, action, key, known);
+			const change = await changeOf(table, stamp, action, key, known);
 			announcements.push({ change, audience });
 		}
 	}
 	await announce(emit, table, topic, announcements);
-	if (!isVague) return;
-	const message = { version: table.version, changes: [] };
-	await emit({ channel: channelName(table), topic: TOPIC, config: topic }, message);
+	if (isVague) await announceSome(emit, table, topic);
 }
 
 /** Who asks where there is no request. */
@@ -139,15 +142,12 @@ async function audienceFor(
 
 async function changeOf(
 	table: TableDefinition,
+	stamp: string,
 	action: SyncAction,
 	key: SyncKey,
 	known: SyncValues
 ): Promise<RowChange> {
-	if (action === 'create') {
-		const row = await outgoing(table, known);
-		return { stamp: clock.tick(), row };
-	}
-	const stamp = clock.tick();
+	if (action === 'create') return { stamp, row: await outgoing(table, known) };
 	return action === 'delete' ? { stamp, gone: key } : { stamp, key, fields: known };
 }
 

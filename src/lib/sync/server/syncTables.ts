@@ -9,7 +9,6 @@ import { scopesOf } from './audience.js';
 import { scopeOf, type TableChannel } from './channel.js';
 import type { SyncOptions, TableSync } from './define.js';
 import { fetchPage } from './fetches.js';
-import { Locks } from './locks.js';
 import { fetchSchema, writeSchema } from './requests.js';
 import { contextOf, upgradesOf, Writes } from './writes.js';
 
@@ -43,7 +42,6 @@ const FETCH_TTL_MS = 1;
 export function syncTables(tables: readonly TableSync[]): SyncedTables {
 	const channels: SyncedTables['channels'] = {};
 	const events: SyncedTables['events'] = {};
-	const locks = new Locks();
 	for (const sync of tables) {
 		const { table, channel } = sync;
 		const name = channelName(table);
@@ -73,7 +71,7 @@ export function syncTables(tables: readonly TableSync[]): SyncedTables {
 			authorize: (context) => handlersOf(sync).authorize(contextOf(context), 'read'),
 			run: (context, range) => fetchPage(sync, context, range as FetchRequest)
 		};
-		const writes = new Writes(sync, locks);
+		const writes = new Writes(sync);
 		for (const action of ACTIONS) {
 			if (!handlersOf(sync)[action]) continue;
 			const event = defineEvent(eventName(table, action), {

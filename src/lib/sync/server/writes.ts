@@ -13,11 +13,11 @@ import {
 	type WriteAnswer,
 	type WriteRequest
 } from '../shared/wire.js';
-import { announce, type Announcement } from './announce.js';
+import { announce, announceSome, type Announcement } from './announce.js';
 import { audienceOf, isFor, scopesOf, type Audience } from './audience.js';
 import { clock } from './clock.js';
 import type { SyncContext, SyncOptions, SyncWriteContext, TableSync } from './define.js';
-import type { Locks } from './locks.js';
+import { lockOf, type Locks } from './locks.js';
 import { checkRow, outgoing } from './rows.js';
 
 /** What is told to a page whose write is refused without a word. */
@@ -41,7 +41,7 @@ export class Writes {
 	readonly #topic: TopicRef['config'];
 	readonly #locks: Locks;
 
-	constructor({ table, options, channel }: TableSync, locks: Locks) {
+	constructor({ table, options, channel, locks }: TableSync) {
 		this.#table = table;
 		this.#handlers = options as unknown as Handlers;
 		this.#topic = channel.topics[TOPIC];
@@ -57,16 +57,14 @@ export class Writes {
 		action: SyncAction,
 		{ stamp, rows }: WriteRequest
 	): Promise<WriteAnswer> {
-		const keys = rows.map(({ key }) => this.#lock(key));
-		return this.#locks.hold([...new Set(keys)], async () => {
+		const keys = new Set(rows.map(({ key }) => lockOf(key)));
+		return this.#locks.hold([...keys], async (isTouched) => {
 			const results: RowResult[] = [];
 			const announcements: Announcement[] = [];
 			const own = scopesOf(context.identity);
 			for (const [index, write] of rows.entries()) {
-				const runRow = async (): Promise<Written | { refused: RowRefusal }> => {
-					const done = await this.#row(context, action, write, clock.clamp(stamp));
-					return 'refused' in done ? done : { ...done, stamp: clock.tick() };
-				};
+				const runRow = (): Promise<Written | { refused: RowRefusal }> =>
+					this.#row(context, action, write, clock.clamp(stamp));
 				// A single row is run once with its event.
 				const written =
 					rows.length === 1
@@ -85,12 +83,10 @@ export class Writes {
 				});
 			}
 			await announce(context.emit, this.#table, this.#topic, announcements);
+			// Nobody knows whether what was published meanwhile was written before or after this.
+			if (isTouched()) await announceSome(context.emit, this.#table, this.#topic);
 			return { version: this.#table.version, results };
 		});
-	}
-
-	#lock(key: SyncKey): string {
-		return `${this.#table.name} ${JSON.stringify(key)}`;
 	}
 
 	async #row(
@@ -98,7 +94,7 @@ export class Writes {
 		action: SyncAction,
 		write: RowWrite,
 		writtenMs: number
-	): Promise<Omit<Written, 'stamp'> | { refused: RowRefusal }> {
+	): Promise<Written | { refused: RowRefusal }> {
 		const { key: keyField } = this.#table;
 		let values: SyncValues = { [keyField]: write.key };
 		if (action !== 'delete') {
@@ -133,10 +129,12 @@ export class Writes {
 			const returned: unknown = await callApp('run', false, () =>
 				this.#call(given, action, write.key, values)
 			);
+			// At once: what is written from now on is newer.
+			const stamp = clock.tick();
 			const before = await this.#before(asked, previous);
-			if (action === 'delete') return { row: null, audience: before ?? 'all' };
+			if (action === 'delete') return { stamp, row: null, audience: before ?? 'all' };
 			// For this writer there is no such row; others may have it.
-			if (returned === null) return { row: null, audience: before ?? [] };
+			if (returned === null) return { stamp, row: null, audience: before ?? [] };
 			const row = await outgoing(this.#table, returned ?? (action === 'create' ? values : null));
 			if (row[keyField] !== write.key) {
 				throw new RealtimeError(
@@ -145,7 +143,7 @@ export class Writes {
 				);
 			}
 			const audience = await this.#audience(asked, action, returned ?? values);
-			return { row, audience, ...(before && { before }) };
+			return { stamp, row, audience, ...(before && { before }) };
 		} catch (error) {
 			return { refused: refusalOf(error) };
 		}

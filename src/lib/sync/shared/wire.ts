@@ -76,6 +76,8 @@ export interface FetchAnswer {
 	reset: boolean;
 	/** When the fetch began, by the clock of the server: what was written before is in it. */
 	stamp: string;
+	/** When its rows had been read: what was written later is not in it. */
+	until: string;
 	/** Ids whose rows the reader receives. */
 	scopes: string[];
 }

@@ -41,33 +41,35 @@ export class Copy {
 	/**
 	 * Takes over what the server has of some rows.
 	 *
-	 * @param also Done in the same transaction.
+	 * @param page Where they are a page of a fetch, what else is done in the same transaction.
 	 */
 	async take(
 		table: CopiedTable,
 		rows: readonly ServerRow[],
-		also: () => Promise<unknown> = async () => {}
+		page?: () => Promise<unknown>
 	): Promise<void> {
 		const { name } = table.definition;
 		await this.#database.write([name], async () => {
 			const waiting = new Set(await this.#database.outbox.orderBy('lanes').uniqueKeys());
 			const isFree = ({ key }: ServerRow): boolean => !waiting.has(laneOf(name, key));
 			await showRows(this.#database, name, rows.filter(isFree));
-			for (const one of rows) if (!isFree(one)) await this.#rebase(table, one);
-			await also();
+			for (const one of rows) if (!isFree(one)) await this.#rebase(table, one, page !== undefined);
+			await page?.();
 		});
 	}
 
 	/**
 	 * Takes a write out of the outbox, and the server's answer over.
 	 *
-	 * @returns whether it was there: another tab may have done so.
+	 * @param isFetched Whether a fetch that began after the answer has ended; absent where none was waited for.
+	 * @returns whether it was there: another tab may have done so. Nothing where such a fetch is needed first.
 	 */
 	async settle(
 		{ definition }: CopiedTable,
 		entry: OutboxEntry,
-		results: readonly Settled[]
-	): Promise<boolean> {
+		results: readonly Settled[],
+		isFetched?: boolean
+	): Promise<boolean | undefined> {
 		const { name } = definition;
 		return this.#database.write([name], async () => {
 			const { outbox, base } = this.#database;
@@ -77,19 +79,24 @@ export class Copy {
 				base.bulkGet(lanes)
 			]);
 			if (!waiting.some((one) => one.seq === seq && one.id === id)) return false;
+			// A page has brought the row meanwhile, and nobody knows which of the two is newer.
+			const isUnsure = lanes.map(
+				(_, index) => results[index] !== undefined && (known[index]?.upTo ?? 0) >= seq
+			);
+			if (isFetched === undefined && isUnsure.includes(true)) return undefined;
 			const shown: ServerRow[] = [];
 			const based: BaseRow[] = [];
 			const free: string[] = [];
 			for (const [index, { key }] of entry.rows.entries()) {
 				const lane = lanes[index]!;
 				const rest = waiting.filter((one) => one.seq !== seq && one.lanes.includes(lane));
-				const result = results[index];
+				const result = isFetched && isUnsure[index] ? undefined : results[index];
 				const before = known[index]?.row ?? null;
 				const row =
 					result === 'written' ? fold(before, key, [entry]) : result ? result.row : before;
 				shown.push({ key, row: fold(row, key, rest) });
 				if (rest.length === 0) free.push(lane);
-				else based.push({ lane, table: name, key, row });
+				else based.push({ lane, table: name, key, row, upTo: known[index]?.upTo });
 			}
 			await Promise.all([
 				outbox.delete(seq),
@@ -105,7 +112,7 @@ export class Copy {
 	async keepOnly(
 		table: CopiedTable,
 		isKept: (lane: string) => boolean,
-		also: () => Promise<unknown>
+		page: () => Promise<unknown>
 	): Promise<void> {
 		const { name } = table.definition;
 		const keys = (await this.#table(name).toCollection().primaryKeys()) as SyncKey[];
@@ -114,7 +121,7 @@ export class Copy {
 			[...keys, ...based.map(({ key }) => key)].map((key) => [laneOf(name, key), key])
 		);
 		const gone = [...all].filter(([lane]) => !isKept(lane)).map(([, key]) => ({ key, row: null }));
-		await this.take(table, gone, also);
+		await this.take(table, gone, page);
 	}
 
 	/** What the server has of a row, as far as it is known here. */
@@ -126,9 +133,14 @@ export class Copy {
 		return known ? known.row : this.#table(name).get(key);
 	}
 
-	/** How many rows there are. */
-	count({ definition: { name } }: CopiedTable): Promise<number> {
-		return this.#table(name).count();
+	/** Whether there are no rows, visible or not. */
+	async isEmpty({ definition: { name } }: CopiedTable): Promise<boolean> {
+		const { base } = this.#database;
+		const [shown, based] = await Promise.all([
+			this.#table(name).count(),
+			base.where('table').equals(name).count()
+		]);
+		return shown + based === 0;
 	}
 
 	/** Does something in a transaction of its own. */
@@ -177,11 +189,17 @@ export class Copy {
 	}
 
 	/** Puts the writes that wait on top of another version of their row. */
-	async #rebase({ definition, merge }: CopiedTable, { key, row }: ServerRow): Promise<void> {
+	async #rebase(
+		{ definition, merge }: CopiedTable,
+		{ key, row }: ServerRow,
+		isPage: boolean
+	): Promise<void> {
 		const { name } = definition;
 		const lane = laneOf(name, key);
 		const entries = await this.#waiting(lane);
-		await this.#database.base.put({ lane, table: name, key, row });
+		const { base } = this.#database;
+		const upTo = isPage ? entries.at(-1)!.seq : (await base.get(lane))?.upTo;
+		await base.put({ lane, table: name, key, row, upTo });
 		let shown = fold(row, key, entries);
 		const local = merge && row && shown && (await this.#table(name).get(key));
 		const merged = local && this.#merged(definition, merge!, row!, local);

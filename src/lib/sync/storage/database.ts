@@ -32,6 +32,11 @@ export interface BaseRow {
 	key: SyncKey;
 	/** `null` where it has none. */
 	row: SyncValues | null;
+	/**
+	 * The last write, by its `seq`, that was waiting when a page of a fetch brought the row. The page may
+	 * contain that write, and later ones of others: its answer may be older than the row.
+	 */
+	upTo?: number | undefined;
 }
 
 /** What is known of a table's copy. */

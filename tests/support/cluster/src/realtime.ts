@@ -1,10 +1,17 @@
 /**
  * An app of which several processes run, with a backend that they share. It has two kinds of channels:
- * `room:…`, fed by Inngest and by `emit`, and `note:…`, fed by `emit` alone.
+ * `room:…`, fed by Inngest and by `emit`, and `note:…`, fed by `emit` alone. Its event takes a while.
  */
 import { channel, topic } from '@inngest/realtime';
 import { Inngest } from 'inngest';
-import { createRealtime, memoryBackend, type RealtimeBackend } from 'sveltekit-inngest/server';
+import { setTimeout as wait } from 'node:timers/promises';
+import {
+	createRealtime,
+	defineEvent,
+	memoryBackend,
+	type RealtimeBackend
+} from 'sveltekit-inngest/server';
+import { z } from 'zod';
 
 const { ENGINE_URL, REDIS_URL, POSTGRES_URL } = process.env;
 
@@ -39,6 +46,17 @@ export const realtime = createRealtime({
 			source: false,
 			channelParams: (_event, id) => id.slice(5),
 			authorize: () => true
+		}
+	},
+	events: {
+		slow: {
+			event: defineEvent('slow', { schema: z.object({}) }),
+			authorize: () => true,
+			async run() {
+				console.log('The event is being handled.');
+				await wait(500);
+				return 'handled';
+			}
 		}
 	},
 	healthCheck: { intervalMs: 500 },

@@ -1,0 +1,40 @@
+import { RealtimeError } from '../protocol/errors.js';
+
+/** What a test does to a fault that lasts: ends it. */
+export type EndFault = () => void;
+
+/** Faults of one kind. Several may be on at the same time, and each ends by itself. */
+export class Faults<TFault = true> {
+	readonly #active = new Set<{ readonly fault: TFault }>();
+
+	/** Those that are on, oldest first. */
+	get active(): readonly TFault[] {
+		return [...this.#active].map(({ fault }) => fault);
+	}
+
+	get areOn(): boolean {
+		return this.#active.size > 0;
+	}
+
+	/**
+	 * Puts a fault on.
+	 *
+	 * @param onEnd Called once, after it has ended.
+	 */
+	begin(fault: TFault, onEnd?: () => void): EndFault {
+		const entry = { fault };
+		this.#active.add(entry);
+		return () => {
+			if (this.#active.delete(entry)) onEnd?.();
+		};
+	}
+}
+
+/** @throws {RealtimeError} `INVALID_OPTION` for what is no duration. */
+export function checkDelay(delayMs: number): void {
+	if (delayMs >= 0 && delayMs < Infinity) return;
+	throw new RealtimeError(
+		'INVALID_OPTION',
+		`slow() needs zero or more milliseconds, not ${delayMs}.`
+	);
+}
