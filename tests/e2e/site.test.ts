@@ -103,7 +103,17 @@ test('the search finds a page, and leads there', async () => {
 			{ timeout: 30_000 }
 		)
 		.toBeGreaterThan(0);
-	await page.locator('search li a', { hasText: /^Test$/ }).click();
+	const isWhole = await page
+		.locator('search li p')
+		.first()
+		.evaluate((text) => {
+			const { right, top } = text.getBoundingClientRect();
+			return text.contains(document.elementFromPoint(right - 5, top + 5));
+		});
+	expect(isWhole, 'nothing hides a part of the results').toBe(true);
+	const found = page.locator('search li', { has: page.getByText('Test', { exact: true }) });
+	expect(await found.locator('.section').getAttribute('href')).toMatch(/^\/guides\/testing\/#./);
+	await found.getByText('Test', { exact: true }).click();
 	await page.waitForURL(`${url}/guides/testing/`);
 	expect(await page.locator('h1').innerText()).toBe('Test');
 });

@@ -32,9 +32,19 @@ function hrefOf({ file }: DocsPage, href: string): string | undefined {
 	return place + (anchor ? `#${anchor}` : '');
 }
 
-/** A page as HTML, with highlighted code. */
-export async function render(page: DocsPage): Promise<string> {
+/** A heading that a page's table of contents lists. */
+export interface Heading {
+	id: string;
+	/** 2, or 3 below it. */
+	depth: number;
+	/** HTML without links. */
+	html: string;
+}
+
+/** A page as HTML, with highlighted code. @returns the HTML, and the headings of its sections. */
+export async function render(page: DocsPage): Promise<{ html: string; headings: Heading[] }> {
 	const used = new Set<string>();
+	const headings: Heading[] = [];
 	const highlighted = new Map<string, string>();
 	const marked = new Marked({
 		async: true,
@@ -47,7 +57,10 @@ export async function render(page: DocsPage): Promise<string> {
 		renderer: {
 			heading({ tokens, depth, text }) {
 				const id = anchorOf(text, used);
-				return `<h${depth} id="${id}"><a class="anchor" href="#${id}">${this.parser.parseInline(tokens)}</a></h${depth}>\n`;
+				const inside = this.parser.parseInline(tokens);
+				if (depth === 2 || depth === 3)
+					headings.push({ id, depth, html: inside.replace(/<\/?a\b[^>]*>/g, '') });
+				return `<h${depth} id="${id}"><a class="anchor" href="#${id}">${inside}</a></h${depth}>\n`;
 			},
 			code: ({ lang, text }) => highlighted.get(`${lang}\n${text}`)!,
 			link({ href, tokens }) {
@@ -59,13 +72,14 @@ export async function render(page: DocsPage): Promise<string> {
 				`<img src="${hrefOf(page, href) ?? ''}" alt="${text.replaceAll('"', '&quot;')}" loading="lazy" />`
 		}
 	});
-	const html = await marked.parse(page.text);
+	const parsed = await marked.parse(page.text);
 	// Wide tables scroll by themselves.
-	return html
+	const html = parsed
 		.replaceAll('<th></th>', '<td></td>')
 		.replaceAll(
 			'<table>',
 			'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>'
 		)
 		.replaceAll('</table>', '</table></div>');
+	return { html, headings };
 }

@@ -19,11 +19,11 @@ export interface RegisteredMetric {
 		/** Without a `metricName`, a sample is named as the metric is. */
 		values: { metricName?: string; labels: Record<string, string>; value: number }[];
 	};
-	/** Does nothing: counters start with the process. */
+	/** Does nothing: counters begin when the process starts. */
 	reset(): void;
 }
 
-/** The part of a registry that we use; all these libraries have it. */
+/** The part of a registry that is used. It is the same in all libraries. */
 export interface MetricRegister {
 	registerMetric(metric: never): void;
 	removeSingleMetric(name: string): void;
@@ -50,17 +50,17 @@ const AGGREGATORS: Readonly<Record<string, 'min' | 'max'>> = {
 	event_loop_delay_seconds: 'max'
 };
 
-/** The endpoints in each registry, by the prefix of their names. */
+/** The endpoints in each registry, by the prefix of their metrics. */
 const registries = new WeakMap<MetricRegister, Map<string, Set<Collected>>>();
 
 /**
- * Adds the metrics of an endpoint to a registry. They are read when the registry is scraped, and cost nothing
- * in between. Several endpoints may share a registry: give each its own `labels` or `prefix`. A call for the
- * same endpoint, or with the same `prefix` and `labels`, replaces the earlier one.
+ * Adds the metrics of an endpoint to a registry. They are read when the registry is scraped, and cost
+ * nothing between two scrapes. Several endpoints may share a registry: give each its own `labels` or `prefix`. A
+ * call for the same endpoint, or with the same `prefix` and `labels`, replaces what was there.
  *
  * @returns a function that removes them.
- * @throws {RealtimeError} `INVALID_OPTION` if `register` is not a registry, or for names and labels that
- *   Prometheus does not accept.
+ * @throws {RealtimeError} `INVALID_OPTION` when `register` is not a registry, or when Prometheus does not
+ *   accept a name or a label.
  * @example
  * ```ts
  * import { register } from 'prom-client';

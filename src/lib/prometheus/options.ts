@@ -2,15 +2,15 @@ import { RealtimeError } from '../protocol/errors.js';
 
 /** How metrics are named. */
 export interface MetricOptions {
-	/** Prefix of all names; may be empty. @default 'realtime_' */
+	/** The beginning of all names; may be empty. @default 'realtime_' */
 	prefix?: string;
-	/** Labels that every sample gets, such as the name of the app. `le` is reserved. @default none */
+	/** Labels for every sample, such as the name of the app. `le` cannot be used. @default none */
 	labels?: Record<string, string>;
 }
 
 export const DEFAULT_PREFIX = 'realtime_';
 
-/** @throws {RealtimeError} `INVALID_OPTION` for names and labels that Prometheus does not accept. */
+/** @throws {RealtimeError} `INVALID_OPTION` when Prometheus does not accept a name or a label. */
 export function checkNames({ prefix = DEFAULT_PREFIX, labels = {} }: MetricOptions): void {
 	if (!/^([a-zA-Z_:][a-zA-Z0-9_:]*)?$/.test(prefix)) {
 		throw new RealtimeError(

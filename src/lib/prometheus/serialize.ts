@@ -1,14 +1,15 @@
 import type { Realtime } from '../server/index.js';
 import { checkNames, DEFAULT_PREFIX, type MetricOptions } from './options.js';
 
-/** The media type of the result of `serialize`. */
+/** The media type of the text that `serialize` returns. */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /**
- * The metrics of an endpoint in Prometheus's text format, for your own route if the app has no metrics
- * library. Serve it with `CONTENT_TYPE`, and not to everybody.
+ * The metrics of an endpoint in Prometheus's text format, for a route of your own if the app has no
+ * metrics library. Serve it with `CONTENT_TYPE`, and not to everybody. The texts of several endpoints make
+ * one text if each has its own `prefix`.
  *
- * @throws {RealtimeError} `INVALID_OPTION` for names and labels that Prometheus does not accept.
+ * @throws {RealtimeError} `INVALID_OPTION` when Prometheus does not accept a name or a label.
  * @example
  * ```ts
  * // src/routes/metrics/+server.ts

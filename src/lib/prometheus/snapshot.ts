@@ -1,8 +1,6 @@
 import type { Realtime, RealtimeMetric } from '../server/index.js';
 
-/**
- * Reads the metrics of an endpoint once per turn of the event loop: a scrape asks for each metric separately.
- */
+/** Reads the metrics of an endpoint once per turn: during a scrape, each metric asks for them. */
 export function createSnapshot(realtime: Pick<Realtime, 'metrics'>): () => RealtimeMetric[] {
 	let snapshot: RealtimeMetric[] | undefined;
 	return () => {

@@ -78,9 +78,7 @@ interface TestRefusal {
 
 /** Options of `createTestBus`. */
 export interface TestBusOptions extends Omit<BusSettings, 'enabled'> {
-	/**
-	 * Minimum time, in milliseconds, between two updates of readers; `0` updates with every message. @default 0
-	 */
+	/** Minimum time between two updates of components, in milliseconds; `0` updates with every message. @default 0 */
 	bufferIntervalMs?: number;
 }
 
@@ -88,7 +86,7 @@ export interface TestBusOptions extends Omit<BusSettings, 'enabled'> {
 export class TestBus<TChannel extends ChannelLike = ChannelLike> extends RealtimeBus {
 	readonly #transport: () => TestTransport;
 	readonly #answers = new Map<string, (data: unknown, context: { id: string }) => unknown>();
-	/** Functions that try unanswered events again, by the name of the event. */
+	/** By the name of the event: functions that try to answer it again. */
 	readonly #unanswered = new Map<string, (() => void)[]>();
 	readonly #sent: TestBusEvent[] = [];
 	/** By the name of the channel. */
@@ -111,7 +109,8 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * Answers the events of this bus, until another answer is set. Without one, events stay pending.
+	 * Answers events that are sent by this bus, until another answer is given. Without an answer, events
+	 * stay pending.
 	 *
 	 * @param answer Plays the handler: gets the data after JSON and returns the result. If it throws, the event
 	 *   is refused: SvelteKit's `error(status, message)`, or an object with `status`, `message` and `issues`;
@@ -133,7 +132,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 		this.#unanswered.delete(name);
 	}
 
-	/** Events that this bus has sent, in order, without repeats. */
+	/** Events that were sent by this bus, in order, without repeats. */
 	get sent(): readonly TestBusEvent[] {
 		return this.#sent;
 	}
@@ -149,7 +148,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	/**
 	 * Delivers a message, as if the server had sent it.
 	 *
-	 * @param data The data that subscribers read: the output of the topic's schema, after JSON.
+	 * @param data What subscribers read: the output of the topic's schema, after JSON.
 	 * @param options Names the channel if several have the topic; may set further fields of the message.
 	 * @throws {RealtimeError} `INVALID_OPTION` when it is not clear which channel is meant, `CHANNEL_NOT_ACTIVE`
 	 * when the channel is not subscribed, `UNKNOWN_TOPIC` when its subscription does not request the topic.
@@ -245,8 +244,8 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * Nothing arrives until the returned function is called, and health does not show it, as in a network that
-	 * swallows everything. Messages emitted meanwhile arrive then.
+	 * Nothing arrives until the returned function is called, and health does not say so, as if the
+	 * network swallowed everything. What was emitted meanwhile arrives then.
 	 */
 	silence(): EndFault {
 		return this.#transport().silence();
@@ -257,7 +256,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	 * its way arrives then.
 	 *
 	 * @param delayMs Milliseconds.
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */
 	slow(delayMs: number): EndFault {
 		return this.#transport().slow(delayMs);
@@ -289,7 +288,7 @@ export class TestBus<TChannel extends ChannelLike = ChannelLike> extends Realtim
 	}
 
 	/**
-	 * The members of a channel: sets them, and shows what the component sent with `update()`.
+	 * Who is in a channel: sets the members, and shows what the component sent with `update()`.
 	 *
 	 * @throws {RealtimeError} `CHANNEL_NOT_ACTIVE` when the channel is not subscribed.
 	 * @example

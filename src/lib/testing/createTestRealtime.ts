@@ -42,12 +42,12 @@ export interface TestQueuedEvent {
 	v: string;
 }
 
-/** The result of an event. */
+/** The result of sending an event. */
 export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
 	id: string;
-	/** HTTP status of the response: 200 if it was accepted. */
+	/** HTTP status of the answer: 200 if the event was accepted. */
 	httpStatus: number;
-	/** Set if it was accepted. */
+	/** Set if the event was accepted. */
 	status?: 'done' | 'queued';
 	/** The result of the handler, as the page sees it. */
 	result?: EventResult<TEvent>;
@@ -55,9 +55,9 @@ export interface TestSent<TEvent extends EventDefinition = EventDefinition> {
 	emitted: Positioned<RealtimeTopicEnvelope>[];
 	/** The events that were sent to Inngest. */
 	queued: TestQueuedEvent[];
-	/** The text that the page sees if it was refused. */
+	/** The text that the page sees if the event was refused. */
 	error?: string;
-	/** The parts of the data that do not match, if it was refused for that. */
+	/** What does not match the schema, if the event was refused because of its data. */
 	issues?: EventIssue[];
 }
 
@@ -66,10 +66,10 @@ export interface TestRealtime<
 	TChannels extends Record<string, ChannelLike> = Record<string, ChannelLike>,
 	TEvents extends Record<string, EventDefinition> = Record<string, EventDefinition>
 > extends Realtime<TChannels, TEvents> {
-	/** Calls the endpoint in this process; pass it to `<RealtimeManager fetch>`. */
+	/** Sends a request to the endpoint in this process; pass it to `<RealtimeManager fetch>`. */
 	fetch: typeof globalThis.fetch;
 	/**
-	 * A `fetch` for another user, to have pages of several people at once.
+	 * A `fetch` for somebody else's requests, for tests with several people.
 	 *
 	 * @param locals `event.locals` of its requests.
 	 * @example
@@ -103,16 +103,16 @@ export interface TestRealtime<
 	/** Breaks all streams that were opened with `fetch`, as a network does. They come back by themselves. */
 	cut(): void;
 	/**
-	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called, as in a
-	 * network that swallows everything. Everything that was held back arrives then.
+	 * Nothing arrives on any stream, not even a sign of life, until the returned function is called, as if
+	 * the network swallowed everything. What was held back arrives then.
 	 */
 	silence(): EndFault;
 	/**
 	 * Each piece of a stream arrives this much later, one after the other, until the returned function is
-	 * called. A reader with more than `limits.maxBufferedBytes` waiting is closed, as in production.
+	 * called. A reader that falls more than `limits.maxBufferedBytes` behind is closed, as in production.
 	 *
 	 * @param delayMs Milliseconds.
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */
 	slow(delayMs: number): EndFault;
 	/**
@@ -137,14 +137,14 @@ export interface TestRealtime<
 		options?: { channelParams?: unknown; message?: string }
 	): EndFault;
 	/**
-	 * Every call to the `backend` fails, until the returned function is called. Without a `backend`, the memory
-	 * of this process fails instead: `emit` rejects with `BACKEND`.
+	 * Every call to the `backend` fails until the returned function is called, so that `emit` rejects with
+	 * `BACKEND`. Without a backend, the log in the memory of this process fails instead.
 	 */
 	backendDown(): EndFault;
 }
 
 /**
- * Creates an endpoint for tests: the real one, fed in this process. `publish` and `emit` deliver at once.
+ * Creates an endpoint for tests. It is the real one, without Inngest: `publish` and `emit` deliver at once.
  *
  * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work.
  * @example

@@ -1,9 +1,9 @@
 import { RealtimeError } from '../protocol/errors.js';
 
-/** What a test does to a fault that lasts: ends it. */
+/** Ends a fault. Calling it again does nothing. */
 export type EndFault = () => void;
 
-/** Faults of one kind. Several may be on at the same time, and each ends by itself. */
+/** Faults of one kind. Several may be on at the same time, and each is ended separately. */
 export class Faults<TFault = true> {
 	readonly #active = new Set<{ readonly fault: TFault }>();
 
@@ -30,7 +30,7 @@ export class Faults<TFault = true> {
 	}
 }
 
-/** @throws {RealtimeError} `INVALID_OPTION` for what is no duration. */
+/** @throws {RealtimeError} `INVALID_OPTION` when it is not a duration. */
 export function checkDelay(delayMs: number): void {
 	if (delayMs >= 0 && delayMs < Infinity) return;
 	throw new RealtimeError(

@@ -22,7 +22,7 @@ export class Line {
 	/**
 	 * Holds each piece back for a while, and reads no further meanwhile.
 	 *
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */
 	slow(delayMs: number): EndFault {
 		checkDelay(delayMs);

@@ -1,7 +1,7 @@
 import type { BackendBus, BusListener, RealtimeBackend, ReplayStore } from '../server/index.js';
 import { Faults, type EndFault } from './faults.js';
 
-/** Methods of a store that return nothing. */
+/** Methods of a store that never fail: the hub does not wait for them. */
 const SILENT = new Set(['limit', 'release', 'close', 'size', 'listen']);
 
 /** Makes a backend or a store unavailable for a while: every call fails meanwhile. */

@@ -2,14 +2,14 @@ import type { PresencePayload, PresenceRequest, RealtimeMember } from '../protoc
 
 type Data = Record<string, unknown>;
 
-/** An update that a component sent for its own member. */
+/** What a component said about its own member with `update`. */
 export interface TestPresenceUpdate<TData = Data> {
 	/** After JSON. */
 	data: Partial<TData>;
 	ttlMs?: number;
 }
 
-/** A member of a test: omitted fields get suitable values. */
+/** A member in a test. Fields that are left out get a suitable value. */
 export type TestMember<TData = Data> = Pick<RealtimeMember<TData>, 'id' | 'data'> &
 	Partial<Pick<RealtimeMember<TData>, 'streams' | 'joinedAt'>>;
 
@@ -22,10 +22,10 @@ export class TestPresence<TData = Data> {
 	readonly #channel: string;
 	readonly #members = new Map<string, RealtimeMember<TData>>();
 	readonly #updates: TestPresenceUpdate<TData>[] = [];
-	/** Fields of the component's own member that reset by themselves. */
+	/** Fields of the component's own member that change back by themselves. */
 	readonly #expiring = new Map<string, ReturnType<typeof setTimeout>>();
 	#self: string | undefined;
-	/** The test's data for the component's own member. */
+	/** What the test said about the component's own member. */
 	#base: Data = {};
 	#joined = 0;
 
@@ -40,7 +40,7 @@ export class TestPresence<TData = Data> {
 		return [...this.#members.values()].sort((a, b) => a.joinedAt - b.joinedAt);
 	}
 
-	/** The updates that the component sent with `update()`, in order. */
+	/** What the component sent with `update()`, in order. */
 	get updates(): readonly TestPresenceUpdate<TData>[] {
 		return this.#updates;
 	}
@@ -70,7 +70,7 @@ export class TestPresence<TData = Data> {
 		this.#say({ type: 'leave', ids: [id] });
 	}
 
-	/** Changes some data of a member, as its own page would. Unknown members are ignored. */
+	/** Changes some data of a member, as its own page would. Does nothing for somebody who is not a member. */
 	update(id: string, data: Partial<TData>): void {
 		const member = this.#members.get(id);
 		if (member) this.#put({ ...member, data: { ...member.data, ...data } });

@@ -5,7 +5,7 @@ import type {
 	SourceState
 } from '../server/hub/source.js';
 
-/** A source without a network: a test decides what it delivers and when it is lost. */
+/** A source without a network. The test says what it delivers, and when it is lost. */
 export class TestSource implements RealtimeSource {
 	readonly name = 'test';
 	readonly #listeners = new Set<SourceListener>();
@@ -27,7 +27,7 @@ export class TestSource implements RealtimeSource {
 		return () => this.#listeners.delete(listener);
 	}
 
-	/** Delivers a message to the listeners of its topic; while the source is lost, to nobody. */
+	/** Delivers a message to everybody who listens to its topic; to nobody while the source is lost. */
 	deliver(channel: string, topic: string, data: unknown): void {
 		if (this.#lost) return;
 		const key = `test\n${++this.#count}`;

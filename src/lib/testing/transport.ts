@@ -102,12 +102,12 @@ export class TestTransport implements Transport {
 		this.#receive({ event: 'health', data, channel, cursor: '', raw: JSON.stringify(data) });
 	}
 
-	/** Resolves when what is sent now has passed the line. */
+	/** Resolves when something that is sent now has arrived. */
 	passed(): Promise<void> {
 		return new Promise((resolve) => this.#pass(resolve));
 	}
 
-	/** The page notices at once that nothing comes any more. */
+	/** Breaks the connection until it is ended. The page notices at once. */
 	cut(): EndFault {
 		for (const channel of this.#wanted) {
 			if (this.#refused.has(channel) || this.#denied.has(channel)) continue;
@@ -130,7 +130,7 @@ export class TestTransport implements Transport {
 	/**
 	 * Everything arrives that much later, until it is ended.
 	 *
-	 * @throws {RealtimeError} `INVALID_OPTION` for what is no duration.
+	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */
 	slow(delayMs: number): EndFault {
 		checkDelay(delayMs);
@@ -141,7 +141,7 @@ export class TestTransport implements Transport {
 		});
 	}
 
-	/** Nothing of a channel, or of any, can be read until it is ended. */
+	/** Nobody may read a channel, or any channel, until it is ended. */
 	deny(channel: string | undefined, detail: string): EndFault {
 		const end = this.#denials.begin({ channel, detail }, () => {
 			for (const frame of this.#withheld.splice(0)) this.#receive(frame);
@@ -152,7 +152,7 @@ export class TestTransport implements Transport {
 		return end;
 	}
 
-	/** The backend is away until it is ended: everything arrives, and health says so. */
+	/** The backend is away until it is ended. Messages still arrive, and health says what is missing. */
 	backendDown(): EndFault {
 		const end = this.#outages.begin(true, () => this.#restoreAll());
 		this.#restoreAll();

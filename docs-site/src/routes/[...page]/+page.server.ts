@@ -8,5 +8,5 @@ export async function load({ params }) {
 	const wanted = params.page.replace(/\/$/, '');
 	const page = pages.find(({ slug }) => slug === wanted);
 	if (!page) error(404, 'There is no such page.');
-	return { title: page.title, html: await render(page) };
+	return { title: page.title, ...(await render(page)) };
 }

@@ -6,11 +6,11 @@ import { unref } from '../runtime/runtime.js';
 /** What is refused first when the process is under pressure: `background`, and `critical` last. */
 export type RealtimePriority = 'critical' | 'normal' | 'background';
 
-/** Limits of the process. Over one of them, new streams and events are refused; open streams stay open. */
+/** Limits of the process. Past one of them, new streams and events are refused, and open streams go on. */
 export interface RealtimePressure {
 	/** How late, in milliseconds, timers run: the longest delay of the last 2 seconds. @default no limit */
 	eventLoopDelayMs?: number;
-	/** Part of the last second in which the event loop was busy, 0 to 1. @default no limit */
+	/** Part of the last second in which the event loop was busy, from 0 to 1. @default no limit */
 	eventLoopUtilization?: number;
 	/** Megabytes of JavaScript objects. @default no limit */
 	heapUsedMb?: number;
@@ -18,7 +18,7 @@ export interface RealtimePressure {
 	rssMb?: number;
 }
 
-/** The latest measurements, by the names of the limits. */
+/** The last measurements, by the names of the limits. */
 export type PressureReading = Required<RealtimePressure>;
 
 const NOTHING_MEASURED: Readonly<PressureReading> = {
@@ -52,12 +52,12 @@ interface Utilization {
 	readonly utilization: number;
 }
 
-/** Node's event loop, if the runtime has it. */
+/** Node's event loop, if the runtime shows it. */
 const eventLoop = performance as unknown as {
 	eventLoopUtilization?(now?: Utilization, before?: Utilization): Utilization;
 };
 
-/** Measures how busy the process is, if the app set limits. Owned by its endpoint, ended by `close`. */
+/** Measures how busy the process is, if the app has set limits. Owned by its endpoint, ended by `close`. */
 export class Pressure {
 	readonly #limits: readonly (readonly [name: keyof RealtimePressure, limit: number])[];
 	readonly #timer: ReturnType<typeof setInterval> | undefined;
@@ -81,22 +81,22 @@ export class Pressure {
 		this.#timer = detached(() => unref(setInterval(() => this.#measure(), SAMPLE_MS)));
 	}
 
-	/** The latest measurements; zeros if there are no limits. */
+	/** The last measurements; zeros if there are no limits. */
 	get reading(): PressureReading {
 		return { ...this.#reading };
 	}
 
-	/** How near the process is to its nearest limit: 1 is at it. */
+	/** How near the process is to its nearest limit; 1 is at the limit. */
 	get level(): number {
 		return Math.max(0, ...this.#limits.map(([name, limit]) => this.#reading[name] / limit));
 	}
 
-	/** The text for readers of open streams; `undefined` if nothing is refused. */
+	/** What readers of open streams are told; `undefined` while nothing is refused. */
 	get text(): string | undefined {
 		return this.accepts('normal') ? undefined : TEXT;
 	}
 
-	/** @throws {RealtimeError} `INVALID_OPTION` if it is not a priority. */
+	/** @throws {RealtimeError} `INVALID_OPTION` when it is not a priority. */
 	accepts(priority: RealtimePriority): boolean {
 		if (!Object.hasOwn(REFUSED_AT, priority)) {
 			throw new RealtimeError(

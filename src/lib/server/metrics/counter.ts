@@ -1,6 +1,6 @@
 import type { RealtimeMetric } from './metric.js';
 
-/** One number of a counter. Keep a reference to it if you count often. */
+/** One number of a counter. Keep it if you count often. */
 export interface Count {
 	value: number;
 }

@@ -14,13 +14,13 @@ export type StreamEnd =
 	| 'lifetime'
 	/** The server ended it: it stops, drains, or was closed. */
 	| 'server'
-	/** Its page had been silent for too long. */
+	/** Its page showed no sign of life. */
 	| 'silent';
 
-/** The outcome of a call of `authorize`. */
+/** The outcome of a call to `authorize`. */
 export type AuthorizationOutcome = 'allowed' | 'denied' | 'failed';
 
-/** The metrics of one endpoint. Per message and reader they cost only two additions. */
+/** What one endpoint counts. Per message and reader, there are only two additions. */
 export class EndpointMeters {
 	/** Batches of messages given to readers. */
 	deliveries = 0;
@@ -46,7 +46,7 @@ export class EndpointMeters {
 	]);
 	readonly authorizations = new Counter(
 		'authorizations_total',
-		'Questions to `authorize`, by outcome.',
+		'Calls to `authorize`, by outcome.',
 		['channel', 'outcome']
 	);
 	readonly authorizing = new Histogram(

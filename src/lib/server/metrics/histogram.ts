@@ -7,7 +7,7 @@ export const QUICK_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 /** Upper bounds in seconds, 1 s to 1 h, for the lifetimes of streams. */
 export const LONG_SECONDS = [1, 5, 15, 60, 300, 900, 3_600] as const;
 
-/** How many observations fell under each bound, for one combination of label values. */
+/** How many observations are below each bound, for one combination of label values. */
 export class Distribution {
 	readonly #bounds: readonly number[];
 	readonly #counts: Float64Array;
@@ -60,7 +60,7 @@ export class Histogram<const TLabels extends readonly string[] = readonly []> {
 		this.#bounds = bounds;
 	}
 
-	/** The durations for these label values. Keep a reference to it if you observe often. */
+	/** The durations for these values of the labels. Keep it if you observe often. */
 	of(...values: { [K in keyof TLabels]: string }): Distribution {
 		const key = values.join('\n');
 		let row = this.#rows.get(key);

@@ -13,10 +13,10 @@ export type DropCause =
 
 /** The metrics of one hub. */
 export class HubMeters {
-	readonly messages = new Counter('messages_total', 'Messages delivered to readers.', ['channel']);
+	readonly messages = new Counter('messages_total', 'Messages handed to readers.', ['channel']);
 	readonly bytes = new Counter(
 		'message_bytes_total',
-		'Bytes of those messages, counted once each.',
+		'Bytes of those messages, each counted once.',
 		['channel']
 	);
 	readonly resyncs = new Counter(

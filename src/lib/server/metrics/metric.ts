@@ -1,13 +1,13 @@
 /** One number of a metric. */
 export interface RealtimeSample {
-	/** Suffix of the metric's name: `_bucket`, `_sum` or `_count` for a histogram, otherwise empty. */
+	/** Follows the metric's name: `_bucket`, `_sum` or `_count` for a histogram, otherwise nothing. */
 	suffix: '' | '_bucket' | '_sum' | '_count';
-	/** Keys of registry entries, names of events, and fixed words; never anything from a request. */
+	/** Keys of registry entries, names of events, and words of this package; nothing from a request. */
 	labels: Readonly<Record<string, string>>;
 	value: number;
 }
 
-/** The current state of one metric. */
+/** The current numbers of one metric. */
 export interface RealtimeMetric {
 	/** Without a prefix, such as `streams_opened_total`. */
 	name: string;
@@ -16,7 +16,7 @@ export interface RealtimeMetric {
 	samples: readonly RealtimeSample[];
 }
 
-/** A metric whose value is read on demand. */
+/** A metric whose value is read when it is asked for. */
 export function gauge(
 	name: string,
 	help: string,

@@ -1,9 +1,9 @@
-/** Seconds after which a burst counts for about a third of what it did. */
+/** Seconds after which a burst counts for about a third of its size. */
 const DECAY_SECONDS = 10;
 
 /**
- * The recent amount per second: an average in which older amounts count for less. It needs no timer, so it
- * costs nothing while nothing happens.
+ * The recent amount per second: an average in which older amounts count for less. It has no timer, so
+ * that it costs nothing while nothing happens.
  */
 export class DecayingRate {
 	#total = 0;
