@@ -235,7 +235,7 @@ describe('handlers', () => {
 		expect(heard).toHaveLength(4);
 	});
 
-	test('may be ended as the component is, and end nothing else by that', async () => {
+	test('can be ended while the component ends, without ending anything else', async () => {
 		const heard: number[] = [];
 		let ended = 0;
 		const { endpoint, screen } = await page(() => {

@@ -199,7 +199,7 @@ describe('the page around', () => {
 });
 
 describe.each(['light', 'dark'])('in %s colours', (value) => {
-	test('axe finds nothing, of contrast least of all', async () => {
+	test('axe finds no problem, not even with contrast', async () => {
 		await cdp().send('Emulation.setEmulatedMedia', {
 			features: [{ name: 'prefers-color-scheme', value }]
 		});

@@ -110,7 +110,7 @@ test('a process that starts beside a live one leaves no gap, and is resumed at w
 	expect(reasons(second)).toEqual([]);
 });
 
-test('a process whose messages are still on their way to the log does not vouch for it', async () => {
+test('a process whose messages are not in the log yet does not claim that the log is complete', async () => {
 	const backend = server.connect(5_000);
 	const { append } = backend.replay!;
 	const isHeld = { now: false };
@@ -129,7 +129,7 @@ test('a process whose messages are still on their way to the log does not vouch 
 	expect(reasons(second)).toHaveLength(1);
 });
 
-test('a process that starts alone in a log that goes on says so to who resumes, and to nobody else', async () => {
+test('a process that starts alone announces a gap to readers that resume, and to nobody else', async () => {
 	const one = await startInstance();
 	const first = await one.open();
 	say('1');

@@ -196,7 +196,7 @@ test('a resolver that never settles is reported, whether or not another entry ma
 	]);
 });
 
-test('an entry that matches only when another one already has is told apart all the same', async () => {
+test('an entry that matches after another one still makes the registry ambiguous', async () => {
 	const later = async (_event: unknown, id: string): Promise<string> => {
 		await new Promise((resolve) => setTimeout(resolve, 20));
 		return id.slice(5);

@@ -149,7 +149,7 @@ test('while Inngest is lost a cursor is there at once, and the loss is announced
 	]);
 });
 
-test('later the page goes by the last event it received, whatever its `since` was', async () => {
+test('after the first event, the page resumes from the last one it received and ignores `since`', async () => {
 	world = await startWorld({ channels });
 	const since = await world.realtime.cursor(demoChannel);
 	publish('demo', '1', '2');

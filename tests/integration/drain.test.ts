@@ -107,7 +107,7 @@ test('closing ends what is being drained', async () => {
 	await eventually(() => world.realtime.stats().streams === 0);
 });
 
-test('what is no duration is refused', async () => {
+test('a value that is not a duration is refused', async () => {
 	world = await startWorld({ channels });
 	for (const ms of [-1, NaN, Infinity]) {
 		expect(() => world.realtime.drain(ms)).toThrow(/zero or more milliseconds/);

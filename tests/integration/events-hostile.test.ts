@@ -134,7 +134,7 @@ describe('what arrives', () => {
 		expect((await send(event(), { 'sec-fetch-site': 'same-site' })).status).toBe(200);
 	});
 
-	test('a request id of anybody else is replaced, and is that of everything that is told', async () => {
+	test('an invalid request id is replaced, and every report has the new one', async () => {
 		const seen: string[] = [];
 		const { send, heard, failures } = await startSending({
 			any: {
@@ -174,7 +174,7 @@ describe('what may run', () => {
 		}
 	);
 
-	test('nothing is asked of the schema, and no answer of an id is told, without consent', async () => {
+	test('without permission, no schema is called and no remembered answer is returned', async () => {
 		const validate = vi.fn((value: unknown) => ({ value }));
 		const spied = defineEvent('any', {
 			schema: { '~standard': { version: 1, vendor: 'test', validate } }
@@ -196,7 +196,7 @@ describe('what may run', () => {
 		expect(validate).not.toHaveBeenCalled();
 	});
 
-	test('a way of upgrades with a missing, a failing or an endless step ends it', async () => {
+	test('upgrades with a missing, a failing or an endless step end the event', async () => {
 		const run = vi.fn((_: unknown, data: unknown) => data);
 		const fifth = defineEvent('any', { schema: z.number(), version: 5 });
 		const { send, failures } = await startSending({
@@ -227,7 +227,7 @@ describe('what may run', () => {
 		expect((await v(4, 1)).body.result).toBe(10);
 	});
 
-	test('issues come by path, whatever a schema makes its paths of', async () => {
+	test("issues have paths, whatever form the schema's paths have", async () => {
 		const nested = z.object({ lines: z.array(z.object({ 'a.b': z.string() })), n: z.number() });
 		const odd = {
 			'~standard': {
@@ -415,7 +415,7 @@ describe('a handler', () => {
 		expect(heard.map(({ outcome }) => outcome)).toEqual(['failed']);
 	});
 
-	test('that ignores its signal holds nobody up, and runs once while it may still end', async () => {
+	test('that ignores its signal delays nobody, and does not run again while it may still end', async () => {
 		const run = vi.fn(() => new Promise(() => {}));
 		const { send } = await startSending({
 			any: { event: anything, ...allowed, run, timeoutMs: 30 }

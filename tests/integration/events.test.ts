@@ -226,7 +226,7 @@ describe('statuses', () => {
 		expect((await send(message(), { 'x-user': 'b' })).status).toBe(200);
 	});
 
-	test('who is kept out sends no events either; the rate of the endpoint counts them', async () => {
+	test('a blocked sender cannot send events either; the rate of the endpoint counts them', async () => {
 		const run = vi.fn(({ id }: { id: string }) => ({ said: id }));
 		const { realtime, send } = await start(
 			{ say: { event: say, ...allowed, run } },

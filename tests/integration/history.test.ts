@@ -260,7 +260,7 @@ test('where the log is trimmed while a history is read, what is missing is annou
 	expect(stream.messages.filter(({ history }) => history)).toHaveLength(10);
 });
 
-test('where the beginning of a history is trimmed before it is read, there is less of it', async () => {
+test('if the beginning of a history is trimmed before it is read, the history is shorter', async () => {
 	const store = new PagedStore({ maxEvents: 40 });
 	world = await startWorld({ channels, replay: store });
 	const witness = await fill(...numbers(1, 40));

@@ -47,7 +47,7 @@ test.each([
 	expect((await world.post({ channel: 'demo' }, as('alice'))).status).toBe(429);
 });
 
-test('readers without a name are told apart by their address, and from users by nobody', async () => {
+test('anonymous readers are counted by their address, and never mixed with users', async () => {
 	await startWith(({ locals }: { locals: { user: string | null } }) => locals.user);
 	const visitor = await world.open({ channel: 'demo' });
 	await visitor.connected();

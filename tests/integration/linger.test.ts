@@ -53,7 +53,7 @@ test('a reader that comes back in time finds the same feed', async () => {
 	await second.when(() => second.texts.length === 2);
 });
 
-test('without lingering a feed ends with its last reader, and a second first reader starts anew', async () => {
+test('without lingering a feed ends with its last reader, and a later reader starts it again', async () => {
 	world = await startWorld({ channels, lingerMs: 0 });
 	for (let turn = 0; turn < 3; turn++) {
 		const [one, other] = [await connect(), await connect()];

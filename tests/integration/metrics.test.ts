@@ -178,7 +178,7 @@ test('`busiest` lists the channels with the most messages, the busiest first', a
 	expect(busiest[0]!.bytesPerSecond).toBeGreaterThan(100);
 });
 
-test('two endpoints share a registry; whoever was replaced removes nothing', async () => {
+test('two endpoints share a registry; one that was replaced removes nothing', async () => {
 	world = await startWorld({ channels, onFailure: () => {} });
 	const other = await startWorld({ channels });
 	try {

@@ -112,7 +112,7 @@ test('a key of the app', async () => {
 });
 
 describe.each([true, false])('a ban, with a backend: %s', (isShared) => {
-	test('ends open streams in every process and keeps out, until it is lifted', async () => {
+	test('ends open streams in every process and refuses new ones, until it is lifted', async () => {
 		const one = await people.start({ isShared });
 		const other = isShared ? await people.start() : one;
 		const alice = await other.watch('alice');
@@ -149,7 +149,7 @@ test('recheck asks about one reader or all, in every process', async () => {
 	expect(carol.reader.ended).toBe(false);
 });
 
-test('a stream of nobody comes back after a recheck, for it does not hold its request', async () => {
+test('a stream of an anonymous reader comes back after a recheck, because it does not keep its request', async () => {
 	const one = await people.start({ identify: () => null, presence: undefined! });
 	const reader = await one.open({ channel: 'demo' });
 	await reader.connected();

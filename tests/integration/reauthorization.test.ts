@@ -480,7 +480,7 @@ test('a channel may switch per-message checks on or off for itself', async () =>
 	expect(reauthorize).toHaveBeenCalledTimes(1);
 });
 
-test('what reauthorize is shown is what the browser gets: a Date is a text, live and replayed', async () => {
+test('reauthorize sees the message as the browser gets it: a Date is a text, live and replayed', async () => {
 	const dated = channel('dated').addTopic(
 		topic('at').schema(z.object({ at: z.iso.datetime().transform((text) => new Date(text)) }))
 	);

@@ -98,7 +98,7 @@ test('two processes send the same messages with the same cursors in one order', 
 	expect(log.events('demo').filter(({ topic }) => topic !== null)).toHaveLength(60);
 });
 
-test('messages that are alike are as many as were published', async () => {
+test('equal messages are all kept, as many as were published', async () => {
 	const [one, other] = [await startInstance(), await startInstance()];
 	const [first, second] = [await connect(one), await connect(other)];
 	vi.useFakeTimers({ toFake: ['Date'] });
@@ -111,7 +111,7 @@ test('messages that are alike are as many as were published', async () => {
 	expect(log.events('demo').filter(({ topic }) => topic !== null)).toHaveLength(10);
 });
 
-test('a schema that gives other data in each process makes no message two', async () => {
+test('a schema that returns different data in each process does not duplicate messages', async () => {
 	const numbered = (first: number) => {
 		let n = first;
 		const schema = z.object({ message: z.string(), n: z.number().default(() => n++) });
@@ -219,7 +219,7 @@ test('an iteration whose store fails ends in words, and lets go of its feed', as
 	await expect(items.next()).rejects.toMatchObject({ code: 'UPSTREAM' });
 });
 
-test('a process that starts anew replays what others kept, and says that it was away itself', async () => {
+test('a new process replays what others kept, and announces that it has missed messages itself', async () => {
 	const [one, other] = [await startInstance(), await startInstance()];
 	const [witness, reader] = [await connect(one), await connect(other)];
 	say('1');

@@ -302,7 +302,7 @@ async function tell(cause: string): Promise<string> {
 	return text;
 }
 
-test.each(Object.keys(provoke))('%s is told in words', async (cause) => {
+test.each(Object.keys(provoke))('%s has a readable text', async (cause) => {
 	// The name that a builder makes of a missing parameter.
 	const text = (await tell(cause)).replaceAll('"user:undefined"', '"…"');
 	expect(text).toMatch(/\w+ \w+/);

@@ -428,7 +428,7 @@ describe('refusals of events', () => {
 	});
 });
 
-test('what may pass by itself gets a code that the link retries, what may not gets none', () => {
+test('temporary failures get a code that the link retries, others do not', () => {
 	const retried = [
 		'INTERNAL_SERVER_ERROR',
 		'BAD_GATEWAY',

@@ -27,7 +27,7 @@ const inContext: Parameters<typeof Endpoint.start>[2] = {
 	}
 };
 
-test('what the upstream does is done in no context of a request, whoever caused it', async () => {
+test("the upstream runs outside of every request's context, whichever request caused it", async () => {
 	const seen = new Map<string, Set<string>>();
 	const note = (what: string): void => {
 		const contexts = seen.get(what) ?? new Set();

@@ -199,7 +199,7 @@ function slowChannel(): { definition: ReturnType<typeof build>; pass: () => void
 	return control;
 }
 
-test('a feed that ended while a message was validated begins no log anew', async () => {
+test('a feed that ended while a message was validated does not start a new log', async () => {
 	const slow = slowChannel();
 	const replay = new MemoryReplayStore();
 	endpoint = await Endpoint.start(clientAt(server.url), {

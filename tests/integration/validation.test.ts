@@ -78,7 +78,7 @@ test('a message is validated once, however many streams it goes to', async () =>
 	expect(calls).toBe(3);
 });
 
-test('what is sent is what the schema gives: transforms, defaults, and nothing unknown', async () => {
+test('readers get the output of the schema: transforms, defaults, and no unknown fields', async () => {
 	const shaped = channel('shaped').addTopic(
 		topic('message').schema(
 			z.object({

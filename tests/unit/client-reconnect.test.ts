@@ -73,7 +73,7 @@ describe('a network fault', () => {
 		expect(client.state('demo').last?.data).toBe(5);
 	});
 
-	test('starts the delays anew after a stable minute, not before', async () => {
+	test('starts the delays over after a stable minute, not before', async () => {
 		await client.set({ reconnect: { minDelayMs: 100 } });
 		await client.subscribe({ channel: demo });
 		client.endpoint.last.fail();

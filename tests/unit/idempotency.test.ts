@@ -139,7 +139,7 @@ describe('once, between processes', () => {
 		expect(await store.begin('k', { hash: 'h', leaseMs: 1 })).toMatchObject({ status: 'done' });
 	});
 
-	test('whoever waits does not wait for ever, and conflicts are told', async () => {
+	test('a caller does not wait for ever, and conflicts are reported', async () => {
 		const store = new MemoryIdempotencyStore();
 		const once = new Once(store);
 		const long = work();

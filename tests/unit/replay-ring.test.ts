@@ -157,7 +157,7 @@ test('a cursor of an epoch that has not come so far is not believed', () => {
 	expect(missed).toBeDefined();
 });
 
-test('whatever comes and goes, what is kept is what was counted', () => {
+test('the counts match the kept entries, whatever comes and goes', () => {
 	const store = createStore({ maxEvents: 50, maxAgeMs: 5_000, maxBytes: 60_000 });
 	const channels = ['a', 'b', 'c', 'd'];
 	const all = new Map<string, { cursor: string; payload: string }[]>();

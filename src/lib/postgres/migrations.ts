@@ -18,8 +18,8 @@ export function migrations(schema: string): Migration[] {
 }
 
 const tables = (schema: string): string => `
--- Where each log stands. The row is locked while events are added, so that sequences have no gaps and
--- follow the order of commits, which those of a serial column do not.
+-- The state of each log. The row is locked while events are added, so that sequences have no gaps and follow
+-- the order of commits. Those of a serial column would not.
 create table "${schema}".logs (
 	log uuid primary key,
 	epoch text not null,
@@ -66,8 +66,8 @@ create function "${schema}".micros(p_at timestamptz) returns bigint language sql
 	select (extract(epoch from p_at) * 1000000)::bigint
 $f$;
 
--- Whether a log has lost what was handed out of it: its end, although it may have grown again since. That
--- shows in when the event came that the caller knows.
+-- Whether a log has lost delivered events: its end, although it may have grown again since. The time of the
+-- event that the caller knows shows this.
 create function "${schema}".has_lost(l "${schema}".logs, p_known jsonb) returns boolean
 language sql stable as $f$
 	select l.epoch = p_known->>0 and (
@@ -80,8 +80,8 @@ language sql stable as $f$
 	) is true
 $f$;
 
--- Waiting for a lock ends before the caller gives up. Otherwise a connection would be left behind by each
--- call that waits for a transaction of the app. A call within such a transaction waits as that does.
+-- The wait for a lock ends before the caller gives up. Otherwise each call that waits for a transaction of
+-- the app would leave a connection behind. A call within such a transaction waits like the transaction.
 create function "${schema}".wait_at_most(p_ms text) returns void language plpgsql as $f$
 begin
 	if p_ms is not null then perform set_config('lock_timeout', p_ms, true); end if;
@@ -107,7 +107,7 @@ begin
 	end loop;
 end $f$;
 
--- Begins a new epoch of a log whose row is locked, with nothing in it.
+-- Begins a new, empty epoch of a log whose row is locked.
 create function "${schema}".renew(l "${schema}".logs) returns "${schema}".logs
 language plpgsql as $f$
 begin
@@ -122,8 +122,8 @@ begin
 	return l;
 end $f$;
 
--- Begins a new epoch of a log that has lost what was handed out. What is left of it is remembered by its
--- keys: processes that are late must not add it again.
+-- Begins a new epoch of a log that has lost delivered events. The keys of the remaining events are kept, so
+-- that late processes do not add them again.
 create function "${schema}".repair(l "${schema}".logs) returns "${schema}".logs
 language plpgsql as $f$
 begin
@@ -148,8 +148,8 @@ begin
 	return coalesce(v_floor, l.last);
 end $f$;
 
--- What follows a position, and then a row of the kind "head" that says where the log stands. It is
--- stable, so that it sees one moment of the database from its first statement to its last.
+-- The events after a position, and then a row of the kind "head" with the state of the log. It is stable, so
+-- that all its statements see the same moment of the database.
 create function "${schema}".slice(p_log uuid, p_after jsonb, p_limit bigint, p_limits jsonb)
 returns table (${ROW}) language plpgsql stable as $f$
 declare
@@ -199,7 +199,7 @@ begin
 	return next;
 end $f$;
 
--- Adds events, announces those that are new, and reads what follows a position.
+-- Adds events, announces new ones, and reads the events after a position.
 create function "${schema}".append(request text) returns table (${ROW})
 language plpgsql as $f$
 declare
@@ -213,13 +213,13 @@ begin
 	o_kind := 'added';
 	perform "${schema}".wait_at_most(r->>'waitMs');
 	l := "${schema}".open((r->>'log')::uuid, r->'limits');
-	-- The caller has given up: what is added now would come after what it has done since.
+	-- The caller has given up: events that are added now would come after its later ones.
 	if (r->>'deadline')::float8 < "${schema}".clock_ms() then
 		o_payload := jsonb_build_object('isLate', true, 'clock', "${schema}".clock_ms());
 		return next;
 		return;
 	end if;
-	-- The log has lost what was handed out.
+	-- The log has lost delivered events.
 	if "${schema}".has_lost(l, r->'known') or "${schema}".has_lost(l, r->'after') then
 		l := "${schema}".repair(l);
 	end if;
@@ -284,8 +284,8 @@ begin
 	end if;
 end $f$;
 
--- Reads several logs. An unknown one begins an epoch, and so does one that has lost what was handed out:
--- what this process knows of, or, but not again and again, what a reader says that it has.
+-- Reads several logs. An unknown one begins an epoch, and so does one that has lost delivered events: either
+-- events that this process knows of or, but not repeatedly, events that a reader claims to have.
 create function "${schema}".read(request text) returns table (${ROW})
 language plpgsql as $f$
 declare
@@ -321,7 +321,7 @@ begin
 	end loop;
 end $f$;
 
--- Erases a log, which goes on in a new epoch.
+-- Erases a log. It continues in a new epoch.
 create function "${schema}".clear(request text) returns table (${ROW})
 language plpgsql as $f$
 declare
@@ -336,8 +336,8 @@ begin
 	);
 end $f$;
 
--- Deletes what is out of bounds, keys that may be forgotten, and logs that nobody uses. One process at a
--- time does it. Events stay for a while after their time, because their keys tell repeats.
+-- Deletes old events, keys that may be forgotten, and logs that nobody uses. One process at a time does it.
+-- Events stay for a while after they expire, because their keys reveal repeats.
 create function "${schema}".prune(request text) returns table (${ROW})
 language plpgsql as $f$
 declare

@@ -9,7 +9,7 @@ export function sharing(schema: string): string {
 }
 
 const runs = (schema: string): string => `
--- What ran or runs: without a result it runs, until its lease ends.
+-- What has run or is running: without a result it is running, until its lease ends.
 create table "${schema}".runs (
 	id uuid primary key,
 	hash text not null,
@@ -88,7 +88,7 @@ end $f$;
 `;
 
 const buckets = (schema: string): string => `
--- Token buckets that are not full, and keys that are kept out. A crash may empty this table.
+-- Token buckets that are not full, and blocked keys. A crash may empty this table.
 create unlogged table "${schema}".buckets (
 	key uuid primary key,
 	tokens float8 not null,
@@ -116,7 +116,7 @@ begin
 	perform "${schema}".wait_at_most(r->>'waitMs');
 	o_kind := 'allowed';
 	if v_cost = 0 then
-		-- Most of these are keys that nobody keeps out, of which there is no row.
+		-- Most of these keys are not blocked and have no row.
 		select * into b from "${schema}".buckets where key = v_key;
 		if not found then
 			o_payload := 0;
@@ -144,7 +144,7 @@ begin
 		v_tokens := v_tokens - v_cost;
 	else
 		o_kind := 'refused';
-		-- More than the bucket holds is never there.
+		-- The bucket never has more than it can hold.
 		v_wait_ms := (least(v_cost, v_points) - v_tokens) * v_interval_ms / v_points;
 		if v_block_ms > 0 then
 			v_wait_ms := v_block_ms;
@@ -225,8 +225,8 @@ begin
 	end loop;
 end $f$;
 
--- The next version of a channel that is locked. It follows the clock, so that it rises also in a channel
--- that was forgotten meanwhile.
+-- The next version of a locked channel. It follows the clock, so that it rises even if the channel was
+-- forgotten meanwhile.
 create function "${schema}".next_version(p_channel uuid) returns bigint language sql as $f$
 	update "${schema}".channels set
 		version = greatest(version + 1, "${schema}".micros(clock_timestamp())),
@@ -247,7 +247,7 @@ create function "${schema}".describe(m "${schema}".members) returns jsonb langua
 	)
 $f$;
 
--- Announces changes, or that there are some where they are too long.
+-- Announces changes; if they are too long, only that there are some.
 create function "${schema}".announce(p_channel uuid, p_changes jsonb) returns void
 language plpgsql as $f$
 declare
@@ -258,7 +258,7 @@ begin
 	perform pg_notify('${busChannel(schema)}', v_notice);
 end $f$;
 
--- What becomes of a member of which a lease ended: it is updated, or leaves with its last one.
+-- Handles a member after one of its leases has ended: updates it or, if it was the last lease, removes it.
 create function "${schema}".lease_ended(p_channel uuid, p_id uuid) returns jsonb
 language plpgsql as $f$
 declare
@@ -305,7 +305,7 @@ begin
 		return next;
 		return;
 	end if;
-	-- Whoever read the members since the lease ran out did not see it.
+	-- Readers of the members since the lease expired did not see it.
 	select case when ends_at > clock_timestamp() then streams end into v_before from "${schema}".leases
 	where channel = v_channel and id = v_id and owner = v_owner for update;
 	insert into "${schema}".leases values (
@@ -408,7 +408,7 @@ begin
 	return next;
 end $f$;
 
--- Removes leases that ran out. It waits for nobody: what another call is at is left to the next one.
+-- Removes expired leases. It does not wait: rows that another call is handling are left to the next one.
 create function "${schema}".presence_reap(request text) returns table (${ROW})
 language plpgsql as $f$
 declare

@@ -120,7 +120,7 @@ begin
 			from jsonb_array_elements_text(tg_argv[2]::jsonb) as names(name);
 		end if;
 		if tg_op = 'UPDATE' and v_new_key <> v_old_key then
-			-- To whoever knows rows by their keys these are two.
+			-- For readers that know rows by their keys, these are two changes.
 			v_operations := '{delete,insert}';
 		elsif tg_op = 'UPDATE' and v_new = v_old then
 			return null;
@@ -144,7 +144,7 @@ begin
 			perform pg_notify('${rowsChannel(schema)}', v_notice::text);
 		end loop;
 	exception when others then
-		-- Too long even so, or a value that JSON has no word for.
+		-- It is still too long, or has a value that JSON cannot express.
 		perform pg_notify(
 			'${rowsChannel(schema)}',
 			jsonb_build_object('table', v_table, 'isUnknown', true, 'at', clock_timestamp())::text

@@ -5,18 +5,18 @@ import { createSnapshot } from './snapshot.js';
 
 /** A metric in the form that registries of `prom-client`, `@prometheus-io/client` and their forks accept. */
 export interface RegisteredMetric {
-	/** A registry for OpenMetrics takes `_total` off it, and adds it to the samples. */
+	/** A registry for OpenMetrics removes `_total` from it, and adds it to the samples. */
 	name: string;
 	help: string;
 	type: 'counter' | 'gauge' | 'histogram';
-	/** How the numbers of several workers become one. */
+	/** How the numbers of several workers are combined. */
 	aggregator: 'sum' | 'min' | 'max';
 	get(): {
 		name: string;
 		help: string;
 		type: 'counter' | 'gauge' | 'histogram';
 		aggregator: 'sum' | 'min' | 'max';
-		/** Without a `metricName`, a sample is named as the metric is. */
+		/** Without a `metricName`, a sample has the name of the metric. */
 		values: { metricName?: string; labels: Record<string, string>; value: number }[];
 	};
 	/** Does nothing: counters begin when the process starts. */

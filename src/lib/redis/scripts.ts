@@ -55,14 +55,14 @@ elseif known[3] ~= server then
 	epoch = fresh
 end
 
--- The sequence that a cursor names, or nil if what followed it is unknown.
+-- The sequence of a cursor, or nil if the events after it are unknown.
 local function find(cursorEpoch, sequence)
 	sequence = tonumber(sequence)
 	local ended = cursorEpoch == epoch and last
 	if not ended then ended = tonumber(redis.call('HGET', meta, 'end:' .. cursorEpoch)) end
 	if not ended then return nil end
 	if sequence <= ended then return sequence end
-	-- It was handed out, so the end of the log is lost, and its sequences must not be used again.
+	-- The cursor was delivered, so the end of the log is lost, and its sequences must not be used again.
 	begin()
 	return nil
 end
@@ -73,7 +73,7 @@ local function first()
 	return oldest and sequenceOf(oldest[1]) - 1 or last
 end
 
--- Drops what exceeds the bounds, and keeps the epoch alive. Trimming that fails only leaves too much.
+-- Drops events beyond the bounds, and keeps the epoch alive. If trimming fails, there is only too much left.
 local function tidy()
 	redis.pcall('XTRIM', log, 'MAXLEN', maxEvents)
 	local count = 1
@@ -90,7 +90,7 @@ local function tidy()
 	redis.call('PEXPIRE', meta, keepMs)
 end
 
--- Epoch, bounds, what is missing, and a page of sequences and events after a position.
+-- Epoch, bounds, missed events, and a page of sequences and events after a position.
 local function read(at, limit)
 	local reply = { epoch, text(first()), text(last), '' }
 	if not at then
@@ -301,7 +301,7 @@ if blockMs > 0 then
 	return refused(blockMs)
 end
 if tokens < points then put(tokens, 0, fullMs) end
--- More than the bucket holds is never there.
+-- The bucket never has more than it can hold.
 return refused((math.min(cost, points) - tokens) * intervalMs / points)
 `
 );
@@ -362,8 +362,8 @@ local function describe(member, reply)
 	return reply
 end
 
--- Writes a member that changed. Versions follow the clock, so that they rise also in a channel that was
--- forgotten meanwhile.
+-- Writes a changed member. Versions follow the clock, so that they rise even if the channel was forgotten
+-- meanwhile.
 local function change(type, member)
 	local last = tonumber(redis.call('HGET', streams, 'version')) or 0
 	member.version = text(math.max(nowMicros, last + 1))
@@ -424,7 +424,7 @@ if isNew then
 	member = { id = idOf(lease), joinedAt = text(nowMicros), streams = 0, leases = 0, data = ARGV[6] }
 end
 local before = not isNew and tonumber(redis.call('HGET', streams, lease)) or nil
--- Whoever read the members since the lease ran out did not see it.
+-- Readers of the members since the lease expired did not see it.
 local isOver = (tonumber(redis.call('ZSCORE', leases, lease)) or 0) <= nowMs
 redis.call('HSET', streams, lease, count)
 redis.call('ZADD', leases, text(nowMs + leaseMs), lease)
@@ -541,7 +541,7 @@ export const INDEX_LEASES = script(
 local leaseMs, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 for i = 3, 2 + count do
 	local at = tonumber(redis.call('ZSCORE', due, ARGV[i]))
-	-- A little earlier, so that whoever looks at the channel just now does not take it out.
+	-- A little earlier, so that a process that is checking the channel now does not remove it.
 	at = math.min(at and at - 1 or nowMs + leaseMs, nowMs + leaseMs)
 	redis.call('ZADD', due, text(at), ARGV[i])
 	local number = tonumber(redis.call('ZSCORE', owned, ARGV[i])) or 0

@@ -564,7 +564,7 @@ export function createRealtime<
 		if (!hubs.shared && !hub.isExchanging) {
 			throw new RealtimeError(
 				'UNSUPPORTED',
-				'emit() reaches nobody where each stream stands alone (`scope: "request"` without a backend); use publish().'
+				'emit() reaches nobody, because streams share nothing (`scope: "request"` without a backend); use publish().'
 			);
 		}
 		return emit(hub, registry, topic, data, options, handler);
@@ -689,7 +689,7 @@ export function createRealtime<
 			if (!hubs.shared && !hub.isExchanging) {
 				throw new RealtimeError(
 					'UNSUPPORTED',
-					`Nothing of channel ${quoted(feed.channel)} was erased: where each stream stands alone (\`scope: "request"\`), no log can be reached.`
+					`Nothing of channel ${quoted(feed.channel)} was erased: streams share nothing (\`scope: "request"\`), so no log can be reached.`
 				);
 			}
 			await hub.clear(feed);

@@ -7,7 +7,7 @@ export type EndFault = () => void;
 export class Faults<TFault = true> {
 	readonly #active = new Set<{ readonly fault: TFault }>();
 
-	/** Those that are on, oldest first. */
+	/** The active faults, oldest first. */
 	get active(): readonly TFault[] {
 		return [...this.#active].map(({ fault }) => fault);
 	}
@@ -17,7 +17,7 @@ export class Faults<TFault = true> {
 	}
 
 	/**
-	 * Puts a fault on.
+	 * Starts a fault.
 	 *
 	 * @param onEnd Called once, after it has ended.
 	 */

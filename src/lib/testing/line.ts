@@ -20,7 +20,7 @@ export class Line {
 	}
 
 	/**
-	 * Holds each piece back for a while, and reads no further meanwhile.
+	 * Delays each piece, and reads no further meanwhile.
 	 *
 	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */

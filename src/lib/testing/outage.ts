@@ -11,7 +11,7 @@ export class Outage {
 
 	/** Makes it unavailable until the returned function is called. */
 	begin(): EndFault {
-		const error = new Error('The test took the backend away.');
+		const error = new Error('The test made the backend unavailable.');
 		const end = this.#outages.begin(error, () => {
 			if (this.#error) return;
 			for (const listener of [...this.#listeners]) listener.live();

@@ -6,7 +6,7 @@ import { TEXT } from '../server/failure/failure.js';
 import { checkDelay, Faults, type EndFault } from './faults.js';
 import type { Transport, TransportOptions, TransportOwner } from '../client/transport/transport.js';
 
-/** What is on its way. */
+/** A delayed delivery. */
 interface Passage {
 	/** Whether its delay is over. */
 	isDue: boolean;
@@ -19,7 +19,7 @@ interface Denial {
 	detail: string;
 }
 
-/** A transport without a network: a test says what comes, and puts faults on it. */
+/** A transport without a network: a test decides what arrives, and adds faults. */
 export class TestTransport implements Transport {
 	readonly #owner: TransportOwner;
 	#wanted: readonly string[] = [];
@@ -28,11 +28,11 @@ export class TestTransport implements Transport {
 	/** Channels whose health was set. */
 	readonly #started = new Set<string>();
 	#sequence = 0;
-	/** What has not arrived yet, in order. */
+	/** Deliveries that have not arrived yet, in order. */
 	readonly #passages: Passage[] = [];
-	/** Channels that were told that they may not be read. They are told once, as by a server. */
+	/** Channels that know that they may not be read. They are told once, as a server would do. */
 	readonly #denied = new Set<string>();
-	/** What came for channels that may not be read, in order. */
+	/** Frames for channels that may not be read, in order. */
 	readonly #withheld: Frame[] = [];
 	readonly #silences = new Faults();
 	readonly #delays = new Faults<number>();
@@ -48,7 +48,7 @@ export class TestTransport implements Transport {
 		return this.#wanted;
 	}
 
-	/** A channel is connected from the moment that it is subscribed, unless a fault is on. */
+	/** A channel is connected as soon as it is subscribed, unless a fault is active. */
 	update({ subscriptions }: Pick<TransportOptions, 'subscriptions'>): void {
 		this.#wanted = [...subscriptions.keys()];
 		for (const channel of this.#started) {
@@ -122,13 +122,13 @@ export class TestTransport implements Transport {
 		};
 	}
 
-	/** Holds back all that comes, until it is ended. */
+	/** Holds everything back until it is ended. */
 	silence(): EndFault {
 		return this.#silences.begin(true, () => this.#flush());
 	}
 
 	/**
-	 * Everything arrives that much later, until it is ended.
+	 * Delays everything until it is ended.
 	 *
 	 * @throws {RealtimeError} `INVALID_OPTION` when it is not a duration.
 	 */
@@ -152,7 +152,9 @@ export class TestTransport implements Transport {
 		return end;
 	}
 
-	/** The backend is away until it is ended. Messages still arrive, and health says what is missing. */
+	/**
+	 * The backend is unavailable until this is ended. Messages still arrive, and health says what is missing.
+	 */
 	backendDown(): EndFault {
 		const end = this.#outages.begin(true, () => this.#restoreAll());
 		this.#restoreAll();
@@ -163,7 +165,7 @@ export class TestTransport implements Transport {
 		for (const channel of this.#wanted) this.#restore(channel);
 	}
 
-	/** Tells the health of a channel as the faults leave it. */
+	/** Sets the health of a channel under the current faults. */
 	#restore(channel: string): void {
 		const denial = this.#denialOf(channel);
 		if (!denial) {
@@ -193,7 +195,7 @@ export class TestTransport implements Transport {
 		this.#pass(() => this.#arrive(frame));
 	}
 
-	/** Lets something arrive after all that came before it. */
+	/** Delivers something after everything that came before it. */
 	#pass(arrive: () => void): void {
 		const delayMs = Math.max(0, ...this.#delays.active);
 		const passage: Passage = { isDue: delayMs === 0, arrive };
@@ -205,7 +207,7 @@ export class TestTransport implements Transport {
 		}, delayMs);
 	}
 
-	/** Lets everything arrive whose time has come. */
+	/** Delivers everything that is due. */
 	#flush(): void {
 		while (this.#passages[0]?.isDue && !this.#silences.areOn) this.#passages.shift()!.arrive();
 	}

@@ -347,7 +347,7 @@ it('leaves frames unread for as long as it is told to, and then handles them in 
 	await socket.close();
 });
 
-it('survives whatever comes in', async () => {
+it('survives any request', async () => {
 	const raw = async (text: string): Promise<string> => {
 		const socket = connect(dev.port, '127.0.0.1');
 		socket.end(text);

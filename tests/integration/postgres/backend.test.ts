@@ -334,7 +334,7 @@ describe.skipIf(!hasPostgres)('a PostgreSQL server', () => {
 		expect(await one.bus.probe!('log', 150)).toBe(false);
 	});
 
-	test('what others send on the same channel of notifications does no harm', async () => {
+	test('notifications of others on the same channel do no harm', async () => {
 		const backend = connect();
 		const listener = await listen(backend, 'log');
 		await server.query(`select pg_notify('${schema}_bus', text) from unnest(array[

@@ -6,7 +6,9 @@ import { unref } from '../runtime/runtime.js';
 /** What is refused first when the process is under pressure: `background`, and `critical` last. */
 export type RealtimePriority = 'critical' | 'normal' | 'background';
 
-/** Limits of the process. Past one of them, new streams and events are refused, and open streams go on. */
+/**
+ * Limits of the process. Over one of them, new streams and events are refused, and open streams stay open.
+ */
 export interface RealtimePressure {
 	/** How late, in milliseconds, timers run: the longest delay of the last 2 seconds. @default no limit */
 	eventLoopDelayMs?: number;
@@ -34,7 +36,10 @@ export const PRESSURE_LIMITS: readonly string[] = Object.keys(NOTHING_MEASURED);
 /** How far past its limit, as a factor, the process may be before a priority is refused. */
 const REFUSED_AT: Record<RealtimePriority, number> = { background: 0.8, normal: 1, critical: 2 };
 
-/** The part of that at which it is taken again, so that a process at its limit does not change its mind all the time. */
+/**
+ * The part of that factor at which it is accepted again, so that a process at its limit does not switch all
+ * the time.
+ */
 const TAKEN_AGAIN_AT = 0.9;
 
 /** Milliseconds between two measurements. */
@@ -43,7 +48,7 @@ const SAMPLE_MS = 100;
 /** Measurements of delay that count: those of the last 2 seconds. */
 const SAMPLES = 20;
 
-/** Measurements between two looks at memory and utilization, which cost more. */
+/** Measurements of delay between two measurements of memory and utilization, which cost more. */
 const SAMPLES_PER_LOOK = 10;
 
 const MEGABYTE = 1024 * 1024;
@@ -66,7 +71,7 @@ export class Pressure {
 	#dueMs = 0;
 	#loop: Utilization | undefined;
 	readonly #reading: PressureReading = { ...NOTHING_MEASURED };
-	/** What is refused now. */
+	/** The priorities that are refused now. */
 	readonly #refused = new Set<RealtimePriority>();
 
 	constructor(limits: RealtimePressure = {}) {
@@ -91,7 +96,7 @@ export class Pressure {
 		return Math.max(0, ...this.#limits.map(([name, limit]) => this.#reading[name] / limit));
 	}
 
-	/** What readers of open streams are told; `undefined` while nothing is refused. */
+	/** The text for readers of open streams; `undefined` while nothing is refused. */
 	get text(): string | undefined {
 		return this.accepts('normal') ? undefined : TEXT;
 	}

@@ -24,7 +24,7 @@ export interface RealtimeBackend {
 	readonly feed?: BackendFeed;
 	/** Who is in which channel. */
 	readonly presence?: PresenceStore;
-	/** The open streams, where each has to be asked by itself. */
+	/** The open streams, if each has to be asked separately. */
 	readonly streams?: StreamDirectory;
 	/** How often each sender may do what. */
 	readonly rateLimit?: RateLimitStore;

@@ -130,7 +130,7 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 			bus: bus && guardBus(bus, breaker),
 			feed,
 			presence: presence && guardPresence(presence, breaker),
-			// A question takes as long as it may; it says nothing about the backend.
+			// A question may use its whole time limit; that says nothing about the backend.
 			streams,
 			rateLimit: rateLimit && guardCalls(rateLimit, breaker, ['take', 'block']),
 			idempotency: idempotency && {

@@ -1,10 +1,10 @@
 import { MemoryPresenceStore } from './memoryPresence.js';
 import type { PresenceJoined, PresenceLease, PresenceListener, PresenceStore } from './presence.js';
 
-/** Members in memory whose leases last as long as the line of their owner. Nobody has to renew them. */
+/** Members in memory whose leases last as long as the connection of their owner. Nobody has to renew them. */
 export class HeldPresenceStore extends MemoryPresenceStore {
 	readonly holdsLeases = true;
-	/** How many lines each owner has open. */
+	/** Number of open connections of each owner. */
 	readonly #lines = new Map<string, number>();
 
 	override join(

@@ -39,7 +39,7 @@ export class MemoryPresenceStore implements PresenceStore {
 		return { members: sum(this.#channels.values()), listeners: sum(this.#listeners.values()) };
 	}
 
-	/** Tells one listener if leases ran out that nobody has reaped yet. */
+	/** Tells one listener if leases have expired that nobody has reaped yet. */
 	tellDue(): void {
 		const nowMs = performance.now();
 		const isDue = ({ leases }: Entry): boolean =>

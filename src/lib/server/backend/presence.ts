@@ -19,10 +19,10 @@ export interface PresenceChange {
 	member: PresenceMember;
 }
 
-/** Leases that last as long as a line. */
+/** Leases that last as long as a connection. */
 export interface PresenceLease {
 	owner: string;
-	/** How long, in milliseconds, the line may be away before the leases run out. */
+	/** How long, in milliseconds, the connection may be lost before the leases expire. */
 	leaseMs: number;
 }
 
@@ -33,11 +33,11 @@ export interface PresenceListener {
 	/**
 	 * Changes may have been missed: read `members` again.
 	 *
-	 * @param isForgotten Whether the store may have lost the leases of the listener's owner as well, so that it
-	 *   has to `join` again.
+	 * @param isForgotten Whether the store may also have lost the leases of the listener's owner, so that it has
+	 *   to `join` again.
 	 */
 	check(isForgotten?: boolean): void;
-	/** Leases have expired: somebody has to call `reap`. Only where the store `holdsLeases`. */
+	/** Leases have expired, so somebody has to call `reap`. Only if the store `holdsLeases`. */
 	due?(): void;
 }
 
@@ -49,8 +49,8 @@ export interface PresenceHolding {
 	/** Number of the member's streams in this process. */
 	streams: number;
 	/**
-	 * When it joined, where it was a member before, for a store that `holdsLeases` and may have forgotten it. In
-	 * milliseconds since the epoch.
+	 * When it joined, in milliseconds since the epoch, if it was a member before: for a store that `holdsLeases`
+	 * and may have forgotten it.
 	 * @default now
 	 */
 	joinedAt?: number;
@@ -104,15 +104,15 @@ export interface PresenceStore {
 	 */
 	reap(): PromiseLike<readonly { channel: string; member: PresenceMember }[]>;
 	/**
-	 * Whether leases last for as long as their owner listens, so that nobody has to renew them, and the
-	 * store says when they have to be reaped.
+	 * Whether leases last as long as their owner listens, so that nobody has to renew them, and the store tells
+	 * when they have to be reaped.
 	 * @default false
 	 */
 	readonly holdsLeases?: boolean;
 	/**
 	 * Listens to the changes of a channel.
 	 *
-	 * @param lease Leases that last as long as this line does, and `leaseMs` milliseconds longer. Only where the
+	 * @param lease Leases that last as long as this connection, and `leaseMs` milliseconds longer. Only if the
 	 *   store `holdsLeases`.
 	 * @returns a function that removes the listener.
 	 */

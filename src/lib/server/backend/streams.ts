@@ -1,25 +1,25 @@
-/** What is known of an open stream where every other isolate can ask. */
+/** The entry of an open stream in a directory that every isolate can query. */
 export interface StreamEntry {
-	/** Names the stream. */
+	/** Id of the stream. */
 	readonly name: string;
-	/** Names the process or isolate that serves it. */
+	/** Id of the process or isolate that serves it. */
 	readonly owner: string;
 	/** Its channels, and who its reader is among their members. */
 	readonly channels: readonly { channel: string; memberId?: string | undefined }[];
-	/** What `identify` said about its reader. */
+	/** The result of `identify` for its reader. */
 	readonly identity: Readonly<Record<string, unknown>> | null;
-	/** What its sender counts as where rates are limited. */
+	/** The key that its rates are counted by. */
 	readonly sender?: string | undefined;
 }
 
-/** Which streams are meant. A field that is absent fits all of them. */
+/** Selects streams. A field that is absent fits all of them. */
 export interface StreamsWhere {
 	name?: string | undefined;
 	channel?: string | undefined;
 	/** The id of a reader, or attributes that `identify` returned. */
 	target?: string | Readonly<Record<string, unknown>> | undefined;
 	senders?: readonly string[] | undefined;
-	/** Streams that were asked this question, which still waits for its answer. */
+	/** Streams that were asked this pending question. */
 	asked?: string | undefined;
 	/** Streams of this process or isolate are left out. */
 	except?: string | undefined;
@@ -27,37 +27,37 @@ export interface StreamsWhere {
 
 /** A question to streams. */
 export interface StreamsQuestion {
-	/** Names this one question. */
+	/** Id of this question. */
 	id: string;
 	question: string;
 	data: unknown;
-	/** How long, in milliseconds, the streams may take. */
+	/** Time limit, in milliseconds, for the streams. */
 	timeoutMs: number;
 }
 
-/** The part of a stream in the directory. Ends with the stream. */
+/** Keeps the entry of a stream in the directory. Ends with the stream. */
 export interface StreamPresence {
-	/** The stream has other channels now. */
+	/** Call this when the channels of the stream have changed. */
 	update(entry: StreamEntry): void;
 	leave(): void;
 }
 
 /**
- * All open streams, for a backend whose streams cannot share what a process has, as on Cloudflare: each
- * of them is asked by itself.
+ * All open streams, for a backend whose streams cannot share a process's objects, as on Cloudflare: each
+ * stream is asked separately.
  */
 export interface StreamDirectory {
 	/**
-	 * A stream is open. Restores its line by itself, and never throws.
+	 * Adds an open stream. It restores its connection by itself, and never throws.
 	 *
-	 * @param answer Answers a question; what it returns is JSON, and `undefined` is no answer.
+	 * @param answer Answers a question with JSON; `undefined` is no answer.
 	 */
 	enter(entry: StreamEntry, answer: (question: string, data: unknown) => unknown): StreamPresence;
 	/**
-	 * Puts a question to all streams that fit.
+	 * Asks all streams that fit.
 	 *
 	 * @param hear Called with each answer.
-	 * @returns when all have answered, the time is over, or `signal` ends it.
+	 * @returns a promise that resolves when all have answered, the time is over, or `signal` aborts.
 	 */
 	ask(
 		where: StreamsWhere,
@@ -65,11 +65,11 @@ export interface StreamDirectory {
 		hear: (answer: unknown) => void,
 		signal: AbortSignal
 	): Promise<void>;
-	/** @returns how many streams fit. */
+	/** @returns the number of streams that fit. */
 	count(where: StreamsWhere): Promise<number>;
 }
 
-/** Whether a stream is meant, as far as its entry says. */
+/** Whether a selection includes a stream, as far as its entry shows. */
 export function fitsStream(entry: StreamEntry, where: StreamsWhere): boolean {
 	const { name, channel, target, senders, except } = where;
 	if (name !== undefined && entry.name !== name) return false;
@@ -79,7 +79,7 @@ export function fitsStream(entry: StreamEntry, where: StreamsWhere): boolean {
 	return entry.channels.some((one) => fitsChannel(one, entry.identity, where));
 }
 
-/** Whether a channel of a stream is meant. */
+/** Whether a selection includes a channel of a stream. */
 export function fitsChannel(
 	{ channel, memberId }: StreamEntry['channels'][number],
 	identity: StreamEntry['identity'],

@@ -49,7 +49,7 @@ export interface ConnectionSettings {
 	readonly retryMs: number;
 	/** The body is read for the first time; nothing was taken before. */
 	started(connection: Connection): void;
-	/** It has other channels now. */
+	/** Its channels have changed. */
 	changed(connection: Connection): void;
 	/** A connection that had started has ended. */
 	ended(connection: Connection, reason: StreamEnd, lifetimeMs: number): void;
