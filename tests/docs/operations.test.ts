@@ -36,7 +36,7 @@ test('the dashboard and the alerts name metrics that exist', () => {
 });
 
 /** The cells of the rows of the table of metrics, by the names in their first one. */
-const rows = new Map(
+const rows = new Map<string, { labels: string; text: string }>(
 	[...read('guides/operations.md').matchAll(/^\| (`.*?) \| (.*?) \| (.*?) \|$/gm)].flatMap(
 		([, metrics, labels, text]) =>
 			[...metrics!.matchAll(/`(\w+)`/g)].map(
