@@ -62,7 +62,7 @@ test('whoever reads the README alone finds how to resume, scale, test and act', 
 		['Test', 'docs/guides/testing.md'],
 		['Act from the page', 'docs/guides/events.md']
 	] as const) {
-		const [, part = ''] = text.split(`**${word}.**`);
-		expect(part.split(/^\*\*/m)[0], word).toContain(page);
+		const [, part = ''] = text.split(`### ${word}\n`);
+		expect(part.split(/^###? /m)[0], word).toContain(page);
 	}
 });
