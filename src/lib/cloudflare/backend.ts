@@ -213,19 +213,21 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 			return (left as Awaited<ReturnType<PresenceStore['reap']>>[]).flat();
 		},
 		listen(channel, listener, lease) {
-			let wasLive = false;
+			let wasAway = false;
 			const object = objectOf(channel);
 			return listen(() => ({ object, listen: 'presence', name: channel, lease }), {
 				line(line) {
 					if (line.type === 'changes') listener.changes(line.changes);
 					else if (line.type === 'due') listener.due?.();
 					else if (line.type === 'live') {
-						// The object may be a new one.
-						if (wasLive) listener.check(true);
-						wasLive = true;
+						// The object may be a new one, also where the line breaks before it was live.
+						if (wasAway) listener.check(true);
+						wasAway = false;
 					}
 				},
-				broken() {}
+				broken() {
+					wasAway = true;
+				}
 			});
 		}
 	};
