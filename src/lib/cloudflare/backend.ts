@@ -29,8 +29,9 @@ import {
 /** Options of `durableObjectBackend`. */
 export interface DurableObjectBackendOptions {
 	/**
-	 * How many objects the channels are spread over, by a hash of their names, or a function that names
-	 * the object of a channel, always the same one for the same channel. At most 1,000. Changing it moves channels to objects that do not have their messages.
+	 * How many objects the channels are spread over by a hash of their names, at most 1,000. Or a function that
+	 * names the object of a channel: always the same one for the same channel. A change moves channels to objects
+	 * that do not have their messages.
 	 * @default 1
 	 */
 	shards?: number | ((channel: string) => string | number);
@@ -52,9 +53,9 @@ export interface DurableObjectBackend extends RealtimeBackend {
 	readonly idempotency: IdempotencyStore;
 	readonly feed: BackendFeed;
 	/**
-	 * Learns the binding from a request's `event.platform`. The realtime endpoint calls it for each
-	 * request of its own. Call it in `handle` of `src/hooks.server.ts`, so that `emit()`, `cursor()` and
-	 * `history()` reach the object from a form action or a `load` as well.
+	 * Finds the binding in a request's `event.platform`. The realtime endpoint calls it for each
+	 * request of its own. Call it in `handle` of `src/hooks.server.ts` too, so that `emit()`, `cursor()` and
+	 * `history()` reach the object from a form action or a `load`.
 	 *
 	 * @returns whether there is a binding.
 	 */
@@ -64,10 +65,10 @@ export interface DurableObjectBackend extends RealtimeBackend {
 /** Each object costs a socket to Inngest. */
 const MAX_SHARDS = 1_000;
 
-/** A row holds 2 MB: what a run returned, and its id. */
+/** Most bytes of what a run returned: a row of the object holds 2 MB. */
 const MAX_RESULT_BYTES = 2_000_000;
 
-/** Logs whose bounds are remembered, to be sent along with calls. */
+/** How many logs the backend remembers the bounds of. It sends them along with its calls. */
 const MAX_LIMITS = 10_000;
 
 /**
@@ -101,11 +102,11 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		throw invalid('timeoutMs', timeoutMs, 'a number of milliseconds');
 	}
 
-	/** `null` where a request had none; `undefined` before the first request. */
+	/** `undefined` until a request has brought one. */
 	let namespace = isBound ? (binding as ObjectNamespaceLike) : undefined;
 	let isMissing = false;
 	const limits = new Map<string, ReplayLimits>();
-	/** Objects that this isolate has members in. */
+	/** Objects that hold members of this isolate. */
 	const withMembers = new Set<string>();
 	const closing = new Set<() => void>();
 
@@ -121,7 +122,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		return `${prefix}:${shard as string | number}`;
 	};
 
-	/** All objects; where a function names them, those that this isolate has members in. */
+	/** All objects. Where a function names them, only those that hold members of this isolate are known. */
 	function allObjects(): Iterable<string> {
 		if (typeof shards === 'function') return withMembers;
 		return Array.from({ length: shards }, (_, shard) => `${prefix}:${shard}`);
@@ -166,7 +167,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		}
 	}
 
-	/** A part whose calls go to the object of what the first argument names. */
+	/** A part whose first arguments name what is meant. Each call goes to the object that has it. */
 	function remote<TPart extends object>(part: Part, object: (name: string) => string): TPart {
 		const methods = METHODS[part].map((method) => [
 			method,
@@ -213,19 +214,21 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 			return (left as Awaited<ReturnType<PresenceStore['reap']>>[]).flat();
 		},
 		listen(channel, listener, lease) {
-			let wasLive = false;
+			let wasAway = false;
 			const object = objectOf(channel);
 			return listen(() => ({ object, listen: 'presence', name: channel, lease }), {
 				line(line) {
 					if (line.type === 'changes') listener.changes(line.changes);
 					else if (line.type === 'due') listener.due?.();
 					else if (line.type === 'live') {
-						// The object may be a new one.
-						if (wasLive) listener.check(true);
-						wasLive = true;
+						// The object may be a new one, also where the line breaks before it was live.
+						if (wasAway) listener.check(true);
+						wasAway = false;
 					}
 				},
-				broken() {}
+				broken() {
+					wasAway = true;
+				}
 			});
 		}
 	};
@@ -239,7 +242,7 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		listen
 	});
 
-	/** Where no binding is, each isolate goes on with what it has itself. */
+	/** Without a binding, each isolate uses its own memory. */
 	function orMemory<TPart extends object>(remote: TPart, memory: TPart): TPart {
 		const methods = Object.keys(remote).map((method) => {
 			const call = (...args: unknown[]): unknown => {
@@ -349,12 +352,12 @@ function find(
 	}
 }
 
-/** Arguments without those at the end that were left out, which JSON would make `null`. */
+/** Drops arguments at the end that are `undefined`, because JSON would make them `null`. */
 function withoutRest(args: readonly unknown[]): readonly unknown[] {
 	return args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1);
 }
 
-/** The channel that a log is of: the first thing in its name. */
+/** The channel of a log: its name begins with it. */
 function channelOf(log: string): string {
 	try {
 		const [channel] = JSON.parse(log.replace(/#\d+$/, '')) as unknown[];

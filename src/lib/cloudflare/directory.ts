@@ -3,14 +3,14 @@ import type { StreamDirectory, StreamEntry, StreamPresence } from '../server/bac
 import type { LineEvents } from './line.js';
 import type { ListenRequest, Part } from './wire.js';
 
-/** Pause, in milliseconds, before the object is told again of a change that it did not hear of. */
+/** Pause, in milliseconds, before the object is told a change again that did not reach it. */
 const RETRY_MS = 1_000;
 
 /** How the object is reached that knows all streams. */
 export interface DirectoryLines {
 	/** Its name. */
 	readonly object: string;
-	/** Whether there is no binding, so that an isolate knows its own streams only. */
+	/** Whether there is no binding. An isolate then knows only its own streams. */
 	isMissing(): boolean;
 	call(part: Part, method: string, args: readonly unknown[]): Promise<unknown>;
 	listen(request: () => ListenRequest, events: LineEvents): () => void;
@@ -63,7 +63,7 @@ class EnteredStream implements StreamPresence {
 	readonly #answer: (question: string, data: unknown) => unknown;
 	readonly #end: () => void;
 	#entry: StreamEntry;
-	/** What the object was told last; nothing while the line is away. */
+	/** What the object was told last; `undefined` while the line is broken. */
 	#told: StreamEntry | undefined;
 	#isTelling = false;
 	#hasLeft = false;
@@ -104,7 +104,7 @@ class EnteredStream implements StreamPresence {
 		this.#end();
 	}
 
-	/** Tells the object of changes. Those that come meanwhile go together. */
+	/** Tells the object of changes, one call at a time. Changes that come meanwhile go together. */
 	async #tell(): Promise<void> {
 		if (this.#isTelling) return;
 		this.#isTelling = true;

@@ -24,9 +24,9 @@ import {
 /** Options of `createRealtimeHub`. */
 export interface RealtimeHubOptions {
 	/**
-	 * The Inngest client whose address, keys and environment are used, or a function that makes one of the
+	 * The Inngest client whose address, keys and environment are used, or a function that makes one from the
 	 * Worker's `env`.
-	 * @default one of `INNGEST_SIGNING_KEY`, `INNGEST_SIGNING_KEY_FALLBACK`, `INNGEST_ENV`,
+	 * @default made from `INNGEST_SIGNING_KEY`, `INNGEST_SIGNING_KEY_FALLBACK`, `INNGEST_ENV`,
 	 *   `INNGEST_BASE_URL` and `INNGEST_DEV` of the Worker's `env`
 	 */
 	inngest?: InngestClient | ((env: never) => InngestClient);
@@ -34,11 +34,11 @@ export interface RealtimeHubOptions {
 	upstream?: RealtimeUpstreamOptions;
 	/** Most messages kept per channel, where the app's `replay` says nothing. @default 1_000 */
 	maxEvents?: number;
-	/** Age, in milliseconds, after which a message is dropped; likewise. @default 3_600_000 */
+	/** Age, in milliseconds, after which a message is dropped, where the app's `replay` says nothing. @default 3_600_000 */
 	maxAgeMs?: number;
 	/**
-	 * Milliseconds that a channel is received after its last reader. With the last channel the socket to
-	 * Inngest is closed, and the object may sleep.
+	 * Milliseconds for which a channel is still received after its last reader has left. With the last channel the
+	 * socket to Inngest is closed, and the object may sleep.
 	 * @default 60_000
 	 */
 	lingerMs?: number;
@@ -48,7 +48,7 @@ export interface RealtimeHubOptions {
 	 * @default 15_000
 	 */
 	heartbeatMs?: number;
-	/** The clock that the age of messages is told by, in milliseconds since the epoch. @default Date.now */
+	/** The clock for the age of messages, in milliseconds since the epoch. @default Date.now */
 	now?: () => number;
 }
 
@@ -85,7 +85,7 @@ export interface RealtimeHubObject {
 /** The class of a Durable Object. */
 export type RealtimeHubClass = new (ctx: ObjectStateLike, env: unknown) => RealtimeHubObject;
 
-/** The least time, in milliseconds, between two alarms. */
+/** Shortest time, in milliseconds, between two alarms. */
 const MIN_ALARM_MS = 60_000;
 
 /**
@@ -117,7 +117,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 	return class implements RealtimeHubObject {
 		readonly #ctx: ObjectStateLike;
 		readonly #replay: SqlReplayStore;
-		// What an earlier life of the object handed out lies below.
+		// Versions must be above those that the object handed out before it restarted.
 		readonly #presence = new HeldPresenceStore(Date.now() * 1_000);
 		readonly #streams = new Streams();
 		readonly #rateLimit: SqlRateLimitStore;
@@ -197,7 +197,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			};
 		}
 
-		/** Its own name is not known to every object that an alarm wakes. */
+		/** An object that an alarm wakes is not told its name. */
 		#remember(name: string): void {
 			if (this.#name !== null) return;
 			this.#name = name;
@@ -233,7 +233,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 				if (this.#readers.size === 0) this.#stopBeating();
 				for (const stop of stops) stop();
 			});
-			/** What is begun for the reader may be over at once. */
+			/** Registers what to stop when the reader ends. It may have ended already. */
 			const until = (stop: () => void): void => {
 				if (isOver) stop();
 				else stops.push(stop);
@@ -261,7 +261,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 				until(
 					this.#streams.ask(where, question, (line) => {
 						write(line);
-						// Whoever asked may be gone without a word.
+						// The isolate that asked may be gone without a word.
 						if (line.type === 'over') reader.end();
 					})
 				);
@@ -313,7 +313,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			this.#heartbeat = undefined;
 		}
 
-		/** Sees to it that what is stored is deleted in time, also where the next alarm waits for what is kept longer. */
+		/** Makes sure that an alarm deletes in time what was just stored, even if the next alarm is set for later. */
 		async #scheduleAlarm(): Promise<void> {
 			const { storage } = this.#ctx;
 			const dueMs = Date.now() + Math.max(MIN_ALARM_MS, maxAgeMs);
@@ -327,7 +327,7 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 	};
 }
 
-/** @returns nothing for what no isolate sends. */
+/** @returns `undefined` for what no isolate sends. */
 function readRequest(json: string): CallRequest | ListenRequest | undefined {
 	try {
 		const body = decode<Partial<CallRequest & ListenRequest> | null>(json);

@@ -1,6 +1,6 @@
 import type { InngestClient } from '../server/inngest/token.js';
 
-/** Variables that say which Inngest is meant; the names are those of Inngest's SDK. */
+/** Variables that say which Inngest is meant, named as in Inngest's SDK. */
 interface InngestVariables {
 	INNGEST_SIGNING_KEY?: string;
 	INNGEST_SIGNING_KEY_FALLBACK?: string;
@@ -14,7 +14,7 @@ interface InngestVariables {
 const CLOUD = 'https://api.inngest.com';
 const DEV_SERVER = 'http://localhost:8288';
 
-/** @returns what the object needs of an Inngest client, made of its Worker's own variables. */
+/** @returns what the object needs of an Inngest client, made from the variables of its Worker. */
 export function inngestOf(env: unknown): InngestClient {
 	const variables = (env ?? {}) as InngestVariables;
 	const { INNGEST_SIGNING_KEY: key, INNGEST_SIGNING_KEY_FALLBACK: fallback } = variables;

@@ -3,8 +3,8 @@ import type { RateDecision, RateLimitStore, RateRule } from '../server/backend/r
 import type { SqlStorageLike } from './platform.js';
 
 /**
- * Buckets in the memory of an object, where they cost no writes: an object that nobody has asked for
- * long enough to lose its memory has full buckets anyway. Who is kept out is written down.
+ * Buckets in the memory of an object, where they cost no writes. An object that was idle long enough to lose
+ * its memory would have full buckets anyway. Bans are stored.
  */
 export class SqlRateLimitStore implements RateLimitStore {
 	readonly #sql: SqlStorageLike;

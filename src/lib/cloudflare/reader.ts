@@ -1,6 +1,6 @@
 import type { Line } from './wire.js';
 
-/** Most bytes that may wait for one reader; one that does not keep up comes back with its cursor. */
+/** Most bytes that may wait for one reader. A reader that does not keep up is ended, and comes back with its cursor. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
 const encoder = new TextEncoder();
@@ -13,7 +13,7 @@ export function encodeLine(line: Line): Uint8Array {
 /** An empty line. */
 export const SIGN_OF_LIFE: Uint8Array = encoder.encode('\n');
 
-/** The stream of one listener, in the object. That its other end is gone shows when it is written to. */
+/** The stream of one listener, in the object. Only a write shows that its other end is gone. */
 export class Reader {
 	readonly body: ReadableStream<Uint8Array>;
 	readonly #ended: () => void;

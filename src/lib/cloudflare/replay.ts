@@ -35,9 +35,8 @@ interface Log {
 const MAX_PAGE = 1024 * 1024;
 
 /**
- * Logs in the SQLite storage of an object: a row for each message, which is written once and deleted
- * once. Where the log begins and ends is read from the rows. Only the object writes to them, so it
- * remembers that.
+ * Logs in the SQLite storage of an object: one row for each message, which is written once and deleted
+ * once. The rows show where a log begins and ends. Only the object writes to them, so it may remember that.
  */
 export class SqlReplayStore implements ReplayStore {
 	readonly #sql: SqlStorageLike;
@@ -109,7 +108,7 @@ export class SqlReplayStore implements ReplayStore {
 		this.#trim(log);
 		const position = parseCursor(cursor);
 		if (position?.epoch !== log.epoch || position.sequence > log.last) {
-			// It was handed out, so that the end of the log is lost.
+			// Its cursor was handed out, so the end of the log is lost.
 			if (position?.epoch === log.epoch) this.#begin(log);
 			return { events: [], missed: 'restart' };
 		}
@@ -179,7 +178,7 @@ export class SqlReplayStore implements ReplayStore {
 			const log = known ?? this.#log(String(name));
 			this.#trim(log);
 			if (log.first < log.last) return [this.#oldestMs(log) + log.maxAgeMs];
-			// Who resumes from a log that is gone is told so by `resync`.
+			// A reader that resumes from a deleted log is told by `resync`.
 			const usedAtMs = isHeard(log.name) ? nowMs : (known?.usedAtMs ?? -Infinity);
 			if (nowMs - usedAtMs < log.maxAgeMs) return [usedAtMs + log.maxAgeMs];
 			this.#logs.delete(log.name);
@@ -281,7 +280,7 @@ export class SqlReplayStore implements ReplayStore {
 		return log;
 	}
 
-	/** Begins a new life of the log, with nothing of before. */
+	/** Empties the log and gives it a new epoch. */
 	#begin(log: Log): void {
 		log.epoch = newEpoch();
 		log.first = log.last = 0;

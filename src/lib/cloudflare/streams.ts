@@ -47,7 +47,7 @@ export class Streams {
 		};
 	}
 
-	/** A stream has other channels. */
+	/** The channels of a stream have changed. */
 	update(entry: StreamEntry): void {
 		const open = this.#open.get(entry.name);
 		if (open) open.entry = entry;
@@ -58,7 +58,7 @@ export class Streams {
 	}
 
 	/**
-	 * Puts a question to all streams that fit. Their answers are written, and that there are no more.
+	 * Puts a question to all streams that fit. Writes their answers, and then that there are no more.
 	 *
 	 * @returns a function that ends it.
 	 */

@@ -24,7 +24,7 @@ export type Part = keyof typeof METHODS;
 /** What stands for `Infinity`, which JSON does not have. */
 const INFINITY = '\0Infinity';
 
-/** What a text begins with that could be taken for something else. */
+/** Put before a text that begins with it, so that no text is taken for `Infinity`. */
 const ESCAPE = '\0';
 
 /** @returns the JSON of a request or an answer. */
@@ -53,7 +53,7 @@ export interface CallRequest {
 	limits?: ReplayLimits | undefined;
 }
 
-/** Somebody listens. It is answered with a stream of {@link Line}s, one JSON a line. */
+/** A request to listen. It is answered with a stream of {@link Line}s, one JSON a line. */
 export interface ListenRequest {
 	object: string;
 	listen: (typeof LISTENS)[number];

@@ -279,6 +279,25 @@ test('each message, and each interval, is authorized again in the isolate', asyn
 	await bob.until(({ data }) => 'status' in data && data.status === 'degraded', 'the end');
 });
 
+test('a run whose caller is gone, or whose result is too large, holds nothing up', async () => {
+	const left = AbortSignal.timeout(300);
+	await world.ask('a', '/once', { key: 'left', slowMs: 60_000 }, {}, left).catch(() => {});
+	// The lease of a run is over after 30 s, in the isolate that had begun it as well.
+	await world.object('clock?ahead=31000');
+	try {
+		expect(await world.ask('a', '/once', { key: 'left' })).toMatchObject({ ran: true });
+	} finally {
+		await world.object('clock?ahead=0');
+	}
+	for (let n = 0; n < 4; n++) {
+		expect(await world.ask('a', '/once', { key: 'large', size: 2_100_000 })).toMatchObject({
+			code: 'INVALID_MESSAGE',
+			error: expect.stringContaining('Return less')
+		});
+	}
+	expect(await world.ask('b', '/once', { key: 'large', size: 10 })).toMatchObject({ ran: true });
+});
+
 test('several objects share the channels, and each reader gets those of its own', async () => {
 	await idle();
 	const names = ['user:1', 'user:2', 'user:3', 'user:4', 'user:5', 'user:6', 'user:7', 'user:8'];

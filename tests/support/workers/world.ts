@@ -122,11 +122,13 @@ export class WorkersWorld {
 		isolate: Isolate,
 		path: string,
 		body?: unknown,
-		headers: Record<string, string> = {}
+		headers: Record<string, string> = {},
+		signal?: AbortSignal
 	): Promise<T> {
 		const response = await fetch(new URL(path, this.#urls[isolate]), {
 			method: 'POST',
 			headers,
+			...(signal && { signal }),
 			...(body !== undefined && { body: JSON.stringify(body) })
 		});
 		const text = await response.text();

@@ -458,6 +458,8 @@ export class Room implements PresenceListener {
 	/** Reads the members. Changes that come meanwhile are applied after it, unless they are older. */
 	#load(after: Promise<void> = Promise.resolve()): void {
 		if (this.#early) {
+			// The next reading has what came so far. A leave that followed it may have been missed.
+			this.#early = [];
 			this.#loadAgain = true;
 			return;
 		}

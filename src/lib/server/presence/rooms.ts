@@ -106,6 +106,7 @@ export class Rooms {
 				joined: (member) => told('presence.onJoin', place, fromStored(member)),
 				left: (member) => told('presence.onLeave', place, fromStored(member)),
 				full: (self) => told('presence.onFull', place, fromSelf(self)),
+				// The store speaks, so it is not away, whatever calls have failed before.
 				due: () => void this.#reap(),
 				idle: (room) => this.#leave(room)
 			},
@@ -185,14 +186,13 @@ export class Rooms {
 		} catch {
 			// The breaker tells of a store that is away.
 		}
+		if (this.#options.isAway() || performance.now() < this.#reapAfterMs) return;
 		await this.#reap();
 	}
 
 	async #reap(): Promise<void> {
-		const { store, isAway, reaped } = this.#options;
-		if (isAway() || performance.now() < this.#reapAfterMs) return;
 		try {
-			reaped(await store.reap());
+			this.#options.reaped(await this.#options.store.reap());
 		} catch {
 			// The breaker tells of a store that is away.
 		}
