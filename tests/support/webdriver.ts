@@ -121,6 +121,8 @@ async function startWebKit(): Promise<AnyBrowser> {
 		XDG_RUNTIME_DIR: home,
 		// Whatever it collects, it looks at old objects too.
 		JSC_useGenerationalGC: 'false',
+		// There is no graphics card: compositing would be computed, for pages that nobody sees.
+		WEBKIT_DISABLE_COMPOSITING_MODE: '1',
 		WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1'
 	};
 	// Groups of their own: a browser has many processes, and all must end.

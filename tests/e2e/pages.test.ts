@@ -1,9 +1,23 @@
+import axe from 'axe-core';
 import type { Page } from 'playwright';
 import { expect, test } from 'vitest';
 import { pages } from '../../src/demo/pages.js';
 import { useApp } from './support/useApp.js';
 
 const app = useApp();
+
+const WIDTHS = [320, 768, 1280];
+
+const resize = (page: Page, width: number): Promise<void> =>
+	page.setViewportSize({ width, height: 900 });
+
+/** What axe finds on a page, of the two worse degrees. */
+async function violations(page: Page): Promise<string[]> {
+	const results = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run());
+	return results.violations
+		.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+		.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
+}
 
 /** What reaches out of the card, the header or the dialog that it is in. */
 function overflowing(page: Page): Promise<string[]> {
@@ -25,13 +39,7 @@ function overflowing(page: Page): Promise<string[]> {
 	});
 }
 
-const WIDTHS = [320, 768, 1280];
-
-const resize = (page: Page, width: number): Promise<void> =>
-	page.setViewportSize({ width, height: 900 });
-
-test.each(pages)('nothing on $path is cut off at any width', async ({ path }) => {
-	const { page } = await app.visit(path);
+async function expectNothingCutOff(page: Page): Promise<void> {
 	for (const width of WIDTHS) {
 		await resize(page, width);
 		expect(await overflowing(page)).toEqual([]);
@@ -53,7 +61,37 @@ test.each(pages)('nothing on $path is cut off at any width', async ({ path }) =>
 		await close.click();
 		await page.getByRole('dialog').waitFor({ state: 'hidden' });
 	}
-});
+}
+
+async function expectAccessible(page: Page): Promise<void> {
+	await page.addScriptTag({ content: axe.source });
+	expect(await violations(page)).toEqual([]);
+	await page.emulateMedia({ colorScheme: 'dark' });
+	await page.setViewportSize({ width: 390, height: 844 });
+	expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+
+	await page.getByRole('button', { name: 'Show code' }).click();
+	const dialog = page.getByRole('dialog');
+	for (const file of await dialog.getByRole('group', { name: 'Files' }).getByRole('button').all()) {
+		await file.click();
+		const code = dialog.getByLabel(`src/${await file.innerText()}`);
+		await expect.poll(async () => (await code.innerText()).length).toBeGreaterThan(50);
+		expect(await code.innerText()).not.toMatch(/^There is no /);
+	}
+	expect(await violations(page)).toEqual([]);
+	await page.keyboard.press('Escape');
+	await dialog.waitFor({ state: 'hidden' });
+	expect(await violations(page)).toEqual([]);
+}
+
+test.each(pages)(
+	'nothing on $path is cut off at any width, and it can be used by all, on a phone and in the dark too',
+	async ({ path }) => {
+		const { page } = await app.visit(path);
+		await expectNothingCutOff(page);
+		await expectAccessible(page);
+	}
+);
 
 test('the columns of the numbers are in line at any width', async () => {
 	const { page } = await app.visit('/stats');
