@@ -62,7 +62,7 @@ interface SharedServer {
 
 const closers: (() => unknown)[] = [];
 
-beforeAll(buildCluster, 120_000);
+beforeAll(buildCluster, 300_000);
 beforeEach(() => {
 	const page = new FakePage();
 	// One page stands for those of many people.

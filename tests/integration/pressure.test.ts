@@ -116,7 +116,7 @@ test('while the event loop is blocked again and again open streams lose nothing 
 	world = await startWorld({
 		channels,
 		healthCheck: { intervalMs: 100 },
-		limits: { pressure: { eventLoopDelayMs: 40 } }
+		limits: { pressure: { eventLoopDelayMs: 90 } }
 	});
 	const { realtime } = world;
 	// A busy machine may be late by itself.
@@ -143,6 +143,8 @@ test('while the event loop is blocked again and again open streams lose nothing 
 		await new Promise((resolve) => setTimeout(resolve, 50));
 	}
 	expect(realtime.ready()).toBe(false);
+	expect(sum(realtime, 'pressure')).toBeGreaterThan(1);
+	expect(sum(realtime, 'event_loop_delay_seconds')).toBeGreaterThan(0.09);
 	await reader.when(() => reader.messages.length === expected.length);
 	expect(reader.texts).toEqual(expected);
 	await reader.until(({ event, data }) => event === 'health' && /busy/.test(data.detail ?? ''));
@@ -150,8 +152,6 @@ test('while the event loop is blocked again and again open streams lose nothing 
 	await eventually(() => onPage.length === expected.length);
 	expect(onPage).toEqual(expected);
 	expect(reader.ended).toBe(false);
-	expect(sum(realtime, 'pressure')).toBeGreaterThan(1);
-	expect(sum(realtime, 'event_loop_delay_seconds')).toBeGreaterThan(0.04);
 	// It recovers by itself.
 	await eventually(() => realtime.ready());
 	await eventually(() => health.current.detail === undefined);

@@ -125,14 +125,15 @@ export class SseReader {
 export async function openStream(
 	url: string,
 	body: unknown,
-	headers: Record<string, string> = {}
+	headers: Record<string, string> = {},
+	signal?: AbortSignal
 ): Promise<SseReader> {
 	const abort = new AbortController();
 	const response = await fetch(url, {
 		method: 'POST',
 		body: typeof body === 'string' ? body : JSON.stringify(body),
 		headers: { 'content-type': 'application/json', ...headers },
-		signal: abort.signal
+		signal: signal ? AbortSignal.any([abort.signal, signal]) : abort.signal
 	});
 	if (response.status !== 200) {
 		throw new Error(`${response.status} ${await response.text()}`);

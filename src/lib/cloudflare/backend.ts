@@ -64,6 +64,9 @@ export interface DurableObjectBackend extends RealtimeBackend {
 /** Each object costs a socket to Inngest. */
 const MAX_SHARDS = 1_000;
 
+/** A row holds 2 MB: what a run returned, and its id. */
+const MAX_RESULT_BYTES = 2_000_000;
+
 /** Logs whose bounds are remembered, to be sent along with calls. */
 const MAX_LIMITS = 10_000;
 
@@ -290,10 +293,10 @@ export function durableObjectBackend<TPlatform = { env: Record<string, ObjectNam
 		presence: { ...orMemory(presence, new HeldPresenceStore()), holdsLeases: true },
 		streams,
 		rateLimit: orMemory<RateLimitStore>(remote('rateLimit', objectOf), new MemoryRateLimitStore()),
-		idempotency: orMemory<IdempotencyStore>(
-			remote('idempotency', objectOf),
-			new MemoryIdempotencyStore()
-		),
+		idempotency: {
+			...orMemory<IdempotencyStore>(remote('idempotency', objectOf), new MemoryIdempotencyStore()),
+			maxResultBytes: MAX_RESULT_BYTES
+		},
 		use(platform) {
 			if (isBound) return true;
 			const found = find(binding as (platform: never) => ObjectNamespaceLike, platform);

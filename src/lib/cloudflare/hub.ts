@@ -58,8 +58,12 @@ export interface RealtimeHubStats {
 	name: string | null;
 	/** Channels that streams read now, each counted for each of its streams. */
 	readers: number;
-	/** Streams of all isolates that are open. */
+	/** Open streams of all isolates; only the object that knows them has any. */
 	streams: number;
+	/** Questions to streams that wait for their answers. */
+	questions: number;
+	/** Members of its channels. */
+	members: number;
 	/** Channels that are received from Inngest. */
 	feeds: number;
 	/** Sockets to Inngest. */
@@ -186,7 +190,8 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			return {
 				name: this.#name,
 				readers: this.#reading,
-				streams: this.#streams.size,
+				...this.#streams.size,
+				members: this.#presence.size.members,
 				...this.#channels.stats,
 				isBeating: this.#heartbeat !== undefined
 			};
@@ -221,11 +226,18 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 
 		#listen({ listen, name, limits, lease, entry, ask }: ListenRequest): Response {
 			const stops: (() => void)[] = [];
+			let isOver = false;
 			const reader = new Reader(() => {
+				isOver = true;
 				this.#readers.delete(reader);
 				if (this.#readers.size === 0) this.#stopBeating();
 				for (const stop of stops) stop();
 			});
+			/** What is begun for the reader may be over at once. */
+			const until = (stop: () => void): void => {
+				if (isOver) stop();
+				else stops.push(stop);
+			};
 			this.#readers.add(reader);
 			this.#heartbeat ??= setInterval(() => this.#beat(), heartbeatMs);
 			// The first bytes bring the headers on their way.
@@ -238,15 +250,15 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 					check() {},
 					due: () => write({ type: 'due' })
 				};
-				stops.push(this.#presence.listen(name, listener, lease));
+				until(this.#presence.listen(name, listener, lease));
 				live('');
 			} else if (listen === 'stream') {
-				stops.push(this.#streams.enter(entry!, write));
+				until(this.#streams.enter(entry!, write));
 				live('');
 			} else if (listen === 'ask') {
 				live('');
 				const { where, question } = ask!;
-				stops.push(
+				until(
 					this.#streams.ask(where, question, (line) => {
 						write(line);
 						// Whoever asked may be gone without a word.
@@ -256,11 +268,12 @@ export function createRealtimeHub(options: RealtimeHubOptions = {}): RealtimeHub
 			} else {
 				if (limits) this.#replay.limit(name, limits);
 				this.#reading++;
-				stops.push(() => this.#reading--, this.#hear(name, reader));
+				until(() => this.#reading--);
+				until(this.#hear(name, reader));
 				void this.#scheduleAlarm();
 				if (listen === 'log') live(this.#replay.bounds(name).last);
 				else {
-					stops.push(
+					until(
 						this.#channels.follow(name, {
 							live: () => live(this.#replay.bounds(name).last),
 							lost: (text) => write({ type: 'lost', text }),

@@ -29,9 +29,9 @@ export class Streams {
 	/** By the id of the question. */
 	readonly #asked = new Map<string, Asked>();
 
-	/** How many are open. */
-	get size(): number {
-		return this.#open.size;
+	/** Streams and questions that are open. */
+	get size(): { streams: number; questions: number } {
+		return { streams: this.#open.size, questions: this.#asked.size };
 	}
 
 	/** A stream is open, or its line is back. @returns a function that takes it out. */

@@ -24,13 +24,22 @@ export type Part = keyof typeof METHODS;
 /** What stands for `Infinity`, which JSON does not have. */
 const INFINITY = '\0Infinity';
 
+/** What a text begins with that could be taken for something else. */
+const ESCAPE = '\0';
+
 /** @returns the JSON of a request or an answer. */
 export function encode(value: unknown): string {
-	return JSON.stringify(value, (_, part: unknown) => (part === Infinity ? INFINITY : part));
+	return JSON.stringify(value, (_, part: unknown) => {
+		if (part === Infinity) return INFINITY;
+		return typeof part === 'string' && part.startsWith(ESCAPE) ? ESCAPE + part : part;
+	});
 }
 
 export function decode<T>(json: string): T {
-	return JSON.parse(json, (_, part: unknown) => (part === INFINITY ? Infinity : part)) as T;
+	return JSON.parse(json, (_, part: unknown) => {
+		if (part === INFINITY) return Infinity;
+		return typeof part === 'string' && part.startsWith(ESCAPE) ? part.slice(1) : part;
+	}) as T;
 }
 
 /** A call of a method. It is answered with JSON, or with an error's text and the status 500. */

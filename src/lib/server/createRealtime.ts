@@ -36,7 +36,7 @@ import { publish } from './inngest/publish.js';
 import type { PublishData, PublishTarget } from './inngest/target.js';
 import { People, type RealtimeAskOptions, type RealtimeTarget } from './people.js';
 import { readOptions, type RealtimeEndpointOptions, type Settings } from './options.js';
-import { closeAfter, refusal, Responder } from './respond.js';
+import { closeAfter, outlive, refusal, Responder } from './respond.js';
 import { currentLoad, replaceReloaded } from './runtime/reload.js';
 import { isBuild, isWorkerd } from './runtime/runtime.js';
 import { loadTracing } from './runtime/spans.js';
@@ -180,7 +180,8 @@ export interface Realtime<
 	 * twice. Another call with the same key returns the same result. If two processes that share a `backend`
 	 * call it at the same time, the second waits for the first. If `fn` fails, the key may run again.
 	 *
-	 * @throws {RealtimeError} `BACKEND` when the backend is unavailable; and what `fn` throws.
+	 * @throws {RealtimeError} `BACKEND` when the backend is unavailable, `INVALID_MESSAGE` when the result is larger
+	 *   than the backend can remember (2 MB on Cloudflare); and what `fn` throws.
 	 * @example
 	 * ```ts
 	 * const { orderId } = await realtime.once(`stripe:${webhook.id}`, () => fulfil(webhook));
@@ -573,7 +574,10 @@ export function createRealtime<
 		event: RequestEvent,
 		parse: () => ParsedBody | Promise<ParsedBody>
 	): Promise<Response> {
-		const response = await handle(event, parse);
+		const handled = handle(event, parse);
+		// A client that leaves meanwhile ends nothing in the middle.
+		outlive(event, handled);
+		const response = await handled;
 		// On a connection that is kept alive, a page would come back to this process again and again.
 		if (!isTaking()) closeAfter(event, response.headers);
 		return response;

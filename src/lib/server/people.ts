@@ -15,7 +15,9 @@ import { checkOutgoing, describePlace } from './inngest/outgoing.js';
 import { addressOf, type PublishTarget } from './inngest/target.js';
 import type { Settings } from './options.js';
 import {
+	attributeJson,
 	fitsChannel,
+	plainIdentity,
 	type StreamDirectory,
 	type StreamEntry,
 	type StreamPresence,
@@ -66,7 +68,9 @@ type Reply = { data: unknown } | { error: string };
 interface Question {
 	/** Whether somebody was asked: its id by `identify`; `undefined` for a reader without a name. */
 	isFor(identityId: string | undefined): boolean;
-	end(reply: Reply): void;
+	/** The one stream that was asked, where each is asked by itself: its time is over when it ends. */
+	readonly stream: Connection | undefined;
+	end(reply?: Reply): void;
 }
 
 /** What became of an answer in the process that asked. */
@@ -183,6 +187,9 @@ export class People {
 	ended(stream: Connection): void {
 		this.#entries.get(stream)?.leave();
 		this.#entries.delete(stream);
+		for (const question of [...this.#asked.values()].flatMap((questions) => [...questions])) {
+			if (question.stream === stream) question.end();
+		}
 	}
 
 	#entryOf({ request, channels }: Connection): StreamEntry {
@@ -190,7 +197,7 @@ export class People {
 			name: request.name,
 			owner: this.#owner,
 			channels: channels.map(({ channel, memberId }) => ({ channel, memberId })),
-			identity: request.identity,
+			identity: request.identity && plainIdentity(request.identity),
 			sender: request.sender
 		};
 	}
@@ -252,6 +259,7 @@ export class People {
 
 	/** @returns how many streams fit, in all processes. */
 	async count(where: Where): Promise<number> {
+		checkTarget(where);
 		return this.#fleet.count(where);
 	}
 
@@ -261,10 +269,12 @@ export class People {
 	 * @returns how many.
 	 */
 	async end(where: Where, reason: string, status: number): Promise<number> {
+		checkTarget(where);
 		return this.#sum('end', [where, reason, status], where);
 	}
 
 	async recheck(where: Where): Promise<void> {
+		checkTarget(where);
 		await this.#sum('recheck', where, where);
 	}
 
@@ -275,6 +285,7 @@ export class People {
 
 	/** Sends a message to streams of one member, or of those with some attributes. @returns how many. */
 	async emitTo(target: RealtimeTarget, topic: PublishTarget, data: unknown): Promise<number> {
+		checkTarget({ target });
 		const payload = await this.#payload(topic, data);
 		const { channel } = JSON.parse(payload) as RealtimeTopicEnvelope;
 		return this.#sum('send', { target, payload }, { target, channel });
@@ -291,6 +302,7 @@ export class People {
 		data: unknown,
 		{ timeoutMs = ASK_TIMEOUT_MS }: RealtimeAskOptions = {}
 	): Promise<unknown> {
+		checkTarget({ target: id });
 		const payload = await this.#payload(topic, data);
 		const question = crypto.randomUUID();
 		const where = { target: id };
@@ -451,7 +463,7 @@ export class People {
 				resolve({ ...counts, ...(reply && { reply }) });
 			};
 			const timer = setTimeout(end, timeoutMs);
-			const own: Question = { isFor: (id) => named.has(id), end };
+			const own: Question = { isFor: (id) => named.has(id), stream: only, end };
 			const asked = this.#asked.get(question) ?? new Set();
 			this.#asked.set(question, asked.add(own));
 			tell({ data }, false);
@@ -491,6 +503,30 @@ export class People {
 		if (owner !== this.#owner) return undefined;
 		this.presence.tellLeft(entry, left);
 		return true;
+	}
+}
+
+/**
+ * A target that is missing would mean everybody.
+ *
+ * @throws {RealtimeError} `INVALID_OPTION` for what is neither an id nor attributes.
+ */
+function checkTarget(where: Where): void {
+	if (!('target' in where)) return;
+	const target: unknown = where.target;
+	if (typeof target === 'string') return;
+	if (typeof target !== 'object' || target === null || Array.isArray(target)) {
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			`Nobody was reached: ${printable(String(target))} is neither the id of a member nor attributes of one, such as { role: 'admin' }.`
+		);
+	}
+	for (const name of Object.keys(target)) {
+		if (attributeJson(target as Record<string, unknown>, name) !== undefined) continue;
+		throw new RealtimeError(
+			'INVALID_OPTION',
+			`Nobody was reached: the attribute ${quoted(name)} of the target has no value that JSON can carry. Leave it out, or give it a value.`
+		);
 	}
 }
 

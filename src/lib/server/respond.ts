@@ -527,7 +527,7 @@ interface WorkersPlatform {
 }
 
 /** Workers stop a request at once when its client leaves, unless something is awaited. */
-function outlive({ platform }: RequestEvent, ended: Promise<void>): void {
+export function outlive({ platform }: RequestEvent, ended: Promise<unknown>): void {
 	(platform as WorkersPlatform | undefined)?.ctx?.waitUntil?.(ended);
 }
 

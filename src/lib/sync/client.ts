@@ -382,7 +382,7 @@ class Client implements SyncControls {
 	}
 }
 
-const CONTROLS = ['status', 'pending', 'retry', 'clear', 'close'];
+const CONTROLS = ['status', 'pending', 'retry', 'clear', 'close', 'then'];
 
 function check({ name, tables }: SyncClientOptions): void {
 	if (typeof name !== 'string' || name === '') {

@@ -54,10 +54,18 @@ function endpoint(env: Env): Realtime {
 		)),
 		identify: ({ event }) => {
 			const id = event.request.headers.get('x-user');
-			return id === null ? null : { id, role: event.request.headers.get('x-role') };
+			if (id === null) return null;
+			const identity = { id, role: event.request.headers.get('x-role') };
+			return event.request.headers.has('x-odd') ? { ...identity, ...oddAttributes() } : identity;
 		},
 		channels: {
-			demo: { channel: demoChannel, authorize: ({ event }) => isAllowed(event) },
+			demo: {
+				channel: demoChannel,
+				authorize: async ({ event }) => {
+					await pause(Number(event.request.headers.get('x-slow')));
+					return isAllowed(event);
+				}
+			},
 			user: {
 				channel: userChannel,
 				channelParams: ((_event: unknown, id: string) =>
@@ -72,7 +80,12 @@ function endpoint(env: Env): Realtime {
 				authorize: ({ event }) => isAllowed(event),
 				presence: {
 					graceMs: 200,
-					schema: z.object({ isTyping: z.boolean().optional() }),
+					schema: z
+						.object({ isTyping: z.boolean().optional(), slowMs: z.number().optional() })
+						.refine(async ({ slowMs }) => {
+							if (slowMs) await pause(slowMs);
+							return true;
+						}),
 					onJoin: ({ member }) => void hooks.push(`join ${member.id}`),
 					onLeave: ({ member }) => void hooks.push(`leave ${member.id}`)
 				}
@@ -89,12 +102,22 @@ function endpoint(env: Env): Realtime {
 			}
 		},
 		heartbeatMs: 200,
+		limits: { maxStarting: 40 },
 		recheckIntervalMs: 500,
 		healthCheck: { intervalMs: 250 },
 		onFailure: ({ message, error }) =>
 			void failures.push(`${message} ${error instanceof Error ? error.message : ''}`)
 	};
 	return (realtime = createRealtime(options as RealtimeEndpointOptions));
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** What JSON cannot carry, and a date. */
+function oddAttributes(): Record<string, unknown> {
+	const circle: Record<string, unknown> = {};
+	circle.self = circle;
+	return { circle, big: 10n, call: () => 1, since: new Date(0), none: undefined };
 }
 
 const userOf = ({ request }: { request: Request }): string => request.headers.get('x-user') ?? '';
@@ -132,9 +155,11 @@ export default {
 					return new Response();
 				case '/once': {
 					let ran = false;
-					const answer = await realtime.once((await body()).key!, () => {
+					const { key, slowMs, size } = await body();
+					const answer = await realtime.once(key!, async () => {
 						ran = true;
-						return Math.random();
+						if (slowMs) await pause(slowMs);
+						return size ? 'x'.repeat(size) : Math.random();
 					});
 					return Response.json({ answer, ran });
 				}
@@ -154,10 +179,9 @@ export default {
 					);
 				}
 				case '/emitTo': {
-					const { user, role, text } = await body();
+					const { user, target = user, text } = await body();
 					const { message } = demoChannel();
-					const target = user ?? { role };
-					return Response.json(await realtime.emitTo(target, message, { message: text! }));
+					return Response.json(await realtime.emitTo(target!, message, { message: text! }));
 				}
 				case '/ask': {
 					const { user, text, timeoutMs } = await body();

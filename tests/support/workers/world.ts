@@ -9,6 +9,8 @@ export interface ObjectStats {
 	name: string | null;
 	readers: number;
 	streams: number;
+	questions: number;
+	members: number;
 	feeds: number;
 	sockets: number;
 	isBeating: boolean;
@@ -102,9 +104,10 @@ export class WorkersWorld {
 	async open(
 		isolate: Isolate,
 		body: unknown,
-		headers: Record<string, string> = {}
+		headers: Record<string, string> = {},
+		signal?: AbortSignal
 	): Promise<SseReader> {
-		const reader = await openStream(this.#urls[isolate], body, headers);
+		const reader = await openStream(this.#urls[isolate], body, headers, signal);
 		this.#readers.push(reader);
 		return reader;
 	}

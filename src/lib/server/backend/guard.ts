@@ -133,8 +133,10 @@ export function guardBackend(backend: RealtimeBackend): GuardedBackend {
 			// A question may use its whole time limit; that says nothing about the backend.
 			streams,
 			rateLimit: rateLimit && guardCalls(rateLimit, breaker, ['take', 'block']),
-			idempotency:
-				idempotency && guardCalls(idempotency, breaker, ['begin', 'renew', 'finish', 'fail'])
+			idempotency: idempotency && {
+				...guardCalls(idempotency, breaker, ['begin', 'renew', 'finish', 'fail']),
+				maxResultBytes: idempotency.maxResultBytes
+			}
 		};
 		guarded.set(backend, guard);
 	}

@@ -14,6 +14,8 @@ export type IdempotencyState =
  * process renews, so that a crash does not block the id, and the record of the result.
  */
 export interface IdempotencyStore {
+	/** Most bytes of a result. @default any number */
+	readonly maxResultBytes?: number | undefined;
 	/**
 	 * Asks to run an id.
 	 *

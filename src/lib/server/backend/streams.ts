@@ -89,7 +89,33 @@ export function fitsChannel(
 	const { target } = where;
 	if (target === undefined) return true;
 	if (typeof target === 'string') return memberId === target || identity?.id === target;
-	const wanted = Object.entries(target);
+	const wanted = Object.keys(target);
 	if (!identity || wanted.length === 0) return false;
-	return wanted.every(([name, value]) => JSON.stringify(identity[name]) === JSON.stringify(value));
+	return wanted.every((name) => {
+		const json = attributeJson(target, name);
+		return json !== undefined && json === attributeJson(identity, name);
+	});
+}
+
+/** @returns the attributes of an identity as JSON has them, without those that JSON cannot carry. */
+export function plainIdentity(
+	identity: NonNullable<StreamEntry['identity']>
+): NonNullable<StreamEntry['identity']> {
+	const attributes = Object.keys(identity).flatMap((name) => {
+		const json = attributeJson(identity, name);
+		return json === undefined ? [] : [[name, JSON.parse(json) as unknown]];
+	});
+	return { ...Object.fromEntries(attributes), id: identity.id };
+}
+
+/** @returns the JSON of an attribute; nothing where it has none, or JSON cannot carry it. */
+export function attributeJson(
+	attributes: Readonly<Record<string, unknown>>,
+	name: string
+): string | undefined {
+	try {
+		return Object.hasOwn(attributes, name) ? JSON.stringify(attributes[name]) : undefined;
+	} catch {
+		return undefined;
+	}
 }

@@ -2,7 +2,7 @@ import { RealtimeError } from '../../protocol/errors.js';
 import type { IdempotencyState, IdempotencyStore } from '../backend/idempotency.js';
 import { detached } from '../runtime/context.js';
 import { inTime } from '../runtime/deadline.js';
-import { unref } from '../runtime/runtime.js';
+import { isWorkerd, unref } from '../runtime/runtime.js';
 
 /** How long, in milliseconds, a run may be silent before another process takes over. */
 const LEASE_MS = 30_000;
@@ -67,11 +67,12 @@ export class Once {
 	 * @param work Returns JSON, or an empty text.
 	 * @throws {OnceConflict} when the key was used with another hash.
 	 * @throws {OnceBusy} when another process has not ended within `waitMs`.
-	 * @throws {RealtimeError} `BACKEND` when the store is unavailable, `CALLBACK_TIMEOUT` after `timeoutMs`; and
-	 *   what `work` throws.
+	 * @throws {RealtimeError} `BACKEND` when the store is unavailable, `CALLBACK_TIMEOUT` after `timeoutMs`,
+	 *   `INVALID_MESSAGE` for a result that is too large; and what `work` throws.
 	 */
 	async run(key: string, run: OnceRun, work: () => Promise<string>): Promise<OnceResult> {
-		const running = this.#running.get(key);
+		// On Workers the other request may end before its work: the store says what becomes of that.
+		const running = isWorkerd ? undefined : this.#running.get(key);
 		if (running && running.hash !== run.hash) throw new OnceConflict();
 		if (running) return { json: await running.result, isRepeat: true };
 		let isRepeat = false;
@@ -125,6 +126,7 @@ export class Once {
 		};
 		const renewing = detached(() => unref(setInterval(renew, this.#leaseMs / 3)));
 		const result = work()
+			.then((json) => this.#checkSize(json))
 			.then(
 				(json) => this.#record(key, token, json, ttlMs),
 				async (error) => {
@@ -138,6 +140,18 @@ export class Once {
 			onLate?.(result);
 			return timeout(timeoutMs);
 		});
+	}
+
+	/** @throws {RealtimeError} `INVALID_MESSAGE` for a result that is too large. */
+	#checkSize(json: string): string {
+		const { maxResultBytes = Infinity } = this.#store;
+		if (maxResultBytes === Infinity) return json;
+		const { length } = new TextEncoder().encode(json);
+		if (length <= maxResultBytes) return json;
+		throw new RealtimeError(
+			'INVALID_MESSAGE',
+			`The result is ${length} bytes of JSON, and the backend remembers ${maxResultBytes} at most. Return less, such as the id of what was made: as it is, the key may run again.`
+		);
 	}
 
 	/** @returns `undefined` if the lease was lost. */

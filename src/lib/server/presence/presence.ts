@@ -7,6 +7,7 @@ import { callApp, type CallbackError, type RealtimeCallback } from '../failure/c
 import { Failure, TEXT } from '../failure/failure.js';
 import type { Report } from '../failure/report.js';
 import { detached } from '../runtime/context.js';
+import { inTime } from '../runtime/deadline.js';
 import {
 	DEFAULT_GRACE_MS,
 	type RealtimePresenceContext,
@@ -242,15 +243,24 @@ export class Presence {
 	 *
 	 * @param identityId Who sent it.
 	 * @throws {Failure} `authorization` 403 when the stream is somebody else's or its reader is no member,
-	 *   `request-validation`: 400, 413.
+	 *   `request-validation`: 400, 413; `stream` 503 when it is not taken in time.
 	 */
-	async take(
-		{ stream, data, ttlMs, reset, sync }: PresenceRequest,
-		identityId: string | undefined
-	): Promise<void> {
-		const attending = this.#attending.get(stream);
+	async take(request: PresenceRequest, identityId: string | undefined): Promise<void> {
+		const attending = this.#attending.get(request.stream);
 		if (!attending || attending.identityId !== identityId) throw unknownStream();
-		const { room, reader, self, config, stream: own } = attending;
+		// The page's own request may end before the others are told.
+		const taken = new Promise<void>((resolve, reject) => {
+			attending.stream.run(() => void this.#take(attending, request).then(resolve, reject));
+		});
+		// On Workers a request that waits for nothing but another one counts as hung.
+		await inTime(taken, 2 * this.#options.callbackTimeoutMs, lateUpdate);
+	}
+
+	async #take(
+		attending: Attending,
+		{ stream, data, ttlMs, reset, sync }: PresenceRequest
+	): Promise<void> {
+		const { room, reader, self, config } = attending;
 		attending.beatAtMs = performance.now();
 		if (sync) room.sync(reader);
 		if (data === undefined) return;
@@ -265,7 +275,7 @@ export class Presence {
 			const validated = await this.#validate(config, current, data, reset);
 			// It may have been revoked meanwhile.
 			if (!this.#attending.has(stream)) throw unknownStream();
-			return { data: validated, fields: Object.keys(data), ttlMs, run: own.run };
+			return { data: validated, fields: Object.keys(data), ttlMs };
 		});
 	}
 
@@ -477,6 +487,14 @@ function readSelf(answer: unknown, identityId: string | undefined): PresenceSelf
 		'presence.member must return { id, data }, with a non-empty text as `id` and an object as `data`, or null.'
 	);
 	throw new Failure('admission', 500, TEXT.identity, { cause, callback: 'presence.member' });
+}
+
+function lateUpdate(): Failure {
+	return new Failure(
+		'stream',
+		503,
+		'The update was not taken in time; the page may send it again.'
+	);
 }
 
 function unknownStream(): Failure {

@@ -59,8 +59,6 @@ export interface MemberChange {
 	fields: readonly string[];
 	/** Milliseconds after which these go back. */
 	ttlMs: number | undefined;
-	/** Runs work in the request of the member's stream. */
-	run(work: () => void): void;
 }
 
 /** What a room is made with. */
@@ -214,12 +212,10 @@ export class Room implements PresenceListener {
 			holding && { data: holding.dataOf(this.#members.get(id)), base: holding.base };
 		const change = (async () => {
 			await before;
-			const { data, fields, ttlMs, run } = await make(current());
+			const { data, fields, ttlMs } = await make(current());
 			if (!holding || holding.wanted === 0) return;
-			run(() => {
-				holding.expire(fields, data, ttlMs, (fields) => this.#revert(holding, fields));
-				this.#setData(holding, data);
-			});
+			holding.expire(fields, data, ttlMs, (fields) => this.#revert(holding, fields));
+			this.#setData(holding, data);
 		})();
 		if (holding) holding.changing = change.catch(() => {});
 		await change;

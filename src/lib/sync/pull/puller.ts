@@ -317,11 +317,12 @@ export class Puller {
 	/** The copy could not be read or written. */
 	#failed({ end }: Fetch, error: unknown): void {
 		if (end.signal.aborted) return;
+		const known = this.error?.code;
 		this.error =
 			error instanceof RealtimeError
 				? error
 				: new RealtimeError('SYNC_STORAGE', String(error), { cause: error });
-		this.#owner.onError(this.error);
+		if (this.error.code !== known) this.#owner.onError(this.error);
 		this.tell('fail');
 	}
 }

@@ -115,7 +115,7 @@ async function publishTo(
 		const stamp = stamps[index]!;
 		const known = { ...(values as SyncValues | undefined), [table.key]: key };
 		const audience = await audienceFor(table, () => scope(NOBODY, action, known));
-		if (!audience) isVague = true;
+		if (!audience?.length) isVague = true;
 		else {
 			const change = await changeOf(table, stamp, action, key, known);
 			announcements.push({ change, audience });

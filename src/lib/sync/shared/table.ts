@@ -99,8 +99,11 @@ export function defineTable<
 	name: TName,
 	{ schema, key, version = 1, upgrade = {} }: DefineTableOptions<TSchema, TKey>
 ): TableDefinition<TName, TSchema, TKey> {
-	if (typeof name !== 'string' || !NAME.test(name)) {
-		invalid(`A table's name is 1 to 64 letters, digits, "_" or "-", and not "${name}".`);
+	// Dexie finds no table that is called like a property of every object.
+	if (typeof name !== 'string' || !NAME.test(name) || name in {}) {
+		invalid(
+			`A table's name is a letter and up to 63 letters, digits, "_" or "-", and not a word like "constructor". "${name}" cannot be one.`
+		);
 	}
 	const { '~standard': standard } = (schema ?? {}) as Partial<StandardSchemaV1>;
 	if (typeof standard?.validate !== 'function') {

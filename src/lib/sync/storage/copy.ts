@@ -49,11 +49,25 @@ export class Copy {
 		page?: () => Promise<unknown>
 	): Promise<void> {
 		const { name } = table.definition;
+		// Of a row that is told twice, the last one counts.
+		const byLane = new Map(rows.map((one) => [laneOf(name, one.key), one]));
 		await this.#database.write([name], async () => {
-			const waiting = new Set(await this.#database.outbox.orderBy('lanes').uniqueKeys());
-			const isFree = ({ key }: ServerRow): boolean => !waiting.has(laneOf(name, key));
-			await showRows(this.#database, name, rows.filter(isFree));
-			for (const one of rows) if (!isFree(one)) await this.#rebase(table, one, page !== undefined);
+			const { outbox, base } = this.#database;
+			const waiting = new Set(await outbox.orderBy('lanes').uniqueKeys());
+			const busy = [...byLane.keys()].filter((lane) => waiting.has(lane));
+			const entries = await waitingOf(this.#database, busy);
+			const known = page ? [] : await base.bulkGet(busy);
+			const shown = new Map(byLane);
+			const based: BaseRow[] = [];
+			for (const [index, lane] of busy.entries()) {
+				const { key, row } = byLane.get(lane)!;
+				const own = entries.filter((entry) => entry.lanes.includes(lane));
+				const upTo = page ? own.at(-1)!.seq : known[index]?.upTo;
+				based.push({ lane, table: name, key, row, upTo });
+				shown.set(lane, { key, row: await this.#rebased(table, key, row, own) });
+			}
+			await base.bulkPut(based);
+			await showRows(this.#database, name, [...shown.values()]);
 			await page?.();
 		});
 	}
@@ -75,7 +89,7 @@ export class Copy {
 			const { outbox, base } = this.#database;
 			const { seq, id, lanes } = entry;
 			const [waiting, known] = await Promise.all([
-				outbox.where('lanes').anyOf(lanes).distinct().sortBy('seq'),
+				waitingOf(this.#database, lanes),
 				base.bulkGet(lanes)
 			]);
 			if (!waiting.some((one) => one.seq === seq && one.id === id)) return false;
@@ -166,10 +180,6 @@ export class Copy {
 		return this.#database.table(name);
 	}
 
-	#waiting(lane: string): Promise<OutboxEntry[]> {
-		return waitingOf(this.#database, lane);
-	}
-
 	/** What the app makes of both versions of a row; nothing where that fails. */
 	#merged(
 		{ name, key }: TableDefinition,
@@ -188,42 +198,35 @@ export class Copy {
 		}
 	}
 
-	/** Puts the writes that wait on top of another version of their row. */
-	async #rebase(
+	/** The server's version of a row with the writes that wait on top. */
+	async #rebased(
 		{ definition, merge }: CopiedTable,
-		{ key, row }: ServerRow,
-		isPage: boolean
-	): Promise<void> {
+		key: SyncKey,
+		row: SyncValues | null,
+		entries: readonly OutboxEntry[]
+	): Promise<SyncValues | null> {
 		const { name } = definition;
-		const lane = laneOf(name, key);
-		const entries = await this.#waiting(lane);
-		const { base } = this.#database;
-		const upTo = isPage ? entries.at(-1)!.seq : (await base.get(lane))?.upTo;
-		await base.put({ lane, table: name, key, row, upTo });
-		let shown = fold(row, key, entries);
+		const shown = fold(row, key, entries);
 		const local = merge && row && shown && (await this.#table(name).get(key));
 		const merged = local && this.#merged(definition, merge!, row!, local);
-		if (merged) {
-			const fields = Object.keys(merged).filter(
-				(field) => JSON.stringify(merged[field]) !== JSON.stringify(shown![field])
-			);
-			if (fields.length > 0) {
-				// What both sides agree on is another write of this side.
-				const { version, stamp } = entries.at(-1)!;
-				const entry: Omit<OutboxEntry, 'seq'> = {
-					id: newId(),
-					table: name,
-					action: 'update',
-					rows: [{ key, row: merged, fields }],
-					lanes: [lane],
-					version,
-					stamp,
-					createdAt: new Date().toISOString()
-				};
-				await this.#database.outbox.add(entry as OutboxEntry);
-				shown = merged;
-			}
-		}
-		await showRows(this.#database, name, [{ key, row: shown }]);
+		if (!merged) return shown;
+		const fields = Object.keys(merged).filter(
+			(field) => JSON.stringify(merged[field]) !== JSON.stringify(shown![field])
+		);
+		if (fields.length === 0) return shown;
+		// What both sides agree on is another write of this side.
+		const { version, stamp } = entries.at(-1)!;
+		const entry: Omit<OutboxEntry, 'seq'> = {
+			id: newId(),
+			table: name,
+			action: 'update',
+			rows: [{ key, row: merged, fields }],
+			lanes: [laneOf(name, key)],
+			version,
+			stamp,
+			createdAt: new Date().toISOString()
+		};
+		await this.#database.outbox.add(entry as OutboxEntry);
+		return merged;
 	}
 }

@@ -85,7 +85,8 @@ export interface DatabaseOptions {
 const OWN = {
 	$outbox: '++seq, *lanes',
 	$base: 'lane, table',
-	$meta: 'key'
+	// Not `$meta`: Dexie has a table of its own that is called that, and writes to it when indexes change.
+	$copies: 'key'
 };
 
 /** Begins the life of a copy that was brought to another version. */
@@ -137,7 +138,7 @@ export class Database {
 	}
 
 	get meta(): Table<TableMeta & { value?: string }, string> {
-		return this.#dexie.table('$meta');
+		return this.#dexie.table('$copies');
 	}
 
 	table(name: string): Table<SyncValues, SyncKey> {
@@ -210,7 +211,7 @@ export class Database {
 	 */
 	async #prepare(dexie: Dexie): Promise<void> {
 		const { definitions } = this.#options;
-		const [life, ...known] = await dexie.transaction('r', '$meta', () =>
+		const [life, ...known] = await dexie.transaction('r', '$copies', () =>
 			this.meta.bulkGet(['life', ...definitions.map(metaKey)])
 		);
 		const isOther = definitions.some(

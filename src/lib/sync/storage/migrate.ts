@@ -26,7 +26,7 @@ export const migrate: Migrate = async (database, definition, known) => {
 	for (const one of await base.where('table').equals(name).toArray()) {
 		const row = (isPossible && one.row && upgraded(one.row)) || null;
 		await base.put({ ...one, row });
-		const shown = fold(row, one.key, await waitingOf(database, one.lane));
+		const shown = fold(row, one.key, await waitingOf(database, [one.lane]));
 		await showRows(database, name, [{ key: one.key, row: shown }]);
 	}
 	await meta.put({ ...known, version, ...(!isPossible && { cursor: null }) });

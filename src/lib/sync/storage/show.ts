@@ -29,7 +29,13 @@ export async function showRows(
 	if (there.length > 0) await table.bulkPut(there);
 }
 
-/** Writes of a row that wait, oldest first. */
-export function waitingOf({ outbox }: Database, lane: string): Promise<OutboxEntry[]> {
-	return outbox.where('lanes').equals(lane).sortBy('seq');
+/** Writes of some rows that wait, oldest first. */
+export async function waitingOf(
+	{ outbox }: Database,
+	lanes: readonly string[]
+): Promise<OutboxEntry[]> {
+	// A write of many rows is read once, and not once for each of them.
+	const found = await outbox.where('lanes').anyOf(lanes).primaryKeys();
+	const seqs = [...new Set(found)].sort((one, other) => one - other);
+	return (await outbox.bulkGet(seqs)).filter((entry) => entry !== undefined);
 }
