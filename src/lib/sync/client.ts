@@ -34,7 +34,7 @@ type Word = { refused: RefusedRow } | { state: SessionState } | { ask: 'tell' | 
 const LOAD_AGAIN_MS = 5_000;
 
 /**
- * Local copies of tables that follow the server, and whose writes are sent. See `docs/guides/sync.md`. On the server,
+ * Local copies of tables that follow the server and send their writes. See `docs/guides/sync.md`. On the server,
  * where there is no IndexedDB, it does nothing.
  */
 class Client implements SyncControls {
@@ -387,7 +387,7 @@ const CONTROLS = ['status', 'pending', 'retry', 'clear', 'close', 'then'];
 function check({ name, tables }: SyncClientOptions): void {
 	if (typeof name !== 'string' || name === '') {
 		invalid(
-			'A SyncClient needs a `name`, made of the id of the user: people of one browser must not share rows.'
+			'A SyncClient needs a `name`. Use the id of the user: people who share a browser must not share rows.'
 		);
 	}
 	const names = new Set<string>();
@@ -407,7 +407,7 @@ function invalid(message: string): never {
 }
 
 /**
- * Keeps local copies of tables, and sends what is written to them. Reads are Dexie's own, writes are local
+ * Keeps local copies of tables, and sends what is written to them. Reads are Dexie's own. Writes go to the copy
  * first.
  *
  * @throws {RealtimeError} `INVALID_OPTION` for options that cannot work.

@@ -15,9 +15,9 @@ export interface SyncTableOptions<TTable extends TableDefinition = TableDefiniti
 	 */
 	indexes?: readonly string[];
 	/**
-	 * Makes one row of two that differ: called when the server's version of a row arrives while writes of this
-	 * side wait. What it makes is written as a further change. It must give the same whoever calls it.
-	 * @default the fields that this side wrote, on top of the server's row
+	 * Makes one row of two that differ. Called when the server's version of a row arrives while writes of this
+	 * page wait. Its result is written as another change. It must return the same result for the same two rows.
+	 * @default the fields that this page wrote, on top of the server's row
 	 */
 	merge?(server: SyncRow<TTable>, local: SyncRow<TTable>): SyncRow<TTable>;
 }
@@ -43,7 +43,7 @@ export interface SyncRejection {
 
 /** Options of `SyncClient`. */
 export interface SyncClientOptions<TTables extends SyncTables = SyncTables> {
-	/** Names the local copy. Make it of the user's id, so that two people of one browser never share rows. */
+	/** The name of the local copy. Use the user's id, so that two people who share a browser never share rows. */
 	name: string;
 	tables: { [K in keyof TTables]: SyncTableOptions<TTables[K]> };
 	/** URL of the endpoint. @default '/api/events', or that of `bus` */
@@ -52,19 +52,19 @@ export interface SyncClientOptions<TTables extends SyncTables = SyncTables> {
 	fetch?: typeof globalThis.fetch;
 	/** The bus whose stream is used. @default a stream of its own */
 	bus?: SyncBus;
-	/** Told of every write that the server refused, in all tabs. */
+	/** Called with every write that the server refused, in all tabs. */
 	onRejected?: (rejection: SyncRejection) => void;
-	/** Told when a table stops, and when the storage fails. `status` has the error as well. */
+	/** Called when a table stops, and when the storage fails. `status` has the error as well. */
 	onError?: (error: RealtimeError) => void;
 	/**
-	 * An IndexedDB that takes the place of the browser's where that cannot be used, as in some private windows:
-	 * what `fake-indexeddb` exports, for example. Rows then last as long as the page.
+	 * An IndexedDB to use when the browser's own cannot be used, as in some private windows: for example what
+	 * `fake-indexeddb` exports. Rows then last as long as the page.
 	 * @default none: reads and writes reject with `SYNC_STORAGE`
 	 */
 	memory?: StorageApi;
 	/**
-	 * Milliseconds after which a table that received messages is compared with the server, by a fetch of what
-	 * changed; the next start then has less to fetch. `false` for never. @default 300_000
+	 * Milliseconds after which a table is fetched again that received messages or lost its stream. It fetches
+	 * what changed, so the next start has less to fetch. `false` for never. @default 300_000
 	 */
 	refreshMs?: number | false;
 }
@@ -92,7 +92,7 @@ export interface SyncTableStatus {
 	readonly error: RealtimeError | null;
 }
 
-/** How a `SyncClient` is doing, the same in all tabs besides `leads` and `error`: runes. */
+/** How a `SyncClient` is doing: runes. The same in all tabs, except for `leads` and `error`. */
 export interface SyncStatus<TKey extends string = string> {
 	/** Whether the endpoint can be reached. */
 	readonly online: boolean;
@@ -108,12 +108,12 @@ export interface SyncStatus<TKey extends string = string> {
 /** What a `SyncClient` has besides its tables. */
 export interface SyncControls<TKey extends string = string> {
 	readonly status: SyncStatus<TKey>;
-	/** Writes that wait for the server, oldest first; another list after each change. */
+	/** Writes that wait for the server, oldest first. A new list after each change. */
 	readonly pending: readonly SyncPending[];
 	/** Tries at once what waits or has stopped. */
 	retry(): void;
 	/**
-	 * Removes the local copy and what waits to be sent, and stops syncing, in all tabs: when somebody signs out.
+	 * Removes the local copy and all unsent writes, and stops syncing, in all tabs. Call it when somebody signs out.
 	 * @throws {RealtimeError} `SYNC_STORAGE`
 	 */
 	clear(): Promise<void>;

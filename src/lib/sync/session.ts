@@ -71,8 +71,8 @@ interface Followed extends CopiedTable {
 const MAX_DEFERRED = 10_000;
 
 /**
- * What the tab does that syncs: it listens, fetches and sends. Begins when it is made, ends with `close`. Loaded
- * when the tab begins to lead.
+ * The work of the tab that syncs: it listens, fetches and sends. It starts when it is created and ends with `close`.
+ * Loaded when the tab begins to lead.
  */
 export class Session {
 	readonly #host: SessionHost;
@@ -171,7 +171,7 @@ export class Session {
 				if (isConnected === this.#isConnected) return;
 				this.#isConnected = isConnected;
 				if (isConnected) this.#pusher.retry();
-				// A process that died may have written what it did not tell.
+				// A process that died may have written something that it did not announce.
 				else for (const table of this.#tables.values()) table.hasNews = true;
 				this.tell();
 			}
@@ -209,7 +209,7 @@ export class Session {
 		return done;
 	}
 
-	/** Takes the answer to a write over: after a fetch, where its rows may have become newer meanwhile. */
+	/** Takes over the answer to a write: after a fetch, if its rows may have become newer in the meantime. */
 	async #answered(entry: OutboxEntry, answer: WriteAnswer | WriteRefusal): Promise<void> {
 		if (await this.#inOrder(() => this.#settle(entry, answer))) return;
 		const isFetched = await this.#tables.get(entry.table)!.puller.fetched();
@@ -247,7 +247,7 @@ export class Session {
 		const isFirst = await this.#copy.settle(table, entry, results, isFetched);
 		if (isFirst === undefined) return false;
 		for (const [lane, stamp] of taken) this.#versions.note(lane, stamp);
-		// What is refused was perhaps written to a row that has changed.
+		// A write is often refused because its row has changed.
 		if (isForeign || refused.length > 0) table.puller.tell('gap');
 		table.hasNews = true;
 		this.#host.settled(entry, isFirst ? refused : []);

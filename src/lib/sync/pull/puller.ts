@@ -295,9 +295,9 @@ export class Puller {
 		const { name } = this.#table.definition;
 		const text =
 			event === 'stall'
-				? `twice an answer did not bring the cursor further. Let \`fetch\` return the cursor after its last row, and call retry().`
-				: 'it began again too often, because of resets or other teams of the reader. It is tried again later; look why `fetch` answers with `reset: true`.';
-		this.#stop(event, 'SYNC_STALLED', `The fetch of table "${name}" does not end: ${text}`);
+				? `does not end: two answers did not bring the cursor further. Return a cursor after the last row, and call retry().`
+				: 'began again too often, because of resets or other teams. It is tried again later.';
+		this.#stop(event, 'SYNC_STALLED', `The fetch of table "${name}" ${text}`);
 	}
 
 	#stop(event: 'stall' | 'refuse' | 'fail', code: RealtimeError['code'], text: string): void {

@@ -5,25 +5,25 @@ import { reopened } from '../storage/database.js';
 
 /** What a live query reads now: runes. */
 export interface LiveQuery<T, TInitial = undefined> {
-	/** The newest result; `initial` before the first. It stays while the query runs again. */
+	/** The newest result, or `initial` before the first one. It stays while the query runs again. */
 	readonly current: T | TInitial;
 	/** Whether there is no result yet for the present dependencies, and no `initial`. */
 	readonly isLoading: boolean;
-	/** What the query threw; `undefined` once it has a result again. */
+	/** What the query threw, or `undefined` once it has a result again. */
 	readonly error: unknown;
 }
 
 /** Options of `createLiveQuery`. */
 export interface LiveQueryOptions<TInitial> {
-	/** The result until the first one is read: from `load`, where the page is rendered on the server. */
+	/** The result until the first one is read, for example from `load` if the page is rendered on the server. */
 	initial?: TInitial;
 }
 
 /**
- * Reads the local copy, and again whenever what it read there changes. Starts with the first component or
- * effect that reads it, and stops after the last; on the server it stays at `initial`.
+ * Runs a query on the local copy, and runs it again whenever the rows that it read change. It starts with the
+ * first component or effect that reads it, and stops after the last. On the server it stays at `initial`.
  *
- * @param query Reads with Dexie. It gets what `deps` returns. Other state that it reads does not run it again.
+ * @param query Reads with Dexie. It is given what `deps` returns. A change of other state does not run it again.
  * @param deps State that the query depends on. It runs again when one of these changes.
  * @example
  * ```ts

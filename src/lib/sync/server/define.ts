@@ -31,17 +31,17 @@ export interface SyncWriteContext<TRow = unknown> extends SyncContext {
 	/** Id of the event, the same whenever it is sent again. */
 	id: string;
 	/**
-	 * When the page wrote it, by its own clock, and at the latest now. Offline, that may be long ago: compare
-	 * it with what your row has where the older write should lose.
+	 * When the page wrote it, by the clock of the page, and never later than now. It may be long ago if the page was
+	 * offline. Compare it with a time in your row if the older write should lose.
 	 */
 	writtenAt: Date;
 	/** Aborts when the handler has run for too long, or the endpoint is closed. */
 	signal: AbortSignal;
-	/** Runs a part of the handler once, also when the handler fails later and is tried again. */
+	/** Runs a part of the handler once, even if the handler fails later and is tried again. */
 	once: RealtimeOnce;
 	/**
-	 * Says how the row was before; `null` where there was none. Then only those are told that it is gone who
-	 * had it; without it, its key is told to everybody who reads the table.
+	 * Says how the row was before, or `null` if it is new. Then only those who had the row are told that it is
+	 * gone. Without this call, everybody who reads the table is told its key.
 	 */
 	previous(row: TRow | null): void;
 }
@@ -58,11 +58,11 @@ export type SyncScope = 'all' | (string & {}) | readonly string[];
 export interface SyncPage<TTable extends TableDefinition> {
 	/** Rows that are new or have changed since the cursor, as they are now. */
 	rows: readonly (SyncServerRow<TTable> | SyncInput<TTable> | SyncRow<TTable>)[];
-	/** Keys of rows that were deleted since, or that the reader may not see any more. @default none */
+	/** Keys of rows that were deleted since, or that the reader may no longer see. @default none */
 	deleted?: readonly SyncKeyOf<TTable>[];
 	/** Where the next page begins: a text or a number of yours. */
 	cursor: SyncCursor;
-	/** Whether the cursor is not known any more: this is the first page of everything. @default false */
+	/** Whether the cursor is no longer known, so that this is the first page of everything. @default false */
 	reset?: boolean;
 }
 
@@ -85,7 +85,7 @@ export interface SyncOptions<TTable extends TableDefinition = TableDefinition> {
 		range: { cursor: SyncCursor; limit: number }
 	): MaybePromise<SyncPage<TTable>>;
 	/**
-	 * Creates a row. It may run again when the process died meanwhile: use an upsert.
+	 * Creates a row. It may run again if the process dies: use an upsert.
 	 *
 	 * @returns the row as it is now.
 	 */
@@ -103,7 +103,7 @@ export interface SyncOptions<TTable extends TableDefinition = TableDefinition> {
 		key: SyncKeyOf<TTable>,
 		changes: Partial<SyncServerRow<TTable>>
 	): MaybePromise<AnyRow<TTable> | null>;
-	/** Deletes a row. What it returns counts for nothing: see `context.previous`. */
+	/** Deletes a row. What it returns is ignored; see `context.previous`. */
 	delete?(context: SyncWriteContext<AnyRow<TTable>>, key: SyncKeyOf<TTable>): MaybePromise<unknown>;
 	/**
 	 * Who may read the table, and who may write what: `true` lets it pass. To refuse, return anything else,
@@ -118,7 +118,7 @@ export interface SyncOptions<TTable extends TableDefinition = TableDefinition> {
 	): MaybePromise<boolean>;
 	/**
 	 * Who receives a row: `'all'`, or ids of users or teams. A reader has the `id` that `identify` gave, and
-	 * those in its `teams`. A row that leaves a scope is a delete there.
+	 * those in its `teams`. With an empty list, nobody receives the row. A row that leaves a scope is a delete there.
 	 *
 	 * @param row The row as the handlers return it. A publisher gives what it has.
 	 */
@@ -141,8 +141,7 @@ export interface TableSync<TTable extends TableDefinition = TableDefinition> {
 }
 
 /**
- * Says how a table is read and written on the server. A handler that is left out makes its operation
- * impossible.
+ * Says how a table is read and written on the server. Without a handler, its operation is refused.
  *
  * @throws {RealtimeError} `INVALID_OPTION` when `table`, `fetch`, `authorize` or `scope` is missing, or is not
  *   what it must be.

@@ -50,19 +50,18 @@ export type PublishedChange<TSync extends TableSync = TableSync> = {
 /** Tells pages of changes that were not made by their events. */
 export interface SyncPublisher<TSync extends TableSync> {
 	/**
-	 * Tells of one change. `scope` of the table is asked with the key and what is given of the row. Where it
-	 * does not know an answer to that, because it throws or answers with no ids, pages are told that something
-	 * changed, and fetch it.
+	 * Tells pages of one change. `scope` of the table is called with the key and the given values. If it throws or
+	 * returns no ids, all pages that read the table fetch what changed. Handlers need not publish what they return.
 	 *
 	 * @throws {RealtimeError} `INVALID_OPTION` for a table that is not one of these, `INVALID_MESSAGE` when a
-	 *   created row does not match the schema; and as `emit` does.
+	 *   created row does not match the schema; and the errors of `emit`.
 	 * @example
 	 * ```ts
 	 * await publisher.publish('todos', 'update', id, { done: true, ownerId });
 	 * ```
 	 */
 	publish(...change: PublishedChange<TSync>): Promise<void>;
-	/** Tells of several changes at once, in as few messages as they need. @throws as `publish` does. */
+	/** Tells pages of several changes at once, in as few messages as possible. @throws the same errors as `publish`. */
 	batch(changes: readonly PublishedChange<TSync>[]): Promise<void>;
 }
 

@@ -55,13 +55,13 @@ export type SyncAction = 'create' | 'update' | 'delete';
 /** Options of `defineTable`. */
 export interface DefineTableOptions<TSchema extends StandardSchemaV1, TKey extends string> {
 	/**
-	 * What a row must match: a schema of any library that follows Standard Schema. Rows travel as JSON, and
+	 * What a row must match: a schema from any library that follows Standard Schema. Rows travel as JSON, so
 	 * the schema must accept its own output.
 	 */
 	schema: TSchema;
 	/** The field that is a row's key: a string or a number. */
 	key: TKey & SyncKeyField<TSchema>;
-	/** Version of the schema, from 1. Raise it when older copies cannot go on as they are. @default 1 */
+	/** Version of the schema, from 1. Raise it when old rows no longer match the schema. @default 1 */
 	version?: number;
 	/**
 	 * Makes rows of the next version: `{ 1: (row) => … }` makes a row of version 2 from one of version 1.
@@ -81,7 +81,7 @@ const NAME = /^[a-zA-Z][\w-]{0,63}$/;
 /**
  * Describes a table that is synced. Write it in a file that the page and the server import.
  *
- * @param name What it is called: letters, digits, `_` and `-`.
+ * @param name A letter, and up to 63 letters, digits, `_` and `-`.
  * @throws {RealtimeError} `INVALID_OPTION` when the name, `schema`, `key` or `version` cannot work.
  * @example
  * ```ts

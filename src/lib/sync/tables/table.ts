@@ -31,7 +31,7 @@ type Reads<TRow, TKey> = Pick<
 	| 'reverse'
 >;
 
-/** Writes of a table. Each is visible at once, and resolves when the local copy has it. */
+/** Writes of a table. Each is visible at once, and resolves when it is in the local copy. */
 export interface SyncWrites<TTable extends TableDefinition> {
 	/**
 	 * Adds a row.
@@ -41,23 +41,23 @@ export interface SyncWrites<TTable extends TableDefinition> {
 	 *   Dexie's `ConstraintError` when there is a row with its key.
 	 */
 	add(row: SyncInput<TTable>): Promise<SyncKeyOf<TTable>>;
-	/** Adds a row, or writes all its fields where there is one with its key. @throws as `add` does. */
+	/** Adds a row, or writes all its fields if there is one with its key. @throws the same errors as `add`. */
 	put(row: SyncInput<TTable>): Promise<SyncKeyOf<TTable>>;
 	/** The same as `update`. */
 	put(key: SyncKeyOf<TTable>, changes: Partial<SyncInput<TTable>>): Promise<number>;
 	/**
-	 * Writes some fields of a row. What a field is to lose is `null`: JSON has no `undefined`.
+	 * Writes some fields of a row. Use `null` to empty a field: JSON has no `undefined`.
 	 *
-	 * @returns 1, or 0 where there is no such row.
+	 * @returns 1, or 0 if there is no such row.
 	 */
 	update(key: SyncKeyOf<TTable>, changes: Partial<SyncInput<TTable>>): Promise<number>;
 	/** Deletes a row, if it is there. */
 	delete(key: SyncKeyOf<TTable>): Promise<void>;
 	/** Adds rows, with one event. @returns the last key. */
 	bulkAdd(rows: readonly SyncInput<TTable>[]): Promise<SyncKeyOf<TTable> | undefined>;
-	/** Puts rows, with one event for those that are new and one for the others. @returns the last key. */
+	/** Puts rows, with one event for new rows and one for the others. @returns the last key. */
 	bulkPut(rows: readonly SyncInput<TTable>[]): Promise<SyncKeyOf<TTable> | undefined>;
-	/** Changes rows, with one event. @returns how many there are. */
+	/** Changes rows, with one event. @returns how many were changed. */
 	bulkUpdate(
 		changes: readonly { key: SyncKeyOf<TTable>; changes: Partial<SyncInput<TTable>> }[]
 	): Promise<number>;
@@ -68,7 +68,7 @@ export interface SyncWrites<TTable extends TableDefinition> {
 /** A table of the local copy. Reads are Dexie's own; collections only read. */
 export type SyncTable<TTable extends TableDefinition> = Reads<SyncRow<TTable>, SyncKeyOf<TTable>> &
 	SyncWrites<TTable> & {
-		/** Writes that stay here and are not sent: for rows that came with the page. */
+		/** Writes to the local copy only, for rows that came with the page. */
 		readonly local: SyncWrites<TTable> & { clear(): Promise<void> };
 	};
 
@@ -77,19 +77,19 @@ export interface TableTarget {
 	/** Reads the copy. */
 	rows(): Table<SyncValues, SyncKey>;
 	/**
-	 * Writes here and sends.
+	 * Writes to the copy and sends.
 	 *
 	 * @param keys The rows that may be written.
 	 * @param prepare Settles what is written, in the transaction.
 	 */
 	write(keys: readonly SyncKey[], prepare: Prepare): Promise<RowWrite[]>;
-	/** Writes here alone. */
+	/** Writes to the copy only. */
 	local<T>(work: (rows: Table<SyncValues, SyncKey>) => Promise<T>): Promise<T>;
 }
 
 type Change = { key: SyncKey; changes: SyncValues };
 
-/** What may be written to the copy alone, besides `put`. */
+/** Writes to the copy only, besides `put`. */
 const LOCAL = [
 	'add',
 	'update',
@@ -101,7 +101,7 @@ const LOCAL = [
 	'clear'
 ] as const;
 
-/** A table for the pages: what Dexie's own has to read, and writes that are synced. */
+/** A table for pages: Dexie's reads, and writes that are synced. */
 export function createSyncTable(definition: TableDefinition, target: TableTarget): object {
 	const plainOf = (value: unknown): SyncValues => toPlain(definition, value);
 	const keyOf = (row: SyncValues): SyncKey => keyIn(definition, row);
@@ -209,9 +209,9 @@ export function createSyncTable(definition: TableDefinition, target: TableTarget
 }
 
 /**
- * Runes are proxies, which IndexedDB does not take; what JSON has no word for is not sent either.
+ * Runes are proxies, which IndexedDB cannot store. What JSON cannot express is not sent either.
  *
- * @throws {RealtimeError} `EVENT_INVALID` for what has no JSON.
+ * @throws {RealtimeError} `EVENT_INVALID` for a value that cannot be JSON.
  */
 function toPlain({ name }: TableDefinition, value: unknown): SyncValues {
 	try {
