@@ -70,7 +70,7 @@ export class Outbox {
 	async send(event: OutgoingEvent): Promise<EventAnswer> {
 		const { name, id, body, maxPending, maxAgeMs } = event;
 		if (this.#size >= maxPending) {
-			const text = `${this.#size} events wait already, which is the limit; this one was not sent.`;
+			const text = `${this.#size} events wait already; this one was not sent.`;
 			throw new RealtimeEventError('EVENT_QUEUE_FULL', text, { eventId: id });
 		}
 		this.#size++;
