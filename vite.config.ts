@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { inngestDev } from './src/lib/dev/vite.js';
 import { BROWSER } from './tests/support/browser.js';
+import { LongFirst } from './tests/support/longFirst.js';
 
 const withBrowser = process.env.CI === 'true' || existsSync(BROWSER.executablePath);
 
@@ -37,6 +38,7 @@ export default defineConfig({
 	test: {
 		// What a test waits for takes longer where other programs run as well.
 		expect: { poll: { timeout: 20_000 } },
+		sequence: { sequencer: LongFirst },
 		projects: [
 			node('unit'),
 			node('integration'),
