@@ -123,8 +123,6 @@ class EnteredStream implements StreamPresence {
 	async #reply(id: string, question: string, data: unknown): Promise<void> {
 		try {
 			const answer = await this.#answer(question, data);
-			// The object waits for no answer of a stream that is gone.
-			if (this.#hasLeft) return;
 			await this.#lines.call('streams', 'answer', [id, this.#entry.name, answer]);
 		} catch {
 			// Whoever asked goes on without this answer.
