@@ -64,9 +64,7 @@ export class FakeLocks {
 }
 
 /** A tab: modules of its own. */
-export async function openTab(
-	locks: FakeLocks
-): Promise<{
+export async function openTab(locks: FakeLocks): Promise<{
 	sync: typeof import('../../../src/lib/sync/index.js');
 	/** Whether it leads or waits to. */
 	isReady(): boolean;

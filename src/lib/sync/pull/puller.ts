@@ -265,7 +265,8 @@ export class Puller {
 			copy.note(this.#table, { scopes: answer.scopes, ...more });
 		if (!isEnd) {
 			await copy.take(this.#table, fresh, () => note(fetch.isStored ? { cursor } : {}));
-			if (isBack && ++fetch.stalls >= 2) return this.#stall('stall');
+			// Where another fetch follows, that one is the second try.
+			if (isBack && (++fetch.stalls >= 2 || this.#state === 'again')) return this.#stall('stall');
 			fetch.cursor = cursor;
 			return this.tell('page');
 		}
