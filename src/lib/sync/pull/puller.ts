@@ -265,7 +265,8 @@ export class Puller {
 			copy.note(this.#table, { scopes: answer.scopes, ...more });
 		if (!isEnd) {
 			await copy.take(this.#table, fresh, () => note(fetch.isStored ? { cursor } : {}));
-			if (isBack && ++fetch.stalls >= 2) return this.#stall('stall');
+			// Where another fetch follows, that one is the second try.
+			if (isBack && (++fetch.stalls >= 2 || this.#state === 'again')) return this.#stall('stall');
 			fetch.cursor = cursor;
 			return this.tell('page');
 		}
@@ -295,7 +296,7 @@ export class Puller {
 		const { name } = this.#table.definition;
 		const text =
 			event === 'stall'
-				? `does not end: two answers did not bring the cursor further. Return a cursor after the last row, and call retry().`
+				? `did not bring the cursor further twice. Return the cursor after the last row, and call retry().`
 				: 'began again too often, because of resets or other teams. It is tried again later.';
 		this.#stop(event, 'SYNC_STALLED', `The fetch of table "${name}" ${text}`);
 	}
