@@ -280,25 +280,6 @@ test('what a page sends is taken in the request of its stream, whatever becomes 
 	}
 });
 
-test('who leaves while it is being authorized leaves nothing behind', async () => {
-	await world.ask('a', '/stats');
-	const slow = { ...headersOf('anna'), 'x-slow': '600' };
-	const several = { subscriptions: [{ channel: 'demo' }, { channel: 'board' }] };
-	const bodies = [several, ...Array.from({ length: 40 }, () => ({ channel: 'demo' }))];
-	const cut = AbortSignal.timeout(200);
-	await Promise.allSettled(bodies.map((body) => world.open('a', body, slow, cut)));
-	// As many left as may be authorized at once.
-	await eventually(async () => {
-		const reader = await open('a', 'ben').catch(() => undefined);
-		reader?.close();
-		return reader !== undefined;
-	}, 'their places to be free');
-	await eventually(async () => {
-		const { readers, streams, members } = await world.stats();
-		return readers + streams + members === 0;
-	}, 'nothing to be left');
-});
-
 test('many streams that come and go in two isolates, while the object restarts, end with the right members', async () => {
 	const random = seeded(19);
 	const pick = (count: number): number => Math.floor(random() * count);

@@ -59,13 +59,7 @@ function endpoint(env: Env): Realtime {
 			return event.request.headers.has('x-odd') ? { ...identity, ...oddAttributes() } : identity;
 		},
 		channels: {
-			demo: {
-				channel: demoChannel,
-				authorize: async ({ event }) => {
-					await pause(Number(event.request.headers.get('x-slow')));
-					return isAllowed(event);
-				}
-			},
+			demo: { channel: demoChannel, authorize: ({ event }) => isAllowed(event) },
 			user: {
 				channel: userChannel,
 				channelParams: ((_event: unknown, id: string) =>
@@ -102,7 +96,6 @@ function endpoint(env: Env): Realtime {
 			}
 		},
 		heartbeatMs: 200,
-		limits: { maxStarting: 40 },
 		recheckIntervalMs: 500,
 		healthCheck: { intervalMs: 250 },
 		onFailure: ({ message, error }) =>
