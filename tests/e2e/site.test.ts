@@ -111,9 +111,10 @@ test('the search finds a page, and leads there', async () => {
 			return text.contains(document.elementFromPoint(right - 5, top + 5));
 		});
 	expect(isWhole, 'nothing hides a part of the results').toBe(true);
-	const found = page.locator('search li', { has: page.getByText('Test', { exact: true }) });
+	const title = 'a[href="/guides/testing/"]';
+	const found = page.locator(`search li:has(> ${title})`);
 	expect(await found.locator('.section').getAttribute('href')).toMatch(/^\/guides\/testing\/#./);
-	await found.getByText('Test', { exact: true }).click();
+	await found.locator(title).click();
 	await page.waitForURL(`${url}/guides/testing/`);
 	expect(await page.locator('h1').innerText()).toBe('Test');
 });

@@ -151,7 +151,10 @@ test('a channel that is subscribed during a fault has it, too', () => {
 	const stop = bus.subscribe(alice);
 	expect(health()).toMatchObject({ status: 'degraded', code: 403 });
 	allow();
-	expect(health()).toMatchObject({ status: 'connected', detail: expect.stringMatching(/away/) });
+	expect(health()).toMatchObject({
+		status: 'connected',
+		detail: expect.stringMatching(/unavailable/)
+	});
 	up();
 	expect(health().detail).toBeUndefined();
 	stop();
