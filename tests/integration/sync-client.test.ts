@@ -11,7 +11,7 @@ import {
 	Way,
 	type SyncServer
 } from '../support/sync/client.js';
-import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+import { Store, todo, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer | undefined;
 const open: { close(): void }[] = [];
@@ -28,14 +28,6 @@ function client(more: object = {}, way = new Way('alice')) {
 	open.push(sync);
 	return sync;
 }
-
-const todo = (id: string, more: Partial<Todo> = {}): Todo => ({
-	id,
-	title: 'Tea',
-	done: false,
-	owner: 'all',
-	...more
-});
 
 test('reads are Dexie’s own; a collection that writes is refused, and says what to use', async () => {
 	const sync = client();

@@ -9,6 +9,7 @@ import {
 } from '../../src/lib/sync/server/index.js';
 import { SyncClient, type SyncRejection } from '../../src/lib/sync/index.js';
 import {
+	isCurrent,
 	serveTables,
 	soon,
 	storage,
@@ -16,7 +17,7 @@ import {
 	Way,
 	type SyncServer
 } from '../support/sync/client.js';
-import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+import { Store, todo, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer | undefined;
 const open: { close(): void }[] = [];
@@ -27,14 +28,6 @@ afterEach(async () => {
 	for (const client of open.splice(0)) client.close();
 	await server?.end();
 	server = undefined;
-});
-
-const todo = (id: string, more: Partial<Todo> = {}): Todo => ({
-	id,
-	title: 'Tea',
-	done: false,
-	owner: 'all',
-	...more
 });
 
 type Handlers = Record<
@@ -55,11 +48,6 @@ function client(more: object = {}, way = new Way('alice')) {
 	open.push(sync);
 	return sync;
 }
-
-const isCurrent = (sync: Pick<ReturnType<typeof client>, 'status'>): boolean =>
-	sync.status.online &&
-	!sync.status.tables.todos.isFetching &&
-	sync.status.tables.todos.lastSyncAt !== null;
 
 const NEVER = new Promise<never>(() => {});
 

@@ -8,6 +8,7 @@ import {
 } from '../../src/lib/sync/server/index.js';
 import type { SyncClient } from '../../src/lib/sync/index.js';
 import {
+	isCurrent,
 	serveTables,
 	soon,
 	storage,
@@ -15,7 +16,7 @@ import {
 	Way,
 	type SyncServer
 } from '../support/sync/client.js';
-import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+import { Store, todo, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer | undefined;
 const open: { close(): void }[] = [];
@@ -39,19 +40,6 @@ async function world(change: (options: Record<string, unknown>) => void = () => 
 	server = await serveTables([sync]);
 	return { store, sync, publisher: createPublisher(server.realtime, [sync]) };
 }
-
-const todo = (id: string, more: Partial<Todo> = {}): Todo => ({
-	id,
-	title: 'Tea',
-	done: false,
-	owner: 'all',
-	...more
-});
-
-const isCurrent = (sync: ReturnType<typeof client>): boolean =>
-	sync.status.online &&
-	!sync.status.tables.todos.isFetching &&
-	sync.status.tables.todos.lastSyncAt !== null;
 
 test('a stranger’s write of a row that its handler hides takes it from nobody', async () => {
 	const { store } = await world((options) => {

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { createPublisher } from '../../src/lib/sync/server/index.js';
 import {
+	isCurrent,
 	serveTables,
 	soon,
 	storage,
@@ -8,7 +9,7 @@ import {
 	Way,
 	type SyncServer
 } from '../support/sync/client.js';
-import { Store, todosSync, type Todo } from '../support/sync/todos.js';
+import { Store, todo, todosSync, type Todo } from '../support/sync/todos.js';
 
 // Answers, messages and pages that overtake each other. In the end, the copy has what the server has.
 
@@ -18,14 +19,6 @@ afterEach(async () => {
 	for (const client of open.splice(0)) client.close();
 	await server?.end();
 	server = undefined;
-});
-
-const todo = (id: string, more: Partial<Todo> = {}): Todo => ({
-	id,
-	title: 'Tea',
-	done: false,
-	owner: 'all',
-	...more
 });
 
 /** Holds up what passes while it is closed. */
@@ -96,11 +89,6 @@ function client(more: object = {}, way = new Way('alice')) {
 	open.push(sync);
 	return sync;
 }
-
-const isCurrent = (sync: ReturnType<typeof client>): boolean =>
-	sync.status.online &&
-	!sync.status.tables.todos.isFetching &&
-	sync.status.tables.todos.lastSyncAt !== null;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

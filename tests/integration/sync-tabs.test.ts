@@ -1,8 +1,15 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import type { SyncClient } from '../../src/lib/sync/index.js';
-import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
+import {
+	isCurrent,
+	serveTables,
+	soon,
+	storage,
+	Way,
+	type SyncServer
+} from '../support/sync/client.js';
 import { FakeLocks, openTab } from '../support/sync/tabs.js';
-import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+import { Store, todo, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 let server: SyncServer;
 const open: { close(): void }[] = [];
@@ -12,7 +19,6 @@ afterEach(async () => {
 	await server.end();
 });
 
-const todo = (id: string): Todo => ({ id, title: 'Tea', done: false, owner: 'all' });
 const NEVER = new Promise<never>(() => {});
 
 interface Tab {
@@ -56,14 +62,9 @@ async function world() {
 		return { sync, sent, way, die };
 	};
 	const first = await openNext();
-	await soon(() => isCurrent(first)).toBe(true);
+	await soon(() => isCurrent(first.sync)).toBe(true);
 	return { store, options: tables.options as unknown as Handlers, first, openNext };
 }
-
-const isCurrent = ({ sync }: Tab): boolean =>
-	sync.status.online &&
-	!sync.status.tables.todos.isFetching &&
-	sync.status.tables.todos.lastSyncAt !== null;
 
 test('the tab that sends dies in the middle: another takes over, no write is lost or done twice', async () => {
 	const { store, options, first, openNext } = await world();
@@ -100,7 +101,7 @@ test('the tab that sends dies in the middle: another takes over, no write is los
 test('all tabs show the same: whether the server is there, what is fetched, and what is wrong', async () => {
 	const { options, first, openNext } = await world();
 	const second = await openNext();
-	await soon(() => isCurrent(second)).toBe(true);
+	await soon(() => isCurrent(second.sync)).toBe(true);
 	first.way.down();
 	for (const { sync } of [first, second]) await soon(() => sync.status.online).toBe(false);
 	// Also one that is opened now.
@@ -128,7 +129,7 @@ test('all tabs show the same: whether the server is there, what is fetched, and 
 	}
 	release();
 	for (const tab of [first, second, third]) {
-		await soon(() => isCurrent(tab)).toBe(true);
+		await soon(() => isCurrent(tab.sync)).toBe(true);
 		expect(tab.sync.status.tables.todos.error).toBeNull();
 	}
 	expect(second.sent).toEqual([]);

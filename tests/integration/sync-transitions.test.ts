@@ -6,7 +6,7 @@ import {
 } from '../../src/lib/sync/server/index.js';
 import { SyncClient } from '../../src/lib/sync/index.js';
 import { serveTables, soon, storage, Way, type SyncServer } from '../support/sync/client.js';
-import { Store, todos, todosSync, type Todo } from '../support/sync/todos.js';
+import { Store, todo, todos, todosSync, type Todo } from '../support/sync/todos.js';
 
 // The transitions of `docs/guides/sync.md` that do something, one by one: what a table does in a state when something happens.
 
@@ -17,7 +17,6 @@ afterEach(async () => {
 	await server.end();
 });
 
-const todo = (id: string): Todo => ({ id, title: 'Tea', done: false, owner: 'all' });
 const NOTHING = { rows: [], cursor: 'end' };
 type Page = { rows: Todo[]; cursor: string; reset?: boolean } | Error;
 

@@ -61,6 +61,12 @@ export function todosClient(endpoint: string, way: Way, more: object = {}) {
 	});
 }
 
+/** Whether a client has fetched everything, as far as it knows. */
+export const isCurrent = ({
+	status: { online, tables }
+}: Pick<ReturnType<typeof todosClient>, 'status'>): boolean =>
+	online && !tables.todos.isFetching && tables.todos.lastSyncAt !== null;
+
 /** One that any number of requests listen to. */
 function endless(): AbortController {
 	const controller = new AbortController();

@@ -15,6 +15,15 @@ export const todos = defineTable('todos', {
 
 export type Todo = z.output<typeof todos.schema>;
 
+/** A row that everybody may see, unless `more` says otherwise. */
+export const todo = (id: string, more: Partial<Todo> = {}): Todo => ({
+	id,
+	title: 'Tea',
+	done: false,
+	owner: 'all',
+	...more
+});
+
 /** A table of a server in memory, with every change numbered. */
 export class Store<TRow extends { id: string; owner: string }> {
 	readonly rows = new Map<string, TRow>();
